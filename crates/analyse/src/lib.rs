@@ -1,0 +1,1 @@
+//! Request records to metrics with intervals and a validity verdict

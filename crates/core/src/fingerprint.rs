@@ -1,0 +1,33 @@
+//! What the machine and the software were when a run was made.
+//!
+//! Only the types; `record` and later `sensor` fill them. No host names, users or paths.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The environment of a run. `None` means it could not be read.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Fingerprint {
+    /// Version of Stopwatt.
+    pub stopwatt: String,
+    /// Operating system and kernel release.
+    pub os: Option<String>,
+    /// CPU model.
+    pub cpu: Option<String>,
+    /// CPUs this process may use.
+    pub cpus: Option<u32>,
+    /// Instruction sets that matter to the operators, for instance `avx2 avx512f`.
+    pub cpu_features: Vec<String>,
+    /// Memory of the machine.
+    pub memory_bytes: Option<u64>,
+    /// GPU names, one each.
+    pub gpus: Vec<String>,
+    /// GPU driver.
+    pub driver: Option<String>,
+    /// Whether clocks are fixed; `None` when nothing can tell.
+    pub fixed_clock: Option<bool>,
+    /// What the engine said of itself: model, version, limits.
+    pub engine: BTreeMap<String, String>,
+}

@@ -1,0 +1,26 @@
+//! The words that every part of Stopwatt shares.
+//!
+//! ```text
+//! plan ──► measure ──► record ──► analyse ──► report
+//!          RequestRecord  LogEvent    MetricsDoc
+//! ```
+//!
+//! This crate holds the types that travel along that line, the one table of metric definitions, the one clock
+//! and the catalogue of texts. It opens no files and no sockets.
+
+pub mod clock;
+pub mod fingerprint;
+pub mod log;
+pub mod metric;
+pub mod metrics_doc;
+pub mod request;
+pub mod text;
+
+pub use clock::{Clock, Nanos};
+pub use metric::{Direction, Metric};
+pub use request::{ChunkKind, ChunkStamp, EndKind, FinishReason, Phase, RequestRecord};
+
+/// Version of the run-directory format: a newer minor is readable, a newer major is refused.
+pub const FORMAT_MAJOR: u32 = 1;
+/// See [`FORMAT_MAJOR`].
+pub const FORMAT_MINOR: u32 = 0;

@@ -1,0 +1,258 @@
+//! The shape of `metrics.json`.
+//!
+//! The keys of the measurement SOP stand literally at the top (`run_id`, `env`, `pipeline`, `latency_ms`, …);
+//! every further number is an [`Estimate`] under `metrics` and `points`. Unavailable is `null` with a reason.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::metric::{Direction, Metric};
+
+/// What an interval means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IntervalKind {
+    /// Covers the true value in `level` of repetitions.
+    Confidence,
+    /// Covers the next observation in `level` of repetitions.
+    Prediction,
+    /// Bounds of the measuring instrument.
+    Instrument,
+}
+
+/// An interval around an estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// What the interval means.
+    pub kind: IntervalKind,
+    /// Nominal coverage, for instance 0.95.
+    pub level: f64,
+    /// Lower bound.
+    pub lo: f64,
+    /// Upper bound.
+    pub hi: f64,
+}
+
+/// A number that never travels without its sample size and interval.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// The value, in the unit of its metric; `None` when it is unavailable.
+    pub value: Option<f64>,
+    /// Observations behind it.
+    pub n: u64,
+    /// Independent trials behind it.
+    pub trials: u64,
+    /// `None` when it cannot be supported; `reason` says why.
+    pub interval: Option<Interval>,
+    /// Why the value or the interval is absent.
+    pub reason: Option<String>,
+}
+
+impl Estimate {
+    /// An estimate that could not be made.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
+        Self { reason: Some(reason.into()), ..Self::default() }
+    }
+}
+
+/// The statistics of one metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricSummary {
+    /// Unit of every value below.
+    pub unit: String,
+    /// Which direction is an improvement.
+    pub better: Direction,
+    /// Which definition was used, for instance `ttft_any/1`.
+    pub definition: String,
+    /// Arithmetic mean.
+    pub mean: Estimate,
+    /// Standard deviation between observations.
+    pub std: Estimate,
+    /// Smallest observation.
+    pub min: Estimate,
+    /// Largest observation.
+    pub max: Estimate,
+    /// Median.
+    pub p50: Estimate,
+    /// 95th percentile.
+    pub p95: Estimate,
+    /// 99th percentile.
+    pub p99: Estimate,
+}
+
+impl MetricSummary {
+    /// The named statistics, in reading order.
+    pub fn statistics(&self) -> [(&'static str, &Estimate); 7] {
+        [
+            ("mean", &self.mean),
+            ("std", &self.std),
+            ("min", &self.min),
+            ("max", &self.max),
+            ("p50", &self.p50),
+            ("p95", &self.p95),
+            ("p99", &self.p99),
+        ]
+    }
+
+    /// A summary of a metric about which nothing is known.
+    pub fn unavailable(metric: Metric, reason: &str) -> Self {
+        let e = || Estimate::unavailable(reason);
+        let i = metric.info();
+        Self {
+            unit: i.unit.to_owned(),
+            better: i.better,
+            definition: i.definition.to_owned(),
+            mean: e(),
+            std: e(),
+            min: e(),
+            max: e(),
+            p50: e(),
+            p95: e(),
+            p99: e(),
+        }
+    }
+}
+
+/// Metrics by name, see [`Metric`].
+pub type Metrics = BTreeMap<String, MetricSummary>;
+
+/// The environment in the SOP's words.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Env {
+    /// GPU name; `None` without one.
+    pub gpu: Option<String>,
+    /// GPU driver version.
+    pub driver: Option<String>,
+    /// Whether clocks were fixed; `None` when nothing could tell.
+    pub fixed_clock: Option<bool>,
+    /// Seed of the workload.
+    pub seed: u64,
+    /// Hash over what two runs must share to be comparable.
+    pub hash: String,
+}
+
+/// The procedure in the SOP's words.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Pipeline {
+    /// What was run, for instance `bench:sweep`.
+    pub mode: String,
+    /// Iterations (requests) measured in all.
+    pub repeats: u64,
+    /// Iterations spent on warm-up.
+    pub warmup: u64,
+}
+
+/// Mean and percentiles of the end-to-end latency, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyMs {
+    /// Mean.
+    pub mean: Option<f64>,
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+}
+
+/// One setting of a sweep.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Point {
+    /// Name for people, for instance `c=8 in=512 out=128`.
+    pub label: String,
+    /// Requests kept in flight; `None` in an open loop.
+    pub concurrency: Option<u32>,
+    /// Planned request rate; `None` in a closed loop.
+    pub rate_rps: Option<f64>,
+    /// Input tokens asked for, mean over the point's requests.
+    pub input: Option<f64>,
+    /// Output tokens asked for, mean over the point's requests.
+    pub output: Option<f64>,
+    /// Measured time, summed over trials.
+    pub wall_s: f64,
+    /// Requests that ended inside trials, failures included.
+    pub requests: u64,
+    /// Failures by kind.
+    pub errors: BTreeMap<String, u64>,
+    /// Metrics of this point.
+    pub metrics: Metrics,
+}
+
+/// What the load client itself used.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ClientUse {
+    /// CPU seconds of the client while streaming.
+    pub cpu_s: Option<f64>,
+    /// Peak resident memory of the client.
+    pub rss_bytes: Option<u64>,
+}
+
+/// Whether the run can be trusted, and why not.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Validity {
+    /// `false` when any reason makes the numbers unusable for a gate.
+    pub valid: bool,
+    /// What makes the run invalid, and warnings that do not.
+    pub reasons: Vec<ValidityReason>,
+}
+
+/// One finding of the validity check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ValidityReason {
+    /// Stable name, for instance `no_steady_state`.
+    pub code: String,
+    /// Whether it alone makes the run invalid.
+    pub fatal: bool,
+    /// The evidence, for people.
+    pub detail: String,
+}
+
+/// `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricsDoc {
+    /// `MAJOR.MINOR` of the run format.
+    pub format: String,
+    /// Identifier of the run.
+    pub run_id: String,
+    /// `complete` or `incomplete`.
+    pub status: RunStatus,
+    /// Environment.
+    pub env: Env,
+    /// Procedure.
+    pub pipeline: Pipeline,
+    /// End-to-end latency of the headline point.
+    pub latency_ms: LatencyMs,
+    /// Output tokens per second of the headline point.
+    pub throughput_toks_s: Option<f64>,
+    /// L2 hit rate in percent.
+    pub l2_hit_pct: Option<f64>,
+    /// Energy per output token.
+    pub ept_j_per_tok: Option<f64>,
+    /// Quality change against a baseline.
+    pub quality_delta_pct: Option<f64>,
+    /// Why a key above is `null`, by key.
+    pub reasons: BTreeMap<String, String>,
+    /// Metrics of the headline point.
+    pub metrics: Metrics,
+    /// Index in `points` of the headline point: the only one, else the one with the highest output throughput.
+    pub headline_point: Option<u64>,
+    /// Every point that was measured.
+    pub points: Vec<Point>,
+    /// Cost of the load client.
+    pub client: ClientUse,
+    /// Verdict on the run itself.
+    pub validity: Validity,
+}
+
+/// Whether a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Everything planned was measured.
+    Complete,
+    /// Interrupted, killed or out of disk; what was measured is there.
+    Incomplete,
+}

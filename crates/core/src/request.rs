@@ -1,0 +1,212 @@
+//! What is recorded of one request: a row of `events.parquet`.
+//!
+//! A failed or cut-off request is data too: it keeps its row, with the kind of its end. No content is stored.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Nanos;
+
+macro_rules! names {
+    ($(#[$m:meta])* $v:vis enum $t:ident { $($(#[$vm:meta])* $k:ident = $n:literal),+ $(,)? }) => {
+        $(#[$m])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+        $v enum $t { $($(#[$vm])* #[serde(rename = $n)] $k),+ }
+        impl $t {
+            /// Every value, in file order.
+            pub const ALL: &'static [Self] = &[$(Self::$k),+];
+            /// The name used in files.
+            pub const fn name(self) -> &'static str { match self { $(Self::$k => $n),+ } }
+            /// Reads the name used in files.
+            pub fn from_name(name: &str) -> Option<Self> { match name { $($n => Some(Self::$k),)+ _ => None } }
+        }
+        impl std::fmt::Display for $t {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(self.name()) }
+        }
+    };
+}
+pub(crate) use names;
+
+names! {
+    /// What a chunk of the stream carried. A chunk is one server-sent event.
+    pub enum ChunkKind {
+        /// Only a role, as chat streams begin.
+        Role = "role",
+        /// Answer text.
+        Content = "content",
+        /// Reasoning text.
+        Reasoning = "reasoning",
+        /// A tool call.
+        Tool = "tool",
+        /// A choice without any text, for instance the one with the finish reason.
+        Empty = "empty",
+        /// The usage chunk.
+        Usage = "usage",
+        /// The `[DONE]` mark.
+        Done = "done",
+    }
+}
+
+impl ChunkKind {
+    /// Whether the chunk carries generated tokens.
+    pub fn is_token(self) -> bool {
+        matches!(self, Self::Content | Self::Reasoning | Self::Tool)
+    }
+}
+
+names! {
+    /// How a request ended.
+    pub enum EndKind {
+        /// A complete stream.
+        Ok = "ok",
+        /// The name was not resolved or the connection was refused, reset or timed out before anything was sent.
+        Connect = "connect",
+        /// The TLS handshake failed.
+        Tls = "tls",
+        /// An HTTP status other than 2xx.
+        Http = "http",
+        /// The answer was not HTTP.
+        Protocol = "protocol",
+        /// An event was not JSON of the expected shape.
+        Malformed = "malformed",
+        /// The engine sent an error inside a stream that began well.
+        StreamError = "stream_error",
+        /// The connection was closed or reset before the stream was complete.
+        Truncated = "truncated",
+        /// A complete stream without a single token.
+        NoTokens = "no_tokens",
+        /// Nothing arrived for the idle timeout.
+        IdleTimeout = "idle_timeout",
+        /// The request took longer than its total timeout.
+        Timeout = "timeout",
+        /// Still in flight when the run was stopped by a signal.
+        Interrupted = "interrupted",
+        /// Still in flight when its measuring window closed; neither a success nor a failure.
+        Cancelled = "cancelled",
+    }
+}
+
+impl EndKind {
+    /// Whether the engine or the network failed the request.
+    pub fn is_failure(self) -> bool {
+        !matches!(self, Self::Ok | Self::Interrupted | Self::Cancelled)
+    }
+}
+
+names! {
+    /// Why the engine stopped generating.
+    pub enum FinishReason {
+        /// A stop token or string.
+        Stop = "stop",
+        /// The token limit.
+        Length = "length",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+names! {
+    /// Which part of a run a request belongs to.
+    pub enum Phase {
+        /// Before the steady state; never in a metric.
+        Warmup = "warmup",
+        /// Inside a trial.
+        Measure = "measure",
+    }
+}
+
+/// One chunk of a stream, stamped when it was read and before it was parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkStamp {
+    /// Since `t0`.
+    pub t_ns: Nanos,
+    /// Tokens in the chunk; `None` when the engine did not say.
+    pub tokens: Option<u32>,
+    /// What it carried.
+    pub kind: ChunkKind,
+}
+
+/// One request, from plan to end. Stamps are nanoseconds since `t0`; `None` when the moment never came.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    /// Unique in the run, in order of planning.
+    pub id: u64,
+    /// Index of the sweep point.
+    pub point: u32,
+    /// Index of the trial inside the point; 0 during warm-up.
+    pub trial: u32,
+    /// Warm-up or measured.
+    pub phase: Phase,
+    /// Input tokens the plan asked for.
+    pub input_asked: u32,
+    /// Output tokens the plan asked for (`max_tokens`).
+    pub output_asked: u32,
+    /// Prompt tokens by the server's usage.
+    pub input_usage: Option<u32>,
+    /// Completion tokens by the server's usage.
+    pub output_usage: Option<u32>,
+    /// Prompt tokens served from the prefix cache, by the server's usage.
+    pub cached_usage: Option<u32>,
+    /// Completion tokens by the client's tokenizer.
+    pub output_tokenizer: Option<u32>,
+    /// When the schedule wanted it sent. In a closed loop: when its slot became free.
+    pub intended_ns: Nanos,
+    /// When the client took it up.
+    pub dispatched_ns: Option<Nanos>,
+    /// When a new connection stood (TLS included); `None` when a kept-alive one was used or none came about.
+    pub connected_ns: Option<Nanos>,
+    /// When the last byte of the request was given to the socket.
+    pub written_ns: Option<Nanos>,
+    /// When the first byte of the answer was read.
+    pub first_byte_ns: Option<Nanos>,
+    /// When the request ended, well or not.
+    pub end_ns: Nanos,
+    /// How it ended.
+    pub end: EndKind,
+    /// HTTP status, when an answer came.
+    pub status: Option<u16>,
+    /// Length of the error body or text, in bytes.
+    pub error_len: Option<u32>,
+    /// First 16 hex digits of the SHA-256 of the error body, so that equal errors can be counted without storing them.
+    pub error_hash: Option<String>,
+    /// Why the engine stopped.
+    pub finish: Option<FinishReason>,
+    /// The stream, in order of arrival; empty when the run drops chunks.
+    pub chunks: Vec<ChunkStamp>,
+}
+
+impl RequestRecord {
+    /// Output tokens: the server's usage, else the tokenizer, else the chunks when each states its tokens.
+    pub fn output_tokens(&self) -> Option<u32> {
+        self.output_usage.or(self.output_tokenizer).or_else(|| {
+            let mut tokens = self.chunks.iter().filter(|c| c.kind.is_token()).map(|c| c.tokens).peekable();
+            tokens.peek()?;
+            tokens.sum()
+        })
+    }
+
+    /// When sending began: the connection stood and the request was taken up.
+    pub fn send_begin_ns(&self) -> Option<Nanos> {
+        self.connected_ns.or(self.dispatched_ns)
+    }
+
+    /// Chunks that carry tokens.
+    pub fn token_chunks(&self) -> impl DoubleEndedIterator<Item = &ChunkStamp> {
+        self.chunks.iter().filter(|c| c.kind.is_token())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for &k in EndKind::ALL {
+            assert_eq!(EndKind::from_name(k.name()), Some(k));
+        }
+        for &k in ChunkKind::ALL {
+            assert_eq!(ChunkKind::from_name(k.name()), Some(k));
+        }
+        assert_eq!(EndKind::from_name("nonsense"), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Operators that run and are measured: CPU kernels

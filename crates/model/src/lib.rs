@@ -1,0 +1,1 @@
+//! Model loaders and the transformer forward pass with a paged KV cache

@@ -1,0 +1,1 @@
+//! Run directory, configuration layers and the catalogue of runs

@@ -1,0 +1,1 @@
+//! Runs to terminal tables, JSON, CSV and HTML

@@ -1,0 +1,1 @@
+//! Workloads, arrivals, KV blocks, prefix tree, scheduler rules, step models

@@ -1,0 +1,1 @@
+//! OpenAI request and response types, HTTP and SSE scanners, engine metric names
