@@ -1,1 +1,25 @@
-//! The built-in OpenAI-compatible server: real, exact, simulated
+//! The built-in OpenAI-compatible server, of three kinds:
+//!
+//! ```text
+//! real       a decoder on the CPU with genuine arithmetic     ─┐ scheduler + paged KV on their own thread
+//! simulated  token times from a step-time model               ─┤
+//! exact      scripted latencies, truth of every flush logged  ─┴─► one event loop ──► HTTP/1.1, SSE
+//! ```
+//!
+//! One thread owns every socket: it parses requests, paces scripted tokens and writes events, each with its own
+//! system call where the kind asks for it. Computation never runs on that thread, and a step never waits for a
+//! slow reader.
+//!
+//! What it is not: a production server. No TLS, no HTTP/2, one model a process, `n = 1`.
+
+mod config;
+mod error;
+pub mod exact;
+mod serve;
+mod shutdown;
+
+pub use config::{Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, Token, Weights};
+pub use error::ServeError;
+pub use exact::config::ExactConfig;
+pub use serve::{Listening, serve};
+pub use shutdown::Shutdown;

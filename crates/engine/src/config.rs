@@ -1,0 +1,185 @@
+//! What a server is asked to be. Plain values with documented defaults; names follow vLLM where it has them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exact::config::ExactConfig;
+
+/// Everything [`serve`](crate::serve()) needs to know.
+#[derive(Debug)]
+pub struct ServeConfig {
+    /// Where to listen; port 0 takes a free one. An address that is not loopback needs a `token`.
+    pub listen: SocketAddr,
+    /// The name that requests must give as `model`.
+    pub model_name: String,
+    /// What answers.
+    pub kind: Kind,
+    /// Connections held at once; further ones wait in the backlog of the kernel.
+    pub max_connections: usize,
+    /// Largest request body; a longer one is answered with 413.
+    pub max_body_bytes: usize,
+    /// When set, every request except `/health` must carry `Authorization: Bearer TOKEN`.
+    pub token: Option<Token>,
+    /// How long streams may go on after a shutdown was asked for.
+    pub drain: Duration,
+}
+
+impl ServeConfig {
+    /// A server on a free loopback port with the default limits.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            model_name: kind.default_model_name().to_owned(),
+            kind,
+            max_connections: 8192,
+            max_body_bytes: 32 << 20,
+            token: None,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The secret that requests must carry. It prints as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes the secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// Whether `given` is the secret; the time it takes does not tell how much of it is right.
+    pub(crate) fn matches(&self, given: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        own.len() == given.len() && own.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What answers the requests.
+#[derive(Debug)]
+pub enum Kind {
+    /// A decoder on the CPU.
+    Real(RealConfig),
+    /// Scripted latencies with a log of the truth.
+    Exact(ExactConfig),
+    /// Token times from a step-time model.
+    Simulated(SimulatedConfig),
+}
+
+impl Kind {
+    /// The name of the kind, as the command line spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Real(_) => "real",
+            Self::Exact(_) => "exact",
+            Self::Simulated(_) => "simulated",
+        }
+    }
+
+    /// The model name that is served when none is given.
+    pub fn default_model_name(&self) -> &'static str {
+        match self {
+            Self::Real(_) => "stopwatt-real",
+            Self::Exact(_) => "stopwatt-exact",
+            Self::Simulated(_) => "stopwatt-simulated",
+        }
+    }
+}
+
+/// Where the weights of the real kind come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weights {
+    /// Drawn from a seed, in one of the built-in sizes, with a byte tokenizer.
+    Random {
+        /// Name of the size.
+        size: String,
+        /// Seed of the weights.
+        seed: u64,
+    },
+    /// A GGUF file.
+    Gguf(PathBuf),
+    /// A folder with `config.json`, `*.safetensors` and `tokenizer.json`.
+    Safetensors(PathBuf),
+}
+
+/// Settings of the real kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RealConfig {
+    /// Where the weights come from.
+    pub weights: Weights,
+    /// Longest prompt and output together; `None` takes the model's own limit.
+    pub max_model_len: Option<u32>,
+    /// Threads that compute; `None` takes the CPUs this process may use, less one, at least one.
+    pub threads: Option<usize>,
+    /// The scheduler.
+    pub scheduler: SchedulerConfig,
+}
+
+impl Default for RealConfig {
+    fn default() -> Self {
+        Self {
+            weights: Weights::Random { size: "small".to_owned(), seed: 0 },
+            max_model_len: None,
+            threads: None,
+            scheduler: SchedulerConfig::default(),
+        }
+    }
+}
+
+/// Settings of the simulated kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimulatedConfig {
+    /// Longest prompt and output together.
+    pub max_model_len: u32,
+    /// Seed of the generated text.
+    pub seed: u64,
+    /// The scheduler.
+    pub scheduler: SchedulerConfig,
+}
+
+impl Default for SimulatedConfig {
+    fn default() -> Self {
+        Self { max_model_len: 32_768, seed: 0, scheduler: SchedulerConfig::default() }
+    }
+}
+
+/// Settings of the continuous-batching scheduler, with vLLM's names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchedulerConfig {
+    /// Sequences computed together.
+    pub max_num_seqs: u32,
+    /// Tokens of one step, prefill and decode together.
+    pub max_num_batched_tokens: u32,
+    /// Tokens of one KV block.
+    pub block_size: u32,
+    /// Tokens the KV cache holds; `None` lets the kind choose from its memory.
+    pub kv_cache_tokens: Option<u32>,
+    /// Whether prompts that begin alike share KV blocks.
+    pub enable_prefix_caching: bool,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            max_num_seqs: 64,
+            max_num_batched_tokens: 512,
+            block_size: 16,
+            kv_cache_tokens: None,
+            enable_prefix_caching: true,
+        }
+    }
+}
