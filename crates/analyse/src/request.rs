@@ -1,0 +1,176 @@
+//! The values of one request, by the definitions of [`stopwatt_core::metric`].
+//!
+//! ```text
+//! intended  dispatched  connected      first token   …   last token
+//! │─send lag─│─connect───│─────ttft──────│────(N − n₁)·tpot────│
+//! │          │           │──────────────e2e────────────────────│
+//! │────────────────e2e from schedule───────────────────────────│
+//! ```
+//!
+//! Nothing here asks whether the request ended well: that is the caller's choice.
+
+use stopwatt_core::clock::Nanos;
+use stopwatt_core::{ChunkKind, ChunkStamp, Metric, RequestRecord};
+
+/// What one request contributes to each metric, in seconds. `None` when its stamps do not tell.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RequestMetrics {
+    /// First token chunk − send begin.
+    pub ttft: Option<f64>,
+    /// First token chunk that is not reasoning − send begin.
+    pub ttft_answer: Option<f64>,
+    /// (last − first token chunk) / (N − tokens of the first chunk). A first chunk that does not state its tokens
+    /// counts as one token. `None` for a single token chunk: it has no gap to divide.
+    pub tpot: Option<f64>,
+    /// Gaps between token chunks, each divided by the tokens of the later chunk where they are known.
+    pub itl: Vec<f64>,
+    /// Gaps between token chunks.
+    pub chunk_gap: Vec<f64>,
+    /// Last token chunk − send begin.
+    pub e2e: Option<f64>,
+    /// Last token chunk − intended.
+    pub e2e_from_schedule: Option<f64>,
+    /// Connection stood − dispatched; `None` when a kept-alive connection was used.
+    pub connect: Option<f64>,
+    /// Dispatched − intended.
+    pub send_lag: Option<f64>,
+    /// Prompt tokens by the server's usage.
+    pub input_tokens: Option<f64>,
+    /// Completion tokens, see [`RequestRecord::output_tokens`].
+    pub output_tokens: Option<f64>,
+}
+
+impl RequestMetrics {
+    /// The one value of a metric that has one value a request; `None` also for every other metric.
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::Ttft => self.ttft,
+            Metric::TtftAnswer => self.ttft_answer,
+            Metric::Tpot => self.tpot,
+            Metric::E2e => self.e2e,
+            Metric::E2eFromSchedule => self.e2e_from_schedule,
+            Metric::Connect => self.connect,
+            Metric::SendLag => self.send_lag,
+            Metric::InputTokens => self.input_tokens,
+            Metric::OutputTokens => self.output_tokens,
+            _ => None,
+        }
+    }
+
+    /// The values of a metric that has one value a gap; empty for every other metric.
+    pub fn gaps(&self, metric: Metric) -> &[f64] {
+        match metric {
+            Metric::Itl => &self.itl,
+            Metric::ChunkGap => &self.chunk_gap,
+            _ => &[],
+        }
+    }
+}
+
+/// Computes the values of one request.
+pub fn request_metrics(record: &RequestRecord) -> RequestMetrics {
+    let first = record.token_chunks().next();
+    let last = record.token_chunks().next_back();
+    let answer = record.token_chunks().find(|c| c.kind != ChunkKind::Reasoning);
+    let since = |from: Option<Nanos>, to: Option<&ChunkStamp>| Some(seconds(to?.t_ns - from?));
+    let begin = record.send_begin_ns();
+    let gap = |pair: (&ChunkStamp, &ChunkStamp)| seconds(pair.1.t_ns - pair.0.t_ns);
+    let pairs = || record.token_chunks().zip(record.token_chunks().skip(1));
+    RequestMetrics {
+        ttft: since(begin, first),
+        ttft_answer: since(begin, answer),
+        tpot: tpot(record),
+        itl: pairs().map(|pair| gap(pair) / f64::from(pair.1.tokens.unwrap_or(1).max(1))).collect(),
+        chunk_gap: pairs().map(gap).collect(),
+        e2e: since(begin, last),
+        e2e_from_schedule: since(Some(record.intended_ns), last),
+        connect: record.connected_ns.zip(record.dispatched_ns).map(|(c, d)| seconds(c - d)),
+        send_lag: record.dispatched_ns.map(|d| seconds(d - record.intended_ns)),
+        input_tokens: record.input_usage.map(f64::from),
+        output_tokens: record.output_tokens().map(f64::from),
+    }
+}
+
+fn tpot(record: &RequestRecord) -> Option<f64> {
+    let (first, last) = (record.token_chunks().next()?, record.token_chunks().next_back()?);
+    record.token_chunks().nth(1)?;
+    let after_first = record.output_tokens()?.checked_sub(first.tokens.unwrap_or(1).max(1))?;
+    (after_first > 0).then(|| seconds(last.t_ns - first.t_ns) / f64::from(after_first))
+}
+
+/// Nanoseconds as seconds.
+pub(crate) fn seconds(ns: Nanos) -> f64 {
+    ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{chunk, ok_request};
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn by_hand() {
+        let mut r = ok_request(0, 10 * MS, &[110, 130, 150, 190]);
+        r.intended_ns = 4 * MS;
+        r.connected_ns = Some(13 * MS);
+        let m = request_metrics(&r);
+        assert_eq!(m.send_lag, Some(0.006));
+        assert_eq!(m.connect, Some(0.003));
+        assert_eq!(m.ttft, Some(0.097), "connecting is not in it");
+        assert_eq!(m.e2e, Some(0.177));
+        assert_eq!(m.e2e_from_schedule, Some(0.186));
+        assert_eq!(m.tpot, Some(0.080 / 3.0));
+        assert_eq!(m.chunk_gap, [0.02, 0.02, 0.04]);
+        assert_eq!(m.itl, m.chunk_gap);
+    }
+
+    #[test]
+    fn several_tokens_in_a_chunk_divide_the_gap() {
+        let mut r = ok_request(0, 0, &[]);
+        r.chunks = vec![
+            chunk(100 * MS, Some(2), ChunkKind::Content),
+            chunk(150 * MS, Some(5), ChunkKind::Content),
+            chunk(170 * MS, None, ChunkKind::Content),
+        ];
+        r.output_usage = Some(9);
+        let m = request_metrics(&r);
+        assert_eq!(m.itl, [0.01, 0.02]);
+        assert_eq!(m.chunk_gap, [0.05, 0.02]);
+        assert_eq!(m.tpot, Some(0.07 / 7.0));
+    }
+
+    #[test]
+    fn role_usage_and_done_are_no_tokens_and_reasoning_is_no_answer() {
+        let mut r = ok_request(0, 0, &[]);
+        r.chunks = vec![
+            chunk(10 * MS, None, ChunkKind::Role),
+            chunk(20 * MS, Some(1), ChunkKind::Reasoning),
+            chunk(30 * MS, Some(1), ChunkKind::Tool),
+            chunk(40 * MS, None, ChunkKind::Usage),
+            chunk(50 * MS, None, ChunkKind::Done),
+        ];
+        r.output_usage = Some(2);
+        let m = request_metrics(&r);
+        assert_eq!((m.ttft, m.ttft_answer, m.e2e, m.tpot), (Some(0.02), Some(0.03), Some(0.03), Some(0.01)));
+    }
+
+    #[test]
+    fn one_chunk_has_no_time_per_token() {
+        let mut r = ok_request(0, 0, &[25]);
+        r.output_usage = Some(8);
+        let m = request_metrics(&r);
+        assert_eq!((m.tpot, m.itl.len(), m.e2e), (None, 0, Some(0.025)));
+    }
+
+    #[test]
+    fn without_stamps_nothing_is_known() {
+        let mut r = ok_request(0, 0, &[]);
+        r.dispatched_ns = None;
+        r.connected_ns = None;
+        r.output_usage = None;
+        r.input_usage = None;
+        assert_eq!(request_metrics(&r), RequestMetrics::default());
+    }
+}

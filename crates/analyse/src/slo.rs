@@ -1,0 +1,267 @@
+//! Service-level objectives: thresholds a request must meet to count as good.
+//!
+//! Written `ttft < 500ms`, `ttft:500ms` or `p99 ttft < 0.5s`, several separated by commas. A request meets an
+//! objective when its own value is at most the limit; for `itl` its longest gap counts. The percentile is kept for
+//! searches over load and plays no part in goodput.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stopwatt_core::Metric;
+
+use crate::request::RequestMetrics;
+
+/// Metrics an objective can name.
+pub const METRICS: &[Metric] =
+    &[Metric::Ttft, Metric::TtftAnswer, Metric::Tpot, Metric::Itl, Metric::E2e, Metric::E2eFromSchedule];
+
+/// One threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Slo {
+    /// What is limited, one of [`METRICS`].
+    pub metric: Metric,
+    /// Percentile between 0 and 100; `None` when none was given.
+    pub percentile: Option<f64>,
+    /// Largest value that still meets it, in seconds.
+    pub limit_s: f64,
+}
+
+impl Slo {
+    /// Whether a successful request meets it. A value that is unknown does not; a request with a single token has
+    /// no gaps and no time per token, and meets limits on those.
+    pub fn met_by(&self, request: &RequestMetrics) -> bool {
+        let single_chunk = request.e2e.is_some() && request.chunk_gap.is_empty();
+        let value = match self.metric {
+            Metric::Itl if request.e2e.is_some() => Some(request.itl.iter().copied().fold(0.0, f64::max)),
+            Metric::Tpot if single_chunk => Some(0.0),
+            other => request.value(other),
+        };
+        value.is_some_and(|v| v <= self.limit_s)
+    }
+}
+
+/// Why a text is no objective.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SloError {
+    /// Not of the form METRIC < LIMIT.
+    #[error("`{text}` is not of the form METRIC < LIMIT")]
+    Shape {
+        /// What was given.
+        text: String,
+    },
+    /// A metric that no objective can name.
+    #[error("`{name}` is not a metric of a request")]
+    Metric {
+        /// What was given.
+        name: String,
+    },
+    /// A percentile that is not between 0 and 100.
+    #[error("`{text}` is not a percentile between p0 and p100")]
+    Percentile {
+        /// What was given.
+        text: String,
+    },
+    /// Not a number above zero.
+    #[error("`{text}` is not a time above zero")]
+    Limit {
+        /// What was given.
+        text: String,
+    },
+    /// A number without or with another unit.
+    #[error("`{text}` needs a unit")]
+    Unit {
+        /// What was given.
+        text: String,
+    },
+    /// The same objective twice.
+    #[error("`{name}` is limited twice")]
+    Twice {
+        /// Name of the metric, with its percentile.
+        name: String,
+    },
+}
+
+impl SloError {
+    /// What to write instead.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Shape { .. } | Self::Percentile { .. } => {
+                Some("write for instance `ttft < 500ms, p99 tpot < 50ms`")
+            }
+            Self::Metric { .. } => Some("use one of ttft, ttft_answer, tpot, itl, e2e, e2e_from_schedule"),
+            Self::Limit { .. } | Self::Unit { .. } => {
+                Some("write the limit as for instance 250us, 500ms or 2s")
+            }
+            Self::Twice { .. } => Some("keep the tighter one"),
+        }
+    }
+}
+
+/// Reads objectives separated by commas. An empty text has none.
+///
+/// # Errors
+/// The first part that is no objective, or that repeats one.
+pub fn parse(text: &str) -> Result<Vec<Slo>, SloError> {
+    let mut slos: Vec<Slo> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let slo: Slo = part.parse()?;
+        if slos.iter().any(|s| s.metric == slo.metric && s.percentile == slo.percentile) {
+            return Err(SloError::Twice { name: slo.name() });
+        }
+        slos.push(slo);
+    }
+    Ok(slos)
+}
+
+impl Slo {
+    fn name(&self) -> String {
+        match self.percentile {
+            Some(p) => format!("p{p} {}", self.metric.name()),
+            None => self.metric.name().to_owned(),
+        }
+    }
+}
+
+impl FromStr for Slo {
+    type Err = SloError;
+
+    fn from_str(text: &str) -> Result<Self, SloError> {
+        let shape = || SloError::Shape { text: text.trim().to_owned() };
+        let at = text.find(['<', ':', '=']).ok_or_else(shape)?;
+        let (left, right) = (text[..at].trim(), text[at..].trim_start_matches(['<', ':', '=']).trim());
+        let words: Vec<&str> = left.split_whitespace().collect();
+        let (percentile, name) = match words[..] {
+            [name] => (None, name),
+            [percentile, name] => (Some(parse_percentile(percentile)?), name),
+            _ => return Err(shape()),
+        };
+        let metric = METRICS.iter().copied().find(|m| m.name().eq_ignore_ascii_case(name));
+        let metric = metric.ok_or_else(|| SloError::Metric { name: name.to_owned() })?;
+        Ok(Self { metric, percentile, limit_s: parse_time(right)? })
+    }
+}
+
+fn parse_percentile(text: &str) -> Result<f64, SloError> {
+    let number = text.strip_prefix(['p', 'P']).and_then(|t| t.parse::<f64>().ok());
+    number.filter(|p| *p > 0.0 && *p < 100.0).ok_or_else(|| SloError::Percentile { text: text.to_owned() })
+}
+
+fn parse_time(text: &str) -> Result<f64, SloError> {
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = (&text[..digits], text[digits..].trim());
+    let number: f64 = number.parse().map_err(|_| SloError::Limit { text: text.to_owned() })?;
+    // Division keeps 500 ms at exactly 0.5 s, where a factor of 1e-3 would not.
+    let limit = match unit {
+        "s" => number,
+        "ms" => number / 1e3,
+        "us" | "µs" => number / 1e6,
+        _ => return Err(SloError::Unit { text: text.to_owned() }),
+    };
+    if limit > 0.0 && limit.is_finite() { Ok(limit) } else { Err(SloError::Limit { text: text.to_owned() }) }
+}
+
+impl fmt::Display for Slo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} < {}s", self.name(), self.limit_s)
+    }
+}
+
+impl TryFrom<String> for Slo {
+    type Error = SloError;
+
+    fn try_from(text: String) -> Result<Self, SloError> {
+        text.parse()
+    }
+}
+
+impl From<Slo> for String {
+    fn from(slo: Slo) -> Self {
+        slo.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_form_is_read() {
+        let slos = parse("p99 ttft < 500ms, tpot:50ms , e2e <= 2s,itl=250us,").unwrap();
+        let expected = [
+            (Metric::Ttft, Some(99.0), 0.5),
+            (Metric::Tpot, None, 0.05),
+            (Metric::E2e, None, 2.0),
+            (Metric::Itl, None, 0.000_25),
+        ];
+        for (slo, (metric, percentile, limit_s)) in slos.iter().zip(expected) {
+            assert_eq!(*slo, Slo { metric, percentile, limit_s });
+        }
+        assert_eq!(slos.len(), 4);
+        assert_eq!(parse(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let kind = |t: &str| parse(t).unwrap_err();
+        assert!(matches!(kind("ttft"), SloError::Shape { .. }));
+        assert!(matches!(kind("a b ttft < 1s"), SloError::Shape { .. }));
+        assert!(matches!(kind("speed < 1s"), SloError::Metric { .. }));
+        assert!(matches!(kind("goodput < 1s"), SloError::Metric { .. }));
+        assert!(matches!(kind("p100 ttft < 1s"), SloError::Percentile { .. }));
+        assert!(matches!(kind("99 ttft < 1s"), SloError::Percentile { .. }));
+        assert!(matches!(kind("ttft < 500"), SloError::Unit { .. }));
+        assert!(matches!(kind("ttft < 5 min"), SloError::Unit { .. }));
+        assert!(matches!(kind("ttft < 0ms"), SloError::Limit { .. }));
+        assert!(matches!(kind("ttft < -1s"), SloError::Limit { .. }));
+        assert!(matches!(kind("ttft < "), SloError::Limit { .. }));
+        assert!(matches!(kind("ttft < 1s, ttft < 2s"), SloError::Twice { .. }));
+        assert!(kind("speed < 1s").hint().is_some());
+    }
+
+    #[test]
+    fn the_limit_itself_is_met_and_the_unknown_is_not() {
+        let slo: Slo = "ttft < 500ms".parse().unwrap();
+        let with = |ttft| RequestMetrics { ttft, ..RequestMetrics::default() };
+        assert!(slo.met_by(&with(Some(0.5))));
+        assert!(!slo.met_by(&with(Some(0.500_001))));
+        assert!(!slo.met_by(&with(None)));
+    }
+
+    #[test]
+    fn the_longest_gap_counts_and_one_token_has_none() {
+        let itl: Slo = "itl < 20ms".parse().unwrap();
+        let tpot: Slo = "tpot < 20ms".parse().unwrap();
+        let gaps = vec![0.01, 0.03, 0.01];
+        let r = RequestMetrics {
+            e2e: Some(1.0),
+            itl: gaps.clone(),
+            chunk_gap: gaps,
+            tpot: Some(0.017),
+            ..Default::default()
+        };
+        assert!(!itl.met_by(&r) && tpot.met_by(&r));
+        let single = RequestMetrics { e2e: Some(1.0), ..Default::default() };
+        assert!(itl.met_by(&single) && tpot.met_by(&single));
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_reading_agree(which in 0..METRICS.len(), percentile in prop::option::of(0.1..99.9f64), limit_s in 1e-6..1e4f64) {
+            let slo = Slo { metric: METRICS[which], percentile, limit_s };
+            let json = serde_json::to_string(&slo).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Slo>(&json).unwrap(), slo);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,24}") {
+            let _ = parse(&text);
+        }
+    }
+}
