@@ -1,0 +1,327 @@
+//! Prompts as text, for engines that take no token ids.
+
+use super::{PromptError, PromptKey, Source};
+use crate::workload::RequestShape;
+
+/// Makes prompts of plain English words, with a length in characters that aims at a number of tokens.
+///
+/// All characters are ASCII, so characters are bytes: with one character a token, lengths are exact for a byte
+/// tokenizer.
+#[derive(Debug, Clone)]
+pub struct TextPrompts {
+    source: Source,
+    chars_per_token: f64,
+}
+
+impl TextPrompts {
+    /// Text of `chars_per_token` characters for each token: start at about [`Self::TYPICAL_CHARS_PER_TOKEN`] and
+    /// calibrate with [`Self::calibrated`]. `seed` and `salt` as in [`TokenPrompts::new`](super::TokenPrompts::new).
+    pub fn new(seed: u64, salt: u64, chars_per_token: f64) -> Result<Self, PromptError> {
+        if !(chars_per_token.is_finite() && chars_per_token > 0.0) {
+            return Err(PromptError::Calibration { chars_per_token });
+        }
+        Ok(Self { source: Source::new(seed, salt, WORDS.len() as u32), chars_per_token })
+    }
+
+    /// Where to start: the words have 4.5 letters on average and a space, and common words are one token.
+    pub const TYPICAL_CHARS_PER_TOKEN: f64 = 5.5;
+
+    /// Characters made for each token.
+    pub fn chars_per_token(&self) -> f64 {
+        self.chars_per_token
+    }
+
+    /// The same prompts, sized by what a server counted: `tokens` tokens (without the chat template's) in `chars`
+    /// characters.
+    pub fn calibrated(&self, chars: u64, tokens: u64) -> Result<Self, PromptError> {
+        let chars_per_token = chars as f64 / tokens as f64;
+        if !(chars_per_token.is_finite() && chars_per_token > 0.0) {
+            return Err(PromptError::Calibration { chars_per_token });
+        }
+        Ok(Self { chars_per_token, ..self.clone() })
+    }
+
+    /// The prompt of a request.
+    pub fn prompt(&self, shape: &RequestShape, key: PromptKey) -> String {
+        let chars = |tokens: u32| ((f64::from(tokens) * self.chars_per_token).round() as usize).max(1);
+        let total = chars(shape.input);
+        let mut text = String::with_capacity(total + 16);
+        if let Some(prefix) = shape.prefix {
+            fill(&mut text, chars(prefix.tokens).min(total), self.source.shared(prefix.group, key));
+        }
+        fill(&mut text, total, self.source.unique(key));
+        text
+    }
+}
+
+/// Appends words until `text` has `chars` characters, cutting the last one.
+fn fill(text: &mut String, chars: usize, words: impl Iterator<Item = u32>) {
+    for word in words {
+        if text.len() >= chars {
+            break;
+        }
+        text.push_str(WORDS[word as usize]);
+        text.push(' ');
+    }
+    text.truncate(chars);
+}
+
+/// Common English words, all different and none the begin of another with a space, so that a text can be read back.
+const WORDS: [&str; 256] = [
+    "about",
+    "above",
+    "across",
+    "action",
+    "after",
+    "again",
+    "against",
+    "agent",
+    "almost",
+    "along",
+    "already",
+    "also",
+    "always",
+    "among",
+    "amount",
+    "animal",
+    "another",
+    "answer",
+    "around",
+    "article",
+    "artist",
+    "attack",
+    "author",
+    "autumn",
+    "balance",
+    "ball",
+    "bank",
+    "base",
+    "basket",
+    "beach",
+    "because",
+    "become",
+    "before",
+    "begin",
+    "behind",
+    "believe",
+    "below",
+    "bench",
+    "better",
+    "between",
+    "beyond",
+    "bird",
+    "black",
+    "blood",
+    "blue",
+    "board",
+    "body",
+    "book",
+    "border",
+    "bottom",
+    "branch",
+    "bread",
+    "bridge",
+    "bright",
+    "bring",
+    "broken",
+    "brother",
+    "brown",
+    "build",
+    "burden",
+    "button",
+    "cabin",
+    "camera",
+    "candle",
+    "canvas",
+    "carbon",
+    "carry",
+    "castle",
+    "cause",
+    "center",
+    "certain",
+    "chain",
+    "chair",
+    "change",
+    "chapter",
+    "cheap",
+    "check",
+    "choice",
+    "circle",
+    "city",
+    "class",
+    "clean",
+    "clear",
+    "clock",
+    "close",
+    "cloud",
+    "coast",
+    "coffee",
+    "cold",
+    "color",
+    "common",
+    "company",
+    "copper",
+    "corner",
+    "cotton",
+    "country",
+    "course",
+    "cover",
+    "create",
+    "credit",
+    "cross",
+    "current",
+    "dance",
+    "danger",
+    "dark",
+    "daughter",
+    "decide",
+    "deep",
+    "degree",
+    "desert",
+    "design",
+    "detail",
+    "different",
+    "dinner",
+    "direct",
+    "distance",
+    "doctor",
+    "double",
+    "dozen",
+    "dream",
+    "drive",
+    "early",
+    "earth",
+    "east",
+    "edge",
+    "effect",
+    "effort",
+    "eight",
+    "either",
+    "electric",
+    "empty",
+    "energy",
+    "engine",
+    "enough",
+    "entire",
+    "equal",
+    "evening",
+    "event",
+    "every",
+    "example",
+    "except",
+    "expect",
+    "face",
+    "factor",
+    "family",
+    "famous",
+    "farmer",
+    "father",
+    "favor",
+    "field",
+    "figure",
+    "final",
+    "finger",
+    "finish",
+    "first",
+    "fish",
+    "flower",
+    "follow",
+    "force",
+    "forest",
+    "forget",
+    "form",
+    "forward",
+    "frame",
+    "free",
+    "fresh",
+    "friend",
+    "front",
+    "future",
+    "garden",
+    "general",
+    "gentle",
+    "glass",
+    "gold",
+    "picture",
+    "grain",
+    "grass",
+    "great",
+    "green",
+    "ground",
+    "group",
+    "guard",
+    "habit",
+    "half",
+    "hammer",
+    "happen",
+    "harbor",
+    "heart",
+    "heavy",
+    "height",
+    "history",
+    "hold",
+    "hollow",
+    "honest",
+    "horse",
+    "hospital",
+    "hour",
+    "house",
+    "human",
+    "hundred",
+    "hunter",
+    "image",
+    "industry",
+    "inside",
+    "iron",
+    "island",
+    "journey",
+    "judge",
+    "kitchen",
+    "knowledge",
+    "ladder",
+    "lake",
+    "language",
+    "large",
+    "later",
+    "laugh",
+    "leader",
+    "learn",
+    "leather",
+    "letter",
+    "level",
+    "library",
+    "light",
+    "limit",
+    "listen",
+    "little",
+    "local",
+    "long",
+    "lunch",
+    "machine",
+    "manner",
+    "market",
+    "master",
+    "matter",
+    "meadow",
+    "measure",
+    "member",
+    "memory",
+    "metal",
+    "method",
+    "middle",
+    "minute",
+    "mirror",
+    "modern",
+    "moment",
+    "money",
+    "morning",
+    "mother",
+    "motion",
+    "mountain",
+    "music",
+    "narrow",
+    "nation",
+    "nature",
+    "never",
+    "night",
+];

@@ -1,0 +1,130 @@
+//! Workloads: *what* is asked of an engine.
+//!
+//! ```text
+//! Profile ──► Workload ──► RequestShape ──► prompt (with what) ──► request
+//! (named)     (lengths)    (this request)   arrival (when)
+//! ```
+//!
+//! A shape is a function of the seed and the number of the request, so any share of a workload can be made
+//! without the rest, in any order, on any machine.
+//!
+//! Invariants, each held by a test below:
+//!
+//! - lengths stay in their bounds and are at least one token;
+//! - a shared prefix is shorter than its prompt;
+//! - one seed gives one sequence, on every platform.
+
+mod length;
+mod profile;
+
+pub use length::{Length, LengthError, LengthSpec};
+pub use profile::{BatchRange, PrefixShare, Profile, ProfileError, ProfileSpec};
+
+use crate::random::{Draws, Purpose};
+
+/// The lengths of a request, and which part of its prompt others share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestShape {
+    /// Prompt tokens, the shared prefix included.
+    pub input: u32,
+    /// Output tokens to ask for.
+    pub output: u32,
+    /// The shared prefix; `None` when the prompt is all its own.
+    pub prefix: Option<Prefix>,
+}
+
+/// The begin of a prompt that all requests of a group have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    /// Which group.
+    pub group: u32,
+    /// Tokens in common. Two members with different lengths share the shorter one.
+    pub tokens: u32,
+}
+
+/// Where shapes come from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workload {
+    /// Prompt lengths.
+    pub input: Length,
+    /// Output lengths.
+    pub output: Length,
+    /// How much of the prompts is shared.
+    pub prefix_share: PrefixShare,
+}
+
+impl Workload {
+    /// A workload of these lengths in which no prompt shares a prefix.
+    pub fn new(input: Length, output: Length) -> Self {
+        Self { input, output, prefix_share: PrefixShare::NONE }
+    }
+
+    /// The shape of request `index`.
+    pub fn shape(&self, seed: u64, index: u64) -> RequestShape {
+        let mut draws = Draws::new(Purpose::Shape, [seed, index, 0, 0]);
+        let input = self.input.draw(&mut draws);
+        let output = self.output.draw(&mut draws);
+        let group = draws.below(self.prefix_share.groups());
+        let tokens = self.prefix_share.tokens_of(input);
+        RequestShape { input, output, prefix: (tokens > 0).then_some(Prefix { group, tokens }) }
+    }
+
+    /// The shapes of requests 0, 1, 2 and so on, without end. Shard `i` of `n` takes `.skip(i).step_by(n)`.
+    pub fn shapes(&self, seed: u64) -> impl Iterator<Item = RequestShape> + '_ {
+        (0..).map(move |index| self.shape(seed, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn chat_shapes_are_these_on_every_platform() {
+        let chat = Profile::built_in("chat").unwrap().workload();
+        let shapes: Vec<_> =
+            chat.shapes(42).take(4).map(|s| (s.input, s.output, s.prefix.map_or(0, |p| p.tokens))).collect();
+        assert_eq!(shapes, [(0, 0, 0); 4]);
+    }
+
+    #[test]
+    fn a_lognormal_draw_is_the_same_on_every_platform() {
+        let length: Length = "lognormal:300:200:1:4000".parse().unwrap();
+        let shapes: Vec<_> =
+            Workload::new(length.clone(), length).shapes(1).take(3).map(|s| (s.input, s.output)).collect();
+        assert_eq!(shapes, [(0, 0); 3]);
+    }
+
+    #[test]
+    fn the_share_of_prefix_tokens_is_the_ratio_asked_for() {
+        for profile in Profile::built_ins() {
+            let workload = profile.workload();
+            let (mut shared, mut all) = (0_u64, 0_u64);
+            for shape in workload.shapes(3).take(2_000) {
+                shared += u64::from(shape.prefix.map_or(0, |p| p.tokens));
+                all += u64::from(shape.input);
+            }
+            let ratio = shared as f64 / all as f64;
+            assert!((ratio - profile.prefix_share().ratio()).abs() < 0.01, "{}: {ratio}", profile.name());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shapes_keep_their_bounds(seed: u64, lo in 1_u32..500, span in 0_u32..5_000, ratio in 0.0..0.999_f64, groups in 1_u32..9) {
+            let length = Length::try_from(LengthSpec::Uniform { lo, hi: lo + span }).unwrap();
+            let mut workload = Workload::new(length.clone(), length);
+            workload.prefix_share = PrefixShare::new(ratio, groups).unwrap();
+            for (index, shape) in workload.shapes(seed).take(50).enumerate() {
+                prop_assert!((lo..=lo + span).contains(&shape.input));
+                prop_assert!((lo..=lo + span).contains(&shape.output));
+                if let Some(prefix) = shape.prefix {
+                    prop_assert!(prefix.tokens < shape.input && prefix.tokens > 0 && prefix.group < groups);
+                }
+                prop_assert_eq!(shape, workload.shape(seed, index as u64));
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Named workload profiles: the built-in ones and those of users' files.
+//!
+//! The specification gives the profiles' lengths and batch sizes as numbers, but concurrency and prefix sharing as
+//! words. The words mean this here:
+//!
+//! | profile | word for concurrency | concurrency | word for prefix sharing | ratio | groups |
+//! |---|---|---|---|---|---|
+//! | `chat` | high | 8, the top of its batch range 1–8 | low | 0.2 | 1: one system prompt |
+//! | `document` | medium | 32, the (geometric) middle of 16–64 | medium | 0.4 | 4: templates |
+//! | `medical-ocr` | medium | 16, the (geometric) middle of 8–32 | high | 0.7 | 5: one a document type |
+//!
+//! The ratio is the share of each prompt's tokens that its group has in common. It bounds the hit rate of a prefix
+//! cache from above; whole blocks only can hit, so that a 16-token block makes about 0.13 of the 0.2 of `chat`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Length, Workload};
+
+/// How much of the prompts is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "PrefixShareSpec", into = "PrefixShareSpec")]
+pub struct PrefixShare {
+    ratio: f64,
+    groups: u32,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PrefixShareSpec {
+    /// Share of each prompt's tokens that its group has in common, from 0 to below 1.
+    ratio: f64,
+    /// Number of different shared prefixes.
+    #[serde(default = "one")]
+    groups: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl PrefixShare {
+    /// Nothing is shared.
+    pub const NONE: Self = Self { ratio: 0.0, groups: 1 };
+
+    /// `ratio` of each prompt's tokens, in `groups` different prefixes.
+    pub fn new(ratio: f64, groups: u32) -> Result<Self, ProfileError> {
+        if !(0.0..1.0).contains(&ratio) {
+            return Err(ProfileError::PrefixRatio { ratio });
+        }
+        if groups == 0 {
+            return Err(ProfileError::NoPrefixGroup);
+        }
+        Ok(Self { ratio, groups })
+    }
+
+    /// Share of each prompt's tokens that its group has in common.
+    pub fn ratio(self) -> f64 {
+        self.ratio
+    }
+
+    /// Number of different shared prefixes.
+    pub fn groups(self) -> u32 {
+        self.groups
+    }
+
+    /// Shared tokens of a prompt of `input` tokens; at least one token stays the request's own.
+    pub fn tokens_of(self, input: u32) -> u32 {
+        ((f64::from(input) * self.ratio).round() as u32).min(input.saturating_sub(1))
+    }
+}
+
+impl TryFrom<PrefixShareSpec> for PrefixShare {
+    type Error = ProfileError;
+
+    fn try_from(spec: PrefixShareSpec) -> Result<Self, ProfileError> {
+        Self::new(spec.ratio, spec.groups)
+    }
+}
+
+impl From<PrefixShare> for PrefixShareSpec {
+    fn from(share: PrefixShare) -> Self {
+        Self { ratio: share.ratio, groups: share.groups }
+    }
+}
+
+/// Batch sizes a profile is meant for, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRange {
+    /// Smallest batch.
+    pub lo: u32,
+    /// Largest batch.
+    pub hi: u32,
+}
+
+impl BatchRange {
+    /// The sizes of a sweep: `lo`, doubled until `hi`, and `hi`.
+    pub fn doublings(self) -> Vec<u32> {
+        let mut sizes: Vec<u32> = std::iter::successors(Some(self.lo.max(1)), |n| n.checked_mul(2))
+            .take_while(|&n| n < self.hi)
+            .collect();
+        sizes.push(self.hi);
+        sizes
+    }
+}
+
+/// A profile as a file writes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileSpec {
+    /// Name for people and records.
+    pub name: String,
+    /// Prompt lengths, in tokens.
+    pub input: Length,
+    /// Output lengths, in tokens.
+    pub output: Length,
+    /// Batch sizes the profile is meant for.
+    pub batch: BatchRange,
+    /// Requests kept in flight by default; inside `batch`.
+    pub concurrency: u32,
+    /// How much of the prompts is shared.
+    #[serde(default = "nothing_shared")]
+    pub prefix_share: PrefixShare,
+}
+
+fn nothing_shared() -> PrefixShare {
+    PrefixShare::NONE
+}
+
+/// A checked profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "ProfileSpec", into = "ProfileSpec")]
+pub struct Profile(ProfileSpec);
+
+/// Why a profile makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProfileError {
+    /// A share of prefix tokens that leaves nothing to the request, or is negative.
+    #[error("prefix share {ratio} is not in 0..1")]
+    PrefixRatio {
+        /// The value.
+        ratio: f64,
+    },
+    /// No group to share a prefix in.
+    #[error("prefix share with 0 groups")]
+    NoPrefixGroup,
+    /// An empty batch range or one in the wrong order.
+    #[error("batch range {lo}..{hi} is empty")]
+    Batch {
+        /// Smallest batch.
+        lo: u32,
+        /// Largest batch.
+        hi: u32,
+    },
+    /// A concurrency that the batch range excludes.
+    #[error("concurrency {concurrency} lies outside the batch range {lo}..{hi}")]
+    Concurrency {
+        /// The value.
+        concurrency: u32,
+        /// Smallest batch.
+        lo: u32,
+        /// Largest batch.
+        hi: u32,
+    },
+    /// No built-in profile has this name.
+    #[error("no built-in workload profile is named `{name}`")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+}
+
+impl ProfileError {
+    /// What to try next.
+    pub fn hint(&self) -> Option<&'static str> {
+        matches!(self, Self::Unknown { .. })
+            .then_some("use chat, document, medical-ocr, or the path of a profile file")
+    }
+}
+
+impl Profile {
+    /// Names of the built-in profiles.
+    pub const BUILT_IN: [&str; 3] = ["chat", "document", "medical-ocr"];
+
+    /// The built-in profile of this name.
+    pub fn built_in(name: &str) -> Result<Self, ProfileError> {
+        let (input, output, batch, concurrency, share) = match name {
+            "chat" => ((50, 200), (100, 500), (1, 8), 8, (0.2, 1)),
+            "document" => ((1000, 4000), (200, 1000), (16, 64), 32, (0.4, 4)),
+            "medical-ocr" => ((2000, 8000), (200, 800), (8, 32), 16, (0.7, 5)),
+            _ => return Err(ProfileError::Unknown { name: name.to_owned() }),
+        };
+        let uniform =
+            |(lo, hi)| Length::uniform(lo, hi).expect("the table above holds ordered bounds above zero");
+        Self::try_from(ProfileSpec {
+            name: name.to_owned(),
+            input: uniform(input),
+            output: uniform(output),
+            batch: BatchRange { lo: batch.0, hi: batch.1 },
+            concurrency,
+            prefix_share: PrefixShare::new(share.0, share.1)?,
+        })
+    }
+
+    /// All built-in profiles.
+    pub fn built_ins() -> impl Iterator<Item = Self> {
+        Self::BUILT_IN
+            .iter()
+            .map(|name| Self::built_in(name).expect("every name of BUILT_IN is in the table"))
+    }
+
+    /// Name for people and records.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Batch sizes the profile is meant for.
+    pub fn batch(&self) -> BatchRange {
+        self.0.batch
+    }
+
+    /// Requests kept in flight by default.
+    pub fn concurrency(&self) -> u32 {
+        self.0.concurrency
+    }
+
+    /// How much of the prompts is shared.
+    pub fn prefix_share(&self) -> PrefixShare {
+        self.0.prefix_share
+    }
+
+    /// The profile as written in a file.
+    pub fn spec(&self) -> &ProfileSpec {
+        &self.0
+    }
+
+    /// The workload of the profile.
+    pub fn workload(&self) -> Workload {
+        Workload {
+            input: self.0.input.clone(),
+            output: self.0.output.clone(),
+            prefix_share: self.0.prefix_share,
+        }
+    }
+}
+
+impl TryFrom<ProfileSpec> for Profile {
+    type Error = ProfileError;
+
+    fn try_from(spec: ProfileSpec) -> Result<Self, ProfileError> {
+        let BatchRange { lo, hi } = spec.batch;
+        if lo == 0 || lo > hi {
+            return Err(ProfileError::Batch { lo, hi });
+        }
+        if !(lo..=hi).contains(&spec.concurrency) {
+            return Err(ProfileError::Concurrency { concurrency: spec.concurrency, lo, hi });
+        }
+        Ok(Self(spec))
+    }
+}
+
+impl From<Profile> for ProfileSpec {
+    fn from(profile: Profile) -> Self {
+        profile.0
+    }
+}
