@@ -16,6 +16,7 @@ pub mod process;
 pub mod redact;
 pub mod run_dir;
 pub mod schemas;
+mod storage;
 
 pub use catalogue::{Catalogue, resolve};
 pub use config::{ConfigError, Layers, Resolved};

@@ -1,64 +1,175 @@
-//! Reading a run.
+//! Reading a run, complete or not, also while it is written.
 
-use std::path::Path;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use stopwatt_core::RequestRecord;
-use stopwatt_core::log::LogEvent;
+use stopwatt_core::log::{Fact, LogEvent};
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
+use stopwatt_core::{Clock, RequestRecord};
 
-use super::{RunError, RunId};
-use crate::events::Chunks;
+use super::{CONFIG, EVENTS, METRICS, PARTS, RunError, RunId, log_file};
+use crate::events::{Chunks, EventFile, parts};
+use crate::storage::{Disk, replace};
 
 /// A run on disk, complete or not.
-#[derive(Debug)]
-pub struct Run {}
+#[derive(Debug, Clone)]
+pub struct Run {
+    path: PathBuf,
+    id: RunId,
+    format: String,
+    clock: Clock,
+    log: Vec<LogEvent>,
+}
 
 impl Run {
-    /// Opens a run directory and checks its format version.
-    pub fn open(_path: &Path) -> Result<Self, RunError> {
-        unimplemented!()
+    /// Opens a run directory, checks its format version and reads its log.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        let log = log_file::read(path)?;
+        let Some(Fact::RunStarted { run_id, format, clock }) = log.first().map(|e| &e.fact) else {
+            return Err(RunError::NotARun { path: path.to_owned() });
+        };
+        let id = RunId::parse(run_id).ok_or_else(|| RunError::NotARun { path: path.to_owned() })?;
+        Ok(Self { path: path.to_owned(), id, format: format.clone(), clock: *clock, log })
     }
+
     /// Name of the run.
     pub fn id(&self) -> &RunId {
-        unimplemented!()
+        &self.id
     }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
-        unimplemented!()
+        &self.path
     }
+
+    /// `MAJOR.MINOR` of its format.
+    pub fn format(&self) -> &str {
+        &self.format
+    }
+
+    /// Zero of its stamps.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Every line of `run.log` in order; a torn last line is left out.
     pub fn log(&self) -> &[LogEvent] {
-        unimplemented!()
+        &self.log
     }
+
     /// `config.lock.json`.
     pub fn config(&self) -> Result<serde_json::Value, RunError> {
-        unimplemented!()
+        self.json(CONFIG)?.ok_or_else(|| RunError::NotARun { path: self.path.clone() })
     }
+
     /// `metrics.json`; `None` when it was not written.
     pub fn metrics(&self) -> Result<Option<MetricsDoc>, RunError> {
-        unimplemented!()
+        self.json(METRICS)
     }
-    /// Whether the run came to its end.
+
+    /// Whether the run came to its end. A run whose last line is missing is incomplete.
     pub fn status(&self) -> RunStatus {
-        unimplemented!()
+        match self.log.last().map(|e| &e.fact) {
+            Some(Fact::RunEnded { status, .. }) => *status,
+            _ => RunStatus::Incomplete,
+        }
     }
+
     /// Whether a process is writing the run now.
     pub fn is_running(&self) -> bool {
-        unimplemented!()
+        super::writer(&self.path).is_some()
     }
-    /// Every request in the order it ended, read group by group.
-    pub fn requests(&self, _chunks: Chunks) -> Result<Requests, RunError> {
-        unimplemented!()
+
+    /// Every request in the order it ended, read group by group, so that a long run needs little memory. From the
+    /// joined file when there is one, else from the closed parts.
+    pub fn requests(&self, chunks: Chunks) -> Result<Requests, RunError> {
+        let joined = self.path.join(EVENTS);
+        let mut files = if joined.is_file() { vec![joined] } else { parts(&self.path.join(PARTS))? };
+        // The writer may have joined and removed the parts between the two looks.
+        if files.is_empty() && self.path.join(EVENTS).is_file() {
+            files.push(self.path.join(EVENTS));
+        }
+        files.reverse();
+        Ok(Requests { files, file: None, rows: Vec::new().into_iter(), chunks })
+    }
+
+    /// Number of requests, from the file footers alone.
+    pub fn request_count(&self) -> Result<u64, RunError> {
+        self.requests(Chunks::Skip)?.files.iter().map(|f| Ok(EventFile::open(f)?.rows())).sum()
+    }
+
+    /// Writes a file of the run, for instance a report made again, under a temporary name and renames it.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.path.join(super::write::file_name(name)?);
+        replace(&Disk, &path, |file| file.write_all(bytes).map_err(RunError::io("write", &path)))
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RunError> {
+        let path = self.path.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| RunError::Damaged {
+                line: source.line(),
+                path,
+                source,
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(RunError::io("read", &path)(e)),
+        }
     }
 }
 
-/// The requests of a run, read group by group.
-#[derive(Debug)]
-pub struct Requests {}
+/// The requests of a run, read group by group. After an error there is nothing more.
+pub struct Requests {
+    /// Files still to be read, last first.
+    files: Vec<PathBuf>,
+    file: Option<EventFile>,
+    rows: std::vec::IntoIter<RequestRecord>,
+    chunks: Chunks,
+}
+
+impl fmt::Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Requests {
+    /// Brings the next rows in; false at the end.
+    fn refill(&mut self) -> Result<bool, RunError> {
+        loop {
+            if let Some(file) = &mut self.file {
+                if let Some(rows) = file.next_group(self.chunks)? {
+                    self.rows = rows.into_iter();
+                    return Ok(true);
+                }
+                self.file = None;
+            }
+            match self.files.pop() {
+                Some(path) => self.file = Some(EventFile::open(&path)?),
+                None => return Ok(false),
+            }
+        }
+    }
+}
 
 impl Iterator for Requests {
     type Item = Result<RequestRecord, RunError>;
+
     fn next(&mut self) -> Option<Self::Item> {
-        unimplemented!()
+        loop {
+            if let Some(row) = self.rows.next() {
+                return Some(Ok(row));
+            }
+            match self.refill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    self.files.clear();
+                    self.file = None;
+                    return Some(Err(error));
+                }
+            }
+        }
     }
 }

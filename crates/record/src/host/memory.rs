@@ -1,0 +1,27 @@
+//! Memory of the machine.
+
+/// Memory that this machine may use: the smaller of what is built in and what the container (cgroup v2 or v1)
+/// permits. `None` when the system does not say.
+pub fn total_bytes() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|t| mem_total(&t))?;
+    let limit = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok());
+    Some(limit.map_or(machine, |l| l.min(machine)))
+}
+
+fn mem_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_line() {
+        assert_eq!(mem_total("MemTotal:       16318884 kB\nMemFree: 1 kB\n"), Some(16_318_884 * 1024));
+        assert_eq!(mem_total("MemFree: 1 kB\n"), None);
+    }
+}
