@@ -1,1 +1,27 @@
-//! The streaming load client: sockets, dispatch, stamps
+//! The streaming load client: sockets, dispatch, stamps.
+//!
+//! ```text
+//! jobs() ─► feeder thread ─► bounded channel ─┐
+//! arrivals ─► pacer thread ─► due times ──────┼─► I/O thread: one epoll/kqueue loop ─► recorder thread ─► on_done()
+//! Stop::interrupt() ─► waker ─────────────────┘   read → stamp → parse
+//! ```
+//!
+//! One thread reads all sockets, so a stamp waits for nothing but earlier reads of the same wake-up. Rendering of
+//! requests, pacing and recording happen on threads of their own: none of them can delay a read. A request becomes a
+//! [`RequestRecord`](stopwatt_core::RequestRecord) whatever happens to it.
+//!
+//! Not here: what to send (`serving`, `wire::openai`), what the stamps mean (`analyse`), and HTTP/2.
+
+mod client;
+mod error;
+mod job;
+mod simple;
+mod stop;
+mod target;
+
+pub use client::{Client, run};
+pub use error::{LoadError, RequestError, TargetError};
+pub use job::{Completed, Drain, Ended, Job, Limits, Outcome, Pace, Path};
+pub use simple::{Response, get, post};
+pub use stop::Stop;
+pub use target::Target;
