@@ -4,13 +4,14 @@
 //! |---|---|
 //! | any statistic of independent values, such as one number a trial | [`bca`] |
 //! | any statistic of one series in order of time | [`block`] |
-//! | mean or quantile of all observations of several trials | [`two_level_mean`], [`two_level_quantile`] |
+//! | mean, quantile or standard deviation of all observations of several trials | [`two_level_mean`], [`two_level_quantile`], [`two_level_sd`] |
 //!
 //! Resamples run in parallel. Each draws from its own stream of one seeded generator, so the result does not depend
 //! on the number of threads or on the platform.
 
 mod bca;
 mod block;
+mod ranks;
 mod two_level;
 
 use rand::SeedableRng;
@@ -19,7 +20,7 @@ use rayon::prelude::*;
 
 pub use bca::bca;
 pub use block::block;
-pub use two_level::{two_level_mean, two_level_quantile};
+pub use two_level::{two_level_mean, two_level_quantile, two_level_sd};
 
 use crate::quantile::{quantile, sort};
 use crate::{Unsupported, require_probability};

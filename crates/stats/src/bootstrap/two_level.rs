@@ -1,39 +1,285 @@
 //! Two levels: trials, and blocks of neighbours inside each trial.
+//!
+//! A resample draws as many trials as there are, with replacement, and fills each from blocks of neighbours of the
+//! drawn trial (the circular block bootstrap). The statistic is that of all drawn observations together. Drawing
+//! trials carries what differs between trials into the interval, drawing blocks what differs inside them.
+//!
+//! # Few trials
+//!
+//! With k trials, drawing trials gives only (k − 1)/k of the variance between them, and the percentiles of so few
+//! draws are normal-like where Student's t with k − 1 degrees of freedom is due (Davison & Hinkley, *Bootstrap
+//! Methods and their Application* (1997), §3.8; Hesterberg, The American Statistician 69 (2015), 371–386, §3). Five
+//! trials that differ then cover 87–90 % instead of 95 %. So the interval returned is the hull of two:
+//!
+//! 1. the percentile interval of the resamples, and
+//! 2. estimate ± t(k − 1) · s/√k, with s the standard deviation of the statistic between trials.
+//!
+//! The second is right when trials differ, the first keeps the skewness of a tail quantile and covers when trials
+//! agree by luck. `examples/coverage.rs` measures what the hull reaches.
 
-use super::Options;
-use crate::{Ci, Unsupported};
+use std::ops::Range;
 
-/// Interval of the quantile `p` of all observations together. See [`two_level_mean`].
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::block::for_each_block;
+use super::ranks::Ranks;
+use super::{Options, percentiles};
+use crate::autocorrelation::block_length;
+use crate::describe::{mean, sd};
+use crate::distribution::t_quantile;
+use crate::quantile::{median, quantile, sorted};
+use crate::{Ci, Unsupported, require, require_probability};
+
+/// Interval of the quantile `p` of all observations together. Each trial is in order of time.
 ///
 /// # Errors
-/// Fewer than two trials, an empty trial, a value that is not finite, or too few values for the quantile.
+/// Fewer than two trials, an empty trial, a value that is not finite, or fewer values in all than
+/// [`crate::interval::needed_n`].
 pub fn two_level_quantile(trials: &[Vec<f64>], p: f64, options: &Options) -> Result<Ci, Unsupported> {
-    check(trials, options)?;
-    crate::require_probability(p)?;
-    let n: usize = trials.iter().map(Vec::len).sum();
+    require_probability(p)?;
+    let layout = Layout::of(trials, options)?;
     let needed = crate::interval::needed_n(p, options.level);
-    if n < needed {
-        return Err(Unsupported::TooFewValues { n, needed });
+    if layout.len() < needed {
+        return Err(Unsupported::TooFewValues { n: layout.len(), needed });
     }
-    let each: Vec<f64> =
-        trials.iter().map(|t| crate::quantile::quantile(&crate::quantile::sorted(t), p)).collect();
-    crate::interval::t_mean(&each, options.level)
+    let ranks = Ranks::of(&trials.concat());
+    let estimate = quantile(ranks.sorted(), p);
+    // Whether a value lies below the quantile is what a quantile averages, so its runs set the block length.
+    let block = layout.block(trials, options, |v| f64::from(u8::from(v <= estimate)));
+    let replicates = options.replicate(
+        layout.len(),
+        || ranks.scratch(),
+        |rng, scratch| ranks.quantile(p, scratch, |ranges| layout.draw(rng, block, |r| ranges.push(r))),
+    );
+    let each: Vec<f64> = trials.iter().map(|t| quantile(&sorted(t), p)).collect();
+    Ok(hull(estimate, &each, &replicates, options.level))
 }
 
-/// Interval of the mean of all observations together.
+/// Interval of the mean of all observations together. Each trial is in order of time.
 ///
 /// # Errors
 /// Fewer than two trials, an empty trial, or a value that is not finite.
 pub fn two_level_mean(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupported> {
-    check(trials, options)?;
-    let means: Vec<f64> = trials.iter().map(|t| crate::describe::mean(t)).collect();
-    crate::interval::t_mean(&means, options.level)
+    let layout = Layout::of(trials, options)?;
+    let values = trials.concat();
+    let moments = Moments::of(&values);
+    let block = layout.block(trials, options, |v| v);
+    let replicates = options.replicate(
+        layout.draws(block),
+        || (),
+        |rng, ()| {
+            let mut drawn = Drawn::default();
+            layout.draw(rng, block, |r| moments.add(r, &mut drawn));
+            moments.shift + drawn.mean()
+        },
+    );
+    let each: Vec<f64> = trials.iter().map(|t| mean(t)).collect();
+    Ok(hull(mean(&values), &each, &replicates, options.level))
 }
 
-fn check(trials: &[Vec<f64>], options: &Options) -> Result<(), Unsupported> {
-    options.check()?;
-    if trials.len() < 2 {
-        return Err(Unsupported::TooFewTrials { trials: trials.len(), needed: 2 });
+/// Interval of the standard deviation of all observations together. Each trial is in order of time.
+///
+/// # Errors
+/// Fewer than two trials, a trial of fewer than two values, or a value that is not finite.
+pub fn two_level_sd(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupported> {
+    let layout = Layout::of(trials, options)?;
+    let shortest = trials.iter().map(Vec::len).min().unwrap_or(0);
+    let each = trials.iter().map(|t| sd(t)).collect::<Option<Vec<f64>>>();
+    let each = each.ok_or(Unsupported::TooFewValues { n: shortest, needed: 2 })?;
+    let values = trials.concat();
+    let estimate = sd(&values).ok_or(Unsupported::TooFewValues { n: shortest, needed: 2 })?;
+    let moments = Moments::of(&values);
+    let block = layout.block(trials, options, |v| (v - moments.shift).powi(2));
+    let replicates = options.replicate(
+        layout.draws(block),
+        || (),
+        |rng, ()| {
+            let mut drawn = Drawn::default();
+            layout.draw(rng, block, |r| moments.add(r, &mut drawn));
+            drawn.sd()
+        },
+    );
+    let ci = hull(estimate, &each, &replicates, options.level);
+    Ok(Ci { lo: ci.lo.max(0.0), ..ci })
+}
+
+/// The wider of the percentile interval and Student's t between trials, on each side.
+fn hull(estimate: f64, each: &[f64], replicates: &[f64], level: f64) -> Ci {
+    let (lo, hi) = if replicates.is_empty() { (estimate, estimate) } else { percentiles(replicates, level) };
+    let k = each.len() as f64;
+    let half = t_quantile(0.5 + level / 2.0, k - 1.0) * sd(each).unwrap_or(0.0) / k.sqrt();
+    Ci { level, lo: lo.min(estimate - half), hi: hi.max(estimate + half) }
+}
+
+/// Where each trial lies in the list of all observations.
+struct Layout {
+    trials: Vec<Range<usize>>,
+}
+
+impl Layout {
+    fn of(trials: &[Vec<f64>], options: &Options) -> Result<Self, Unsupported> {
+        options.check()?;
+        if trials.len() < 2 {
+            return Err(Unsupported::TooFewTrials { trials: trials.len(), needed: 2 });
+        }
+        let mut from = 0;
+        let mut ranges = Vec::with_capacity(trials.len());
+        for trial in trials {
+            require(trial, 1)?;
+            ranges.push(from..from + trial.len());
+            from += trial.len();
+        }
+        Ok(Self { trials: ranges })
     }
-    trials.iter().try_for_each(|t| crate::require(t, 1))
+
+    fn len(&self) -> usize {
+        self.trials.last().map_or(0, |r| r.end)
+    }
+
+    /// Blocks in one resample.
+    fn draws(&self, block: usize) -> usize {
+        self.len().div_ceil(block)
+    }
+
+    /// The asked block length, else the median of what each trial's autocorrelation suggests for `value`.
+    fn block(&self, trials: &[Vec<f64>], options: &Options, value: impl Fn(f64) -> f64) -> usize {
+        options.block.unwrap_or_else(|| {
+            let suggested =
+                |t: &Vec<f64>| block_length(&t.iter().map(|&v| value(v)).collect::<Vec<_>>()) as f64;
+            median(&trials.iter().map(suggested).collect::<Vec<_>>()).ceil() as usize
+        })
+    }
+
+    /// Draws one resample and hands on its ranges of positions.
+    fn draw(&self, rng: &mut ChaCha8Rng, block: usize, mut take: impl FnMut(Range<usize>)) {
+        for _ in 0..self.trials.len() {
+            let trial = &self.trials[rng.random_range(0..self.trials.len() as u32) as usize];
+            let length = block.clamp(1, trial.len());
+            for_each_block(rng, trial.len(), length, |from, to| take(trial.start + from..trial.start + to));
+        }
+    }
+}
+
+/// Sums of first and second powers up to each position, so that a block costs two subtractions. Values are taken
+/// relative to their mean, which keeps the digits of the squares.
+struct Moments {
+    shift: f64,
+    sums: Vec<(f64, f64)>,
+}
+
+/// What a resample has drawn so far.
+#[derive(Default)]
+struct Drawn {
+    n: usize,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn of(values: &[f64]) -> Self {
+        let shift = mean(values);
+        let mut sums = Vec::with_capacity(values.len() + 1);
+        let (mut sum, mut squares) = (0.0, 0.0);
+        sums.push((sum, squares));
+        for v in values {
+            sum += v - shift;
+            squares += (v - shift) * (v - shift);
+            sums.push((sum, squares));
+        }
+        Self { shift, sums }
+    }
+
+    fn add(&self, range: Range<usize>, drawn: &mut Drawn) {
+        let (a, b) = (self.sums[range.start], self.sums[range.end]);
+        drawn.n += range.len();
+        drawn.sum += b.0 - a.0;
+        drawn.squares += b.1 - a.1;
+    }
+}
+
+impl Drawn {
+    fn mean(&self) -> f64 {
+        self.sum / self.n as f64
+    }
+
+    fn sd(&self) -> f64 {
+        let n = self.n as f64;
+        ((self.squares - self.sum * self.sum / n).max(0.0) / (n - 1.0)).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn options() -> Options {
+        Options { resamples: 400, seed: 7, ..Options::default() }
+    }
+
+    #[test]
+    fn trials_that_differ_give_at_least_the_t_interval() {
+        // Trial means 1, 2, 3: t(2) = 4.302 65, s = 1: 2 ± 4.302 65/√3 = 2 ± 2.484 14.
+        let trials: Vec<Vec<f64>> = [1.0, 2.0, 3.0].iter().map(|m| vec![m - 0.01, *m, m + 0.01]).collect();
+        let ci = two_level_mean(&trials, &options()).unwrap();
+        assert!((ci.lo - (2.0 - 2.484_14)).abs() < 1e-4 && (ci.hi - (2.0 + 2.484_14)).abs() < 1e-4, "{ci:?}");
+    }
+
+    #[test]
+    fn trials_without_any_spread_have_an_interval_of_no_width() {
+        let trials = vec![vec![0.25; 40]; 3];
+        for ci in [
+            two_level_mean(&trials, &options()).unwrap(),
+            two_level_quantile(&trials, 0.95, &options()).unwrap(),
+        ] {
+            assert_eq!((ci.lo, ci.hi), (0.25, 0.25));
+        }
+        let ci = two_level_sd(&trials, &options()).unwrap();
+        assert_eq!((ci.lo, ci.hi), (0.0, 0.0));
+    }
+
+    #[test]
+    fn what_cannot_be_supported_says_so() {
+        let one = vec![vec![1.0, 2.0, 3.0]];
+        assert_eq!(two_level_mean(&one, &options()), Err(Unsupported::TooFewTrials { trials: 1, needed: 2 }));
+        let small = vec![vec![1.0; 29]; 2];
+        let e = two_level_quantile(&small, 0.95, &options());
+        assert_eq!(e, Err(Unsupported::TooFewValues { n: 58, needed: 59 }));
+        let bad = vec![vec![1.0, f64::NAN], vec![1.0, 2.0]];
+        assert_eq!(two_level_mean(&bad, &options()), Err(Unsupported::NotFinite));
+        let empty = vec![vec![], vec![1.0]];
+        assert_eq!(two_level_mean(&empty, &options()), Err(Unsupported::TooFewValues { n: 0, needed: 1 }));
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let trials: Vec<Vec<f64>> =
+            (0..4).map(|t| (0..200).map(|i| f64::from((i * 7919 + t * 31) % 997)).collect()).collect();
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                (two_level_quantile(&trials, 0.9, &options()), two_level_mean(&trials, &options()))
+            })
+        };
+        assert_eq!(with(1), with(3));
+    }
+
+    proptest! {
+        #[test]
+        fn encloses_the_estimate_and_scales_with_the_values(
+            trials in prop::collection::vec(prop::collection::vec(0.001..10.0f64, 20..40), 2..5),
+            factor in 0.1..50.0f64,
+        ) {
+            let all = sorted(&trials.concat());
+            let ci = two_level_quantile(&trials, 0.5, &options()).unwrap();
+            let q = quantile(&all, 0.5);
+            prop_assert!(ci.lo <= q && q <= ci.hi);
+            let scaled: Vec<Vec<f64>> = trials.iter().map(|t| t.iter().map(|v| v * factor).collect()).collect();
+            let other = two_level_quantile(&scaled, 0.5, &options()).unwrap();
+            prop_assert!((other.lo - ci.lo * factor).abs() <= 1e-9 * factor.max(1.0) * 10.0);
+            prop_assert!((other.hi - ci.hi * factor).abs() <= 1e-9 * factor.max(1.0) * 10.0);
+        }
+    }
 }
