@@ -78,14 +78,14 @@ pub enum RunError {
         path: PathBuf,
     },
     /// A newer version of Stopwatt wrote the run.
-    #[error("the run has format {found}; this version of Stopwatt reads {supported}.x")]
+    #[error("the run has format {found}, this version reads {supported}.x; {} wrote it and reads it", writer(written_by.as_deref()))]
     NewerFormat {
         /// `MAJOR.MINOR` of the run.
         found: String,
         /// Newest major that can be read.
         supported: u32,
-        /// What can read it.
-        needed: String,
+        /// Version of Stopwatt that wrote it, when its configuration says so.
+        written_by: Option<String>,
     },
     /// A file of the run does not have the expected shape.
     #[error("{} is damaged at line {line}", path.display())]
@@ -110,9 +110,7 @@ impl RunError {
             Self::NotARun { .. } => {
                 Some("`stopwatt runs list` shows every run; a run directory holds run.log")
             }
-            Self::NewerFormat { .. } => {
-                Some("read it with a Stopwatt at least as new as the one that wrote it")
-            }
+            Self::NewerFormat { .. } => Some("install that version of Stopwatt or a newer one"),
             Self::Io { .. } | Self::Events { .. } if self.is_full_disk() => Some(
                 "free some space or write to another disk with --out; what was stored can be read with `stopwatt report`",
             ),
@@ -146,4 +144,8 @@ impl RunError {
     pub(crate) fn events(path: &Path) -> impl FnOnce(ParquetError) -> Self {
         move |source| Self::Events { path: path.to_owned(), source }
     }
+}
+
+fn writer(version: Option<&str>) -> String {
+    version.map_or_else(|| "a newer Stopwatt".to_owned(), |v| format!("Stopwatt {v}"))
 }

@@ -110,13 +110,17 @@ fn check_format(run: &Path, log: &[u8]) -> Result<bool, RunError> {
         fact.format.split_once('.').and_then(|(a, b)| Some((a.parse::<u32>().ok()?, b.parse::<u32>().ok()?)));
     let (major, minor) = version.ok_or_else(not_a_run)?;
     if major > FORMAT_MAJOR {
-        return Err(RunError::NewerFormat {
-            found: fact.format,
-            supported: FORMAT_MAJOR,
-            needed: format!("{major}.0"),
-        });
+        let written_by = writer_version(run);
+        return Err(RunError::NewerFormat { found: fact.format, supported: FORMAT_MAJOR, written_by });
     }
     Ok(major == FORMAT_MAJOR && minor > FORMAT_MINOR)
+}
+
+/// Version of Stopwatt that wrote the run; this key is in the same place in every format.
+fn writer_version(run: &Path) -> Option<String> {
+    let config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(run.join(super::CONFIG)).ok()?).ok()?;
+    Some(config.get("versions")?.get("stopwatt")?.as_str()?.to_owned())
 }
 
 /// A line that is whole but tells of something that this version has no name for.

@@ -18,6 +18,8 @@ mod id;
 mod lock;
 mod log_file;
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use error::RunError;
