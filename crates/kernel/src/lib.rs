@@ -1,1 +1,7 @@
-//! Operators that run and are measured: CPU kernels
+//! Kernels that run and are measured.
+//!
+//! [`cpu`] holds the operators of a Llama-architecture decoder. The built-in engine computes with exactly these
+//! functions, and profiles measure exactly these functions, so a prediction made from a profile can be held against
+//! what the engine does.
+
+pub mod cpu;

@@ -1,1 +1,36 @@
-//! Model loaders and the transformer forward pass with a paged KV cache
+//! Llama-architecture models on the CPU, computed with `stopwatt_kernel::cpu`.
+//!
+//! ```text
+//! Source ─► load ─► Model      forward(kv, chunks) ─► logits ─► Sampler ─► token
+//! (random,          PagedKv        one step of continuous batching
+//!  GGUF,            Tokenizer  text ─► tokens, tokens ─► text, chat ─► tokens
+//!  Hugging Face)
+//! ```
+//!
+//! One call of [`Model::forward`] computes one step of a continuous batch: prefill chunks and decode steps mixed. Who
+//! owns which cache block is decided elsewhere; this crate reads and writes the blocks it is told.
+//!
+//! Invariants, each held by a test:
+//!
+//! - how a prompt is cut into chunks, what else is in the batch, and which blocks a sequence owns change a logit by
+//!   rounding only;
+//! - a file from someone else gives a model or an error, never a panic.
+
+pub mod config;
+pub mod forward;
+pub mod kv;
+pub mod load;
+pub mod random;
+pub mod sampling;
+pub mod tokenizer;
+pub mod weights;
+
+pub use config::ModelConfig;
+pub use forward::{Chunk, ForwardError, Model};
+pub use kv::PagedKv;
+pub use load::{LoadError, LoadOptions, Loaded, Source, load};
+pub use random::Preset;
+pub use sampling::{Sampler, SamplingParams};
+pub use tokenizer::{ChatMessage, DecodeStream, Tokenizer, VocabMask};
+
+pub use stopwatt_kernel::cpu::Precision;

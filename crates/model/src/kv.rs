@@ -1,0 +1,105 @@
+//! Storage of the paged key/value cache.
+//!
+//! Blocks are numbered from 0 and have no owner here: the scheduler hands them out. Memory is taken from the system
+//! when a block is first written.
+
+use stopwatt_kernel::cpu::{KvLayer, KvLayerMut, KvShape};
+
+use crate::config::ModelConfig;
+
+/// Keys and values of every layer, in blocks of tokens.
+#[derive(Debug)]
+pub struct PagedKv {
+    shape: KvShape,
+    blocks: usize,
+    layers: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+/// Why a cache could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KvError {
+    /// No blocks, or blocks of no tokens.
+    #[error("a cache needs at least one block of at least one token")]
+    Empty,
+    /// The cache does not fit into the address space.
+    #[error("a cache of {blocks} blocks of {block_size} tokens is too large")]
+    TooLarge {
+        /// Blocks asked for.
+        blocks: usize,
+        /// Tokens a block asked for.
+        block_size: usize,
+    },
+}
+
+impl PagedKv {
+    /// An empty cache of `blocks` blocks of `block_size` tokens for a model. Block sizes that are a multiple of 16
+    /// are fastest.
+    pub fn new(config: &ModelConfig, blocks: usize, block_size: usize) -> Result<Self, KvError> {
+        if blocks == 0 || block_size == 0 {
+            return Err(KvError::Empty);
+        }
+        let too_large = KvError::TooLarge { blocks, block_size };
+        let total = config.kv_bytes_per_token().checked_mul(block_size).and_then(|b| b.checked_mul(blocks));
+        if total.is_none_or(|bytes| bytes > isize::MAX as usize) || u32::try_from(blocks).is_err() {
+            return Err(too_large);
+        }
+        let shape = config.kv_shape(block_size);
+        let numbers = shape.block_len() * blocks;
+        let layers = (0..config.layers).map(|_| (vec![0.0; numbers], vec![0.0; numbers])).collect();
+        Ok(Self { shape, blocks, layers })
+    }
+
+    /// Number of blocks.
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Tokens in a block.
+    pub fn block_size(&self) -> usize {
+        self.shape.block_size
+    }
+
+    /// Shape of one layer.
+    pub fn shape(&self) -> KvShape {
+        self.shape
+    }
+
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Bytes of the whole cache.
+    pub fn bytes(&self) -> usize {
+        2 * self.layers.len() * self.blocks * self.shape.block_len() * size_of::<f32>()
+    }
+
+    /// One layer, for reading.
+    pub(crate) fn layer(&self, index: usize) -> KvLayer<'_> {
+        let (keys, values) = &self.layers[index];
+        KvLayer { shape: self.shape, keys, values }
+    }
+
+    /// One layer, for writing.
+    pub(crate) fn layer_mut(&mut self, index: usize) -> KvLayerMut<'_> {
+        let (keys, values) = &mut self.layers[index];
+        KvLayerMut { shape: self.shape, keys, values }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Preset;
+
+    #[test]
+    fn sizes_are_checked_and_stated() {
+        let config = Preset::Tiny.config();
+        assert!(matches!(PagedKv::new(&config, 0, 16), Err(KvError::Empty)));
+        assert!(matches!(PagedKv::new(&config, usize::MAX / 2, 16), Err(KvError::TooLarge { .. })));
+        let kv = PagedKv::new(&config, 3, 16).unwrap();
+        assert_eq!(kv.bytes(), 3 * 16 * config.kv_bytes_per_token());
+        assert_eq!((kv.blocks(), kv.block_size(), kv.layers()), (3, 16, config.layers));
+    }
+}
