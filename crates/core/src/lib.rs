@@ -12,6 +12,7 @@ pub mod clock;
 pub mod fingerprint;
 pub mod log;
 pub mod metric;
+mod metric_ko;
 pub mod metrics_doc;
 pub mod request;
 pub mod text;

@@ -24,7 +24,6 @@ macro_rules! names {
         }
     };
 }
-pub(crate) use names;
 
 names! {
     /// What a chunk of the stream carried. A chunk is one server-sent event.

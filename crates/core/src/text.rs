@@ -41,6 +41,136 @@ texts! {
     Metric { "Metric", "지표" }
     Mean { "mean", "평균" }
     Unavailable { "not available: {}", "사용할 수 없음: {}" }
+    Model { "Model", "모델" }
+    Engine { "Engine", "엔진" }
+    Scenario { "Scenario", "시나리오" }
+    Machine { "Machine", "장비" }
+    Date { "Date", "일시" }
+    RunName { "Run", "실행 이름" }
+    CpuCount { "{} CPUs", "CPU {}개" }
+    NoGpu { "no GPU", "GPU 없음" }
+    PointCount { "{} points", "측정점 {}개" }
+    RequestCount { "{} requests", "요청 {}건" }
+    TrialCount { "{} trials", "시행 {}회" }
+    OneTrial { "1 trial", "시행 1회" }
+    FailedCount { "{} failed", "실패 {}건" }
+    NoneFailed { "none failed", "실패 없음" }
+    InvalidRun { "Invalid run: do not trust these numbers", "유효하지 않은 실행: 이 수치를 신뢰하지 마십시오" }
+    IncompleteRun { "Incomplete run: only what was measured before it stopped", "미완료 실행: 중단되기 전까지 측정된 값만 있습니다" }
+    Latency { "Latency", "지연 시간" }
+    Throughput { "Throughput and cost", "처리량과 자원" }
+    ShownPoint { "at {}, the point with the highest throughput", "{}: 처리량이 가장 높은 측정점" }
+    Points { "Points", "측정점" }
+    HeavyTail { "2 or more: the slowest requests wait far longer", "2 이상: 가장 느린 요청이 훨씬 오래 기다림" }
+    IntervalNote { "± or [low, high]: {}% interval over trials", "± 또는 [하한, 상한]: 시행 기준 {}% 구간" }
+    WiderHalf { "±: the wider half of the interval, in percent of the value", "±: 구간의 넓은 쪽 절반(값 대비 백분율)" }
+    Client { "Load client", "부하 클라이언트" }
+    CpuSeconds { "{} s of CPU", "CPU {}초" }
+    PeakMemory { "{} peak memory", "최대 메모리 {}" }
+    Files { "Files", "파일" }
+    Concurrency { "streams", "동시 요청" }
+    RateColumn { "asked req/s", "요청률 req/s" }
+    PointColumn { "point", "측정점" }
+    InputColumn { "input", "입력" }
+    OutputColumn { "output", "출력" }
+    FailedColumn { "failed", "실패" }
+    EndConnect { "no connection", "연결 실패" }
+    EndTls { "TLS handshake failed", "TLS 핸드셰이크 실패" }
+    EndHttp { "HTTP status other than 2xx", "2xx가 아닌 HTTP 상태" }
+    EndProtocol { "the answer was not HTTP", "HTTP가 아닌 응답" }
+    EndMalformed { "an event was not valid JSON", "이벤트가 올바른 JSON이 아님" }
+    EndStreamError { "the engine sent an error inside the stream", "스트림 도중 엔진이 오류를 보냄" }
+    EndTruncated { "the stream was cut off", "스트림이 중간에 끊김" }
+    EndNoTokens { "a complete stream without a token", "토큰 없이 끝난 스트림" }
+    EndIdleTimeout { "nothing arrived for the idle timeout", "유휴 제한 시간 동안 수신 없음" }
+    EndTimeout { "longer than the request timeout", "요청 제한 시간 초과" }
+    EndInterrupted { "in flight when the run was stopped", "실행이 중단될 때 처리 중" }
+    EndCancelled { "in flight when the measuring window closed", "측정 구간이 끝날 때 처리 중" }
+    EndOk { "complete", "완료" }
+    CdfTitle { "How long requests took", "요청에 걸린 시간" }
+    TokenCdfTitle { "How long each token took", "토큰마다 걸린 시간" }
+    CdfCaption { "Share that took at most so long. Steep is predictable; a long slope to the right is a tail.", "해당 시간 이내에 끝난 비율. 가파를수록 예측 가능하고, 오른쪽으로 길게 늘어지면 꼬리가 긴 것입니다." }
+    ShareAxis { "share", "비율" }
+    ItlHistogramTitle { "Gaps between tokens", "토큰 사이의 간격" }
+    ItlHistogramCaption { "{} gaps. A second hump is a hitch that an average hides.", "간격 {}개. 두 번째 봉우리는 평균에 가려지는 멈칫거림입니다." }
+    InputLengthTitle { "Input length", "입력 길이" }
+    OutputLengthTitle { "Output length", "출력 길이" }
+    LengthCaption { "shortest {}, median {}, longest {} tokens", "최소 {}, 중앙값 {}, 최대 {} 토큰" }
+    TokensAxis { "tokens", "토큰" }
+    RequestsAxis { "requests", "요청 수" }
+    ConcurrencyAxis { "concurrent requests", "동시 요청 수" }
+    InputAxis { "input tokens", "입력 토큰" }
+    OutputAxis { "output tokens", "출력 토큰" }
+    TimeAxis { "time since start", "시작 후 시간" }
+    InFlightTitle { "Requests in flight", "처리 중인 요청" }
+    InFlightCaption { "Tinted: measuring windows. Untinted: warm-up and pauses.", "옅은 바탕: 측정 구간. 바탕 없음: 준비 운동과 휴지." }
+    InFlightAll { "all", "전체" }
+    InFlightWaiting { "waiting for the first token", "첫 토큰 대기" }
+    TokenRateTitle { "Output tokens/s", "초당 출력 토큰" }
+    MemoryTitle { "Engine memory", "엔진 메모리" }
+    RequestsTitle { "Requests one by one", "요청별 진행" }
+    RequestsCaption { "{} of {} requests of one trial, each a line from sending to its end.", "한 시행의 요청 {}건(전체 {}건). 선 하나가 요청 하나의 전송부터 끝까지입니다." }
+    SpanWaiting { "until the first token", "첫 토큰까지" }
+    SpanStreaming { "streaming", "토큰 수신" }
+    SpanStopped { "cut by the end of the window", "측정 구간 끝에서 중단" }
+    SpanFailed { "failed", "실패" }
+    NavLoad { "Against load", "부하별" }
+    NavResults { "All metrics", "전체 지표" }
+    NavTime { "Over time", "시간별" }
+    NavTrials { "Warm-up and trials", "준비 운동과 시행" }
+    NavSettings { "Settings", "설정" }
+    NavDefinitions { "Definitions", "정의" }
+    NavReproduce { "Do it again", "재현" }
+    Lengths { "Lengths", "길이" }
+    FailedRequests { "Failed requests", "실패한 요청" }
+    OfRequests { "of {}", "전체 {}건 중" }
+    LoadNote { "Shaded bars around the points are their {}% intervals over trials.", "점을 둘러싼 옅은 막대는 시행 기준 {}% 구간입니다." }
+    ResultsNote { "Under each value: its {}% interval over independent trials. n counts requests, gaps or trials.", "값 아래: 독립 시행 기준 {}% 구간. n은 요청, 간격 또는 시행의 수입니다." }
+    GroupLatency { "Latency, lower is better", "지연 시간(낮을수록 좋음)" }
+    GroupThroughput { "Throughput and quality of service", "처리량과 서비스 품질" }
+    GroupLoad { "Load", "부하" }
+    GroupEngine { "Engine", "엔진" }
+    NotAvailable { "Not available", "사용할 수 없는 항목" }
+    ErrorKind { "Kind", "종류" }
+    Meaning { "Meaning", "뜻" }
+    RequestsColumn { "Requests", "요청" }
+    ShareColumn { "Share", "비율" }
+    StatusColumn { "HTTP status", "HTTP 상태" }
+    BodyColumn { "Error body (SHA-256, length)", "오류 본문(SHA-256, 길이)" }
+    WarmupColumn { "Warm-up", "준비 운동" }
+    SteadyColumn { "Steady state", "정상 상태" }
+    TrialsColumn { "Trials", "시행" }
+    MeasuredColumn { "Measured", "측정 시간" }
+    PerTrialColumn { "Requests a trial", "시행당 요청" }
+    SteadyYes { "reached", "도달" }
+    SteadyNo { "not reached", "도달하지 못함" }
+    SteadyOff { "warm-up off", "준비 운동 없음" }
+    EnvVersion { "Stopwatt", "Stopwatt" }
+    EnvOs { "System", "운영 체제" }
+    EnvCpu { "CPU", "CPU" }
+    EnvFeatures { "CPU features", "CPU 명령어 집합" }
+    EnvMemory { "Memory", "메모리" }
+    EnvGpu { "GPU", "GPU" }
+    EnvDriver { "GPU driver", "GPU 드라이버" }
+    EnvClocks { "Clocks fixed", "클럭 고정" }
+    EnvSeed { "Seed", "시드" }
+    EnvHash { "Environment hash", "환경 해시" }
+    EnvEngine { "Engine: {}", "엔진: {}" }
+    EnvProbe { "Engine can: {}", "엔진 기능: {}" }
+    EnvFormat { "Run format", "실행 형식" }
+    Yes { "yes", "예" }
+    No { "no", "아니요" }
+    Unknown { "unknown", "알 수 없음" }
+    SettingColumn { "Setting", "설정" }
+    ValueColumn { "Value", "값" }
+    OriginColumn { "From", "출처" }
+    OriginDefault { "default", "기본값" }
+    SettingsNote { "Settings that were chosen come first; the rest are defaults.", "직접 지정한 설정이 먼저, 나머지는 기본값입니다." }
+    ReproduceMeasure { "Measure again with the same settings:", "같은 설정으로 다시 측정:" }
+    ReproduceReport { "Make this page again from the record:", "기록에서 이 페이지 다시 만들기:" }
+    DirectionLower { "lower is better", "낮을수록 좋음" }
+    DirectionHigher { "higher is better", "높을수록 좋음" }
+    MadeBy { "Made by Stopwatt {} from the record of run {}. This page loads nothing from the network.", "Stopwatt {}이(가) 실행 {}의 기록으로 만든 페이지입니다. 네트워크에서 아무것도 불러오지 않습니다." }
 }
 
 /// Puts `values` in place of the `{}` marks of `text`, in order.

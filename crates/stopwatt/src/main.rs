@@ -1,2 +1,92 @@
-//! The command line.
-fn main() {}
+//! `stopwatt`: parse, wire, exit code.
+
+mod command;
+mod exit;
+mod progress;
+mod stop;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Outcome;
+
+/// How fast, how costly and how good an LLM service is, with an interval on every number
+#[derive(Debug, Parser)]
+#[command(name = "stopwatt", version, after_help = exit::TABLE, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Bench(Box<command::bench::BenchArgs>),
+    Serve(Box<command::serve::ServeArgs>),
+    Report(command::report::ReportArgs),
+    Runs(command::runs::RunsArgs),
+    Doctor(command::doctor::DoctorArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            // A closed pipe while printing help is nobody's problem.
+            let _ = error.print();
+            return if wrong { Outcome::Usage } else { Outcome::Done }.into();
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    let result = match &cli.command {
+        Command::Bench(args) => command::bench::run(args, &mut out),
+        Command::Serve(args) => command::serve::run(args, &mut out),
+        Command::Report(args) => command::report::run(args, &mut out),
+        Command::Runs(args) => command::runs::run(args, &mut out),
+        Command::Doctor(args) => command::doctor::run(args, &mut out),
+    };
+    let flushed = out.flush();
+    match result {
+        Ok(outcome) => match flushed {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                complain(&anyhow::Error::new(error).context("failed to write the result"));
+                Outcome::Usage.into()
+            }
+            _ => outcome.into(),
+        },
+        Err(error) if is_closed_pipe(&error) => Outcome::Done.into(),
+        Err(error) => {
+            complain(&error);
+            command::outcome_of(&error).into()
+        }
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|e| e.downcast_ref::<std::io::Error>())
+        .any(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Prints an error with its causes, and what to try.
+fn complain(error: &anyhow::Error) {
+    let mut text = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let cause = cause.to_string();
+        // Errors that repeat their source in their own words are said once.
+        if depth > 0 && text.contains(&cause) {
+            continue;
+        }
+        if depth > 0 {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    eprintln!("error: {text}");
+    if let Some(hint) = command::hint_of(error) {
+        eprintln!("hint: {hint}");
+    }
+}

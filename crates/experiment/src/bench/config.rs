@@ -1,0 +1,313 @@
+//! The settings of `stopwatt bench`: one typed tree, the same for files, the environment and flags.
+//!
+//! Lengths are written `128`, `50:200` (uniform) or, where a scenario sweeps, as lists. Times are seconds.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stopwatt_analyse::{Settings, slo};
+
+use super::error::BenchError;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BenchConfig {
+    /// What to measure: `single`, `batch`, `sweep`, `stress`, `long-context`, `prefix-sharing`, `soak` or `guide`.
+    pub scenario: ScenarioKind,
+    /// Where the engine is.
+    pub target: TargetConfig,
+    /// The built-in engine, started when `target.url` is not set.
+    pub engine: EngineConfig,
+    /// What is sent.
+    pub workload: WorkloadConfig,
+    /// When it is sent.
+    pub load: LoadConfig,
+    /// What a request asks of the engine.
+    pub request: RequestConfig,
+    /// How long, how often, until when.
+    pub measure: MeasureConfig,
+    /// Service-level objectives for goodput, for instance `ttft < 500ms, tpot < 50ms`.
+    pub slo: Option<String>,
+    /// Seed of lengths, prompts, arrivals and resampling.
+    pub seed: u64,
+    /// How intervals are made.
+    pub analysis: AnalysisConfig,
+    /// What is kept.
+    pub record: RecordConfig,
+}
+
+/// A named procedure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScenarioKind {
+    /// One request at a time: latency without queueing.
+    Single,
+    /// A fixed number of requests in flight: throughput and memory.
+    #[default]
+    Batch,
+    /// Concurrency × input length, one point each.
+    Sweep,
+    /// Rising load up to and beyond capacity: maximum throughput and p99.
+    Stress,
+    /// Inputs from 4K tokens up to the model's limit: TTFT and memory against length.
+    LongContext,
+    /// The same load without and with shared prefixes: cache hit rate and its worth.
+    PrefixSharing,
+    /// A fixed load for a long time: drift and leaks.
+    Soak,
+    /// The whole procedure: single, batches, input lengths, soak.
+    Guide,
+}
+
+impl ScenarioKind {
+    /// Name in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Batch => "batch",
+            Self::Sweep => "sweep",
+            Self::Stress => "stress",
+            Self::LongContext => "long-context",
+            Self::PrefixSharing => "prefix-sharing",
+            Self::Soak => "soak",
+            Self::Guide => "guide",
+        }
+    }
+}
+
+/// Where the engine is and how to talk to it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetConfig {
+    /// Base URL of an OpenAI-compatible engine; `null` starts the built-in one.
+    pub url: Option<String>,
+    /// Model name; `null` takes the only one that the engine lists.
+    pub model: Option<String>,
+    /// Which endpoint to use; `auto` takes completions with token ids where the engine takes them, else chat.
+    pub endpoint: EndpointChoice,
+    /// Name of the environment variable that holds the API key. The key itself is never stored.
+    pub api_key_env: Option<String>,
+    /// Further headers, `Name: value`. Values are not stored.
+    pub headers: Vec<String>,
+    /// PEM file with the certificate authority of the engine.
+    pub ca_cert: Option<String>,
+    /// `tokenizer.json` to count tokens with, where the engine does not.
+    pub tokenizer: Option<String>,
+}
+
+/// Which endpoint is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndpointChoice {
+    /// Completions with token ids where the engine takes them, else chat.
+    #[default]
+    Auto,
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Completions,
+}
+
+/// The built-in engine.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Weights: a GGUF file or a folder with safetensors; `null` makes random weights of a small Llama.
+    pub weights: Option<String>,
+    /// Threads that compute; `null` is cores − 1.
+    pub threads: Option<u32>,
+    /// Longest input plus output, in tokens; `null` takes the scenario's need, up to the model's limit.
+    pub max_context: Option<u32>,
+    /// Whether the prefix cache is on.
+    pub prefix_caching: Option<bool>,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkloadConfig {
+    /// `chat`, `document`, `medical-ocr`, or a YAML or TOML file of the same form.
+    pub profile: String,
+    /// Input tokens: `128` or `50:200`; `null` takes the profile's. Sweeps take `inputs`.
+    pub input: Option<String>,
+    /// Output tokens: `128` or `100:500`; `null` takes the profile's.
+    pub output: Option<String>,
+    /// Share of the input that requests of a group have in common, 0 to 1; `null` takes the profile's.
+    pub prefix_share: Option<f64>,
+    /// Input lengths of a sweep; empty takes the scenario's.
+    pub inputs: Vec<u32>,
+}
+
+impl Default for WorkloadConfig {
+    fn default() -> Self {
+        Self { profile: "chat".to_owned(), input: None, output: None, prefix_share: None, inputs: Vec::new() }
+    }
+}
+
+/// When requests are sent.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoadConfig {
+    /// `closed` keeps `concurrency` in flight; the others send at planned times whatever the engine does.
+    pub arrival: Option<ArrivalKind>,
+    /// Requests in flight; a list makes points. Empty takes the scenario's.
+    pub concurrency: Vec<u32>,
+    /// Requests per second; a list makes points.
+    pub rate: Vec<f64>,
+    /// Rate at the end of a ramp, in requests per second.
+    pub rate_end: Option<f64>,
+    /// Shape of gamma arrivals: 1 is Poisson, below 1 burstier.
+    pub burstiness: Option<f64>,
+    /// Most requests in flight in an open loop; `null` is no limit.
+    pub max_in_flight: Option<u32>,
+}
+
+/// An arrival process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArrivalKind {
+    /// Closed loop: the next request starts when one ends.
+    Closed,
+    /// Equal gaps.
+    Constant,
+    /// Exponential gaps.
+    Poisson,
+    /// Gamma gaps.
+    Gamma,
+    /// A rate that rises linearly.
+    Ramp,
+}
+
+impl ArrivalKind {
+    /// Name in files and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Constant => "constant",
+            Self::Poisson => "poisson",
+            Self::Gamma => "gamma",
+            Self::Ramp => "ramp",
+        }
+    }
+}
+
+/// What a request asks of the engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestConfig {
+    /// Whether output runs to its full length: `auto` asks for it where the engine can.
+    pub ignore_eos: Tri,
+    /// Sampling temperature.
+    pub temperature: f64,
+    /// Ask for the token ids of every chunk (vLLM), so that tokens are known where a chunk holds several. The answer
+    /// grows by it.
+    pub return_token_ids: bool,
+    /// JSON object merged into every request body.
+    pub extra_body: Option<serde_json::Value>,
+}
+
+impl Default for RequestConfig {
+    fn default() -> Self {
+        Self { ignore_eos: Tri::Auto, temperature: 0.0, return_token_ids: false, extra_body: None }
+    }
+}
+
+/// Yes, no, or where possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tri {
+    /// Where possible.
+    #[default]
+    Auto,
+    /// Yes; an engine that cannot is an error.
+    Yes,
+    /// No.
+    No,
+}
+
+/// How long, how often, until when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeasureConfig {
+    /// Requests in a trial; `null` takes the scenario's.
+    pub requests: Option<u64>,
+    /// Seconds of a trial, instead of a number of requests.
+    pub duration_s: Option<f64>,
+    /// Trials at each point: the unit of every interval.
+    pub repeats: u32,
+    /// Fewest warm-up requests at each point; 0 switches warm-up off and marks the run unstabilised.
+    pub warmup: u64,
+    /// Longest warm-up at each point, in seconds.
+    pub warmup_max_s: f64,
+    /// Longest a request may take.
+    pub timeout_s: f64,
+    /// Longest silence inside a request.
+    pub idle_timeout_s: f64,
+    /// Longest a connection may take to open.
+    pub connect_timeout_s: f64,
+    /// Length of a soak.
+    pub soak_s: f64,
+}
+
+impl Default for MeasureConfig {
+    fn default() -> Self {
+        Self {
+            requests: None,
+            duration_s: None,
+            repeats: 5,
+            warmup: 8,
+            warmup_max_s: 20.0,
+            timeout_s: 600.0,
+            idle_timeout_s: 60.0,
+            connect_timeout_s: 10.0,
+            soak_s: 1800.0,
+        }
+    }
+}
+
+/// How intervals are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnalysisConfig {
+    /// Confidence level.
+    pub level: f64,
+    /// Bootstrap resamples.
+    pub resamples: u32,
+}
+
+impl Default for AnalysisConfig {
+    fn default() -> Self {
+        Self { level: 0.95, resamples: 2000 }
+    }
+}
+
+/// What is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecordConfig {
+    /// Whether every chunk's stamp is kept; without them ITL cannot be recomputed.
+    pub chunks: bool,
+    /// Whether an engine that Stopwatt starts leaves its log in the run.
+    pub keep_engine_log: bool,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        Self { chunks: true, keep_engine_log: false }
+    }
+}
+
+/// The settings of the analysis, as they are locked into the run.
+pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
+    let slos = match &config.slo {
+        Some(text) => slo::parse(text).map_err(|e| BenchError::Setting { setting: "slo", problem: e.to_string() })?,
+        None => Vec::new(),
+    };
+    Ok(Settings {
+        mode: format!("bench:{}", config.scenario.name()),
+        seed: config.seed,
+        level: config.analysis.level,
+        resamples: config.analysis.resamples,
+        slos,
+    })
+}

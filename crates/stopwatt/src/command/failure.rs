@@ -1,0 +1,85 @@
+//! How an error of any crate becomes an exit code and a hint.
+
+use std::fmt;
+
+use stopwatt_engine::ServeError;
+use stopwatt_experiment::bench::BenchError;
+use stopwatt_record::catalogue::CatalogueError;
+use stopwatt_record::config::ConfigError;
+use stopwatt_record::run_dir::RunError;
+
+use crate::exit::Outcome;
+
+/// An error of the command line itself, with its exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    outcome: Outcome,
+    hint: Option<&'static str>,
+    source: anyhow::Error,
+}
+
+impl Failure {
+    /// An error with its exit code.
+    pub(crate) fn new(outcome: Outcome, source: anyhow::Error) -> Self {
+        Self { outcome, hint: None, source }
+    }
+
+    /// What to try.
+    pub(crate) fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// The exit code of an error: the first cause that is known decides.
+pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.outcome;
+        }
+        if cause.is::<ConfigError>() {
+            return Outcome::Configuration;
+        }
+        if let Some(error) = cause.downcast_ref::<BenchError>() {
+            return match error {
+                BenchError::Setting { .. }
+                | BenchError::Length { .. }
+                | BenchError::Arrival { .. }
+                | BenchError::TooLong { .. }
+                | BenchError::WorkloadFile { .. }
+                | BenchError::Target { .. }
+                | BenchError::Unsupported { .. } => Outcome::Configuration,
+                BenchError::UnknownModel { .. } | BenchError::AmbiguousModel { .. } => Outcome::MissingResource,
+                BenchError::Refused { .. } | BenchError::Answer { .. } | BenchError::EngineStart { .. } => {
+                    Outcome::MeasurementFailed
+                }
+                _ => Outcome::Usage,
+            };
+        }
+    }
+    Outcome::Usage
+}
+
+/// What to try next, from the first cause that knows.
+pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| {
+        None.or_else(|| cause.downcast_ref::<Failure>().and_then(|e| e.hint))
+            .or_else(|| cause.downcast_ref::<BenchError>().and_then(BenchError::hint))
+            .or_else(|| cause.downcast_ref::<ConfigError>().and_then(ConfigError::hint))
+            .or_else(|| cause.downcast_ref::<RunError>().and_then(RunError::hint))
+            .or_else(|| cause.downcast_ref::<CatalogueError>().and_then(CatalogueError::hint))
+            .or_else(|| cause.downcast_ref::<ServeError>().and_then(ServeError::hint))
+    })
+}

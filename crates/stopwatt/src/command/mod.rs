@@ -1,0 +1,57 @@
+//! The subcommands: one file each.
+
+pub(crate) mod bench;
+pub(crate) mod doctor;
+pub(crate) mod report;
+pub(crate) mod runs;
+pub(crate) mod serve;
+mod failure;
+mod tokenizer;
+
+pub(crate) use failure::{Failure, hint_of, outcome_of};
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use stopwatt_core::text::Lang;
+
+/// How to print a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: follows a file in `schemas/`
+    Json,
+    /// For spreadsheets
+    Csv,
+}
+
+/// Language of what people read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Language {
+    /// English
+    #[default]
+    En,
+    /// Korean
+    Ko,
+}
+
+impl From<Language> for Lang {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::En => Self::En,
+            Language::Ko => Self::Ko,
+        }
+    }
+}
+
+/// The folder that holds runs and their catalogue: `STOPWATT_RUNS`, else `stopwatt-runs` here.
+pub(crate) fn runs_root() -> PathBuf {
+    stopwatt_record::config::environment::var("STOPWATT_RUNS").map_or_else(|| PathBuf::from("stopwatt-runs"), PathBuf::from)
+}
+
+/// A field of a CSV line, quoted where it must be.
+pub(crate) fn csv_field(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+}

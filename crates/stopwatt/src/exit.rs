@@ -1,0 +1,54 @@
+//! Exit codes: the one documented place.
+
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// 0: done, or every gate passed.
+    Done,
+    /// 1: wrong usage, or a file or socket failed.
+    Usage,
+    /// 2: the configuration is wrong.
+    Configuration,
+    /// 3: something that is needed is missing: a model, a library, a device.
+    MissingResource,
+    /// 4: the measurement failed, or is invalid under `--strict`.
+    MeasurementFailed,
+    /// 130: stopped by Ctrl-C; what was measured is kept.
+    Interrupted,
+    /// 143: stopped by SIGTERM; what was measured is kept.
+    Terminated,
+}
+
+impl Outcome {
+    /// The number that the shell sees.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Usage => 1,
+            Self::Configuration => 2,
+            Self::MissingResource => 3,
+            Self::MeasurementFailed => 4,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(outcome.code())
+    }
+}
+
+/// The table printed by `stopwatt help`.
+pub(crate) const TABLE: &str = "\
+Exit codes:
+  0    done
+  1    wrong usage, or a file or socket failed
+  2    the configuration is wrong
+  3    a model, library or device is missing
+  4    the measurement failed, or is invalid under --strict
+  130  stopped by Ctrl-C (the run is kept, marked incomplete)
+  143  stopped by SIGTERM (likewise)";
