@@ -1,1 +1,65 @@
-//! Runs to terminal tables, JSON, CSV and HTML
+//! Runs to terminal tables, JSON, CSV and HTML.
+//!
+//! ```text
+//! run.log, events.parquet, config.lock.json ──► analyse ──► MetricsDoc ─┐
+//!                                                   View ◄──────────────┘
+//!                                                    ├──► terminal   what a person reads first
+//!                                                    ├──► html       the same, with plots and evidence
+//!                                                    └──► csv, json  what a program reads
+//! ```
+//!
+//! Invariants, each held by a test:
+//!
+//! - the same record gives the same bytes: nothing here reads a clock, a path or the environment;
+//! - a number is shown with its interval, or with the reason why there is none;
+//! - text that came from outside (model names, error details) is inert in every format;
+//! - meaning is never carried by colour alone.
+//!
+//! This crate never measures and never computes a metric: values come from `MetricsDoc`, the request rows are
+//! only drawn.
+
+mod csv;
+mod date;
+mod facts;
+mod figures;
+mod html;
+mod markup;
+mod notes;
+mod points;
+mod quantity;
+mod settings;
+mod summary;
+mod svg;
+mod table;
+mod terminal;
+
+use stopwatt_core::log::LogEvent;
+use stopwatt_core::metrics_doc::MetricsDoc;
+use stopwatt_core::request::RequestRecord;
+use stopwatt_core::text::Lang;
+
+pub use csv::csv;
+pub use html::html;
+pub use terminal::{Style, terminal};
+
+/// Everything a report is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The summary.
+    pub doc: &'a MetricsDoc,
+    /// The lines of `run.log`.
+    pub log: &'a [LogEvent],
+    /// The rows of `events.parquet`; empty is fine, then there is less to draw.
+    pub requests: &'a [RequestRecord],
+    /// `config.lock.json`.
+    pub config: &'a serde_json::Value,
+    /// Language of the texts.
+    pub lang: Lang,
+}
+
+/// `metrics.json`, as it lies in a run.
+pub fn json(doc: &MetricsDoc) -> String {
+    let mut text = serde_json::to_string_pretty(doc).expect("a MetricsDoc has only string keys");
+    text.push('\n');
+    text
+}

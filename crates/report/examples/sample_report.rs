@@ -1,0 +1,27 @@
+//! Writes the reports of a made-up run, to look at: `cargo run -p stopwatt-report --example sample_report -- DIR`.
+
+#[path = "../tests/sample/mod.rs"]
+mod sample;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use sample::{Plan, Sample};
+use stopwatt_core::text::Lang;
+use stopwatt_report::{Style, csv, html, json, terminal};
+
+fn main() -> std::io::Result<()> {
+    let dir = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
+    for (name, plan) in [("sweep", Plan::sweep()), ("single", Plan::single())] {
+        let run = Sample::new(&plan);
+        for (tag, lang) in [("en", Lang::En), ("ko", Lang::Ko)] {
+            let style = Style { color: true, width: 80, files: dir.to_str() };
+            let text = terminal(&run.view(lang), style);
+            writeln!(std::io::stdout(), "{text}\n{}\n", "=".repeat(80))?;
+            std::fs::write(dir.join(format!("{name}.{tag}.html")), html(&run.view(lang)))?;
+        }
+        std::fs::write(dir.join(format!("{name}.csv")), csv(&run.doc))?;
+        std::fs::write(dir.join(format!("{name}.json")), json(&run.doc))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! `report.csv`: one row a point × metric × statistic, for spreadsheets and scripts.
+//!
+//! Values are in the SI unit of the metric with all their digits; an absent value is an empty cell with its
+//! reason in the last column. Line ends are `\n`, quoting follows RFC 4180.
+
+use std::fmt::Write as _;
+
+use stopwatt_core::metrics_doc::{Estimate, Metrics, MetricsDoc};
+
+/// The columns, in order.
+const HEADER: &str = "point,label,metric,unit,statistic,value,n,trials,interval_lo,interval_hi,reason\n";
+
+/// Every estimate of a run as CSV.
+pub fn csv(doc: &MetricsDoc) -> String {
+    let mut out = String::from(HEADER);
+    if doc.points.is_empty() {
+        rows(&mut out, "", "", &doc.metrics);
+    }
+    for (i, point) in doc.points.iter().enumerate() {
+        rows(&mut out, &i.to_string(), &point.label, &point.metrics);
+    }
+    out
+}
+
+fn rows(out: &mut String, point: &str, label: &str, metrics: &Metrics) {
+    let label = text_cell(label);
+    for (name, summary) in metrics {
+        let (name, unit) = (text_cell(name), text_cell(&summary.unit));
+        for (statistic, estimate) in summary.statistics() {
+            let Estimate { value, n, trials, interval, reason } = estimate;
+            let (lo, hi) = (interval.map(|i| i.lo), interval.map(|i| i.hi));
+            let reason = text_cell(reason.as_deref().unwrap_or_default());
+            let (value, lo, hi) = (number(*value), number(lo), number(hi));
+            let _ = writeln!(
+                out,
+                "{point},{label},{name},{unit},{statistic},{value},{n},{trials},{lo},{hi},{reason}"
+            );
+        }
+    }
+}
+
+/// Shortest decimal that reads back as the same number.
+fn number(value: Option<f64>) -> String {
+    value.filter(|v| v.is_finite()).map(|v| v.to_string()).unwrap_or_default()
+}
+
+/// Quotes a text where needed, and defuses one that a spreadsheet would run as a formula.
+fn text_cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_quoted_and_defused() {
+        assert_eq!(text_cell("c=8 in=512"), "c=8 in=512");
+        assert_eq!(text_cell("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(text_cell("=HYPERLINK(1)"), "'=HYPERLINK(1)");
+    }
+
+    #[test]
+    fn numbers_read_back_exactly() {
+        for v in [0.1 + 0.2, 1e-9, 123_456_789.123_456_78] {
+            assert_eq!(number(Some(v)).parse::<f64>().ok(), Some(v));
+        }
+        assert_eq!(number(Some(f64::NAN)), "");
+    }
+}

@@ -1,0 +1,42 @@
+//! UNIX time to a calendar date in UTC. A report names the time zone, so that no machine's own zone changes it.
+
+use stopwatt_core::Nanos;
+
+/// `2026-08-14 10:15 UTC`.
+pub(crate) fn minutes_utc(unix_ns: Nanos) -> String {
+    let minutes = unix_ns.div_euclid(60_000_000_000);
+    let (year, month, day) = civil_from_days(minutes.div_euclid(24 * 60));
+    let in_day = minutes.rem_euclid(24 * 60);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", in_day / 60, in_day % 60)
+}
+
+/// Days since 1970-01-01 to year, month, day in the proleptic Gregorian calendar.
+/// Algorithm: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_moments() {
+        for (unix_s, expected) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_827_696, "2000-02-29 12:34 UTC"),
+            (1_786_702_530, "2026-08-14 10:15 UTC"),
+            (4_107_542_399, "2100-02-28 23:59 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(minutes_utc(unix_s * 1_000_000_000), expected);
+        }
+    }
+}

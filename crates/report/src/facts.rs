@@ -1,0 +1,105 @@
+//! What `run.log` says, gathered once: environment, plan, warm-up, trials, samples.
+
+use stopwatt_core::fingerprint::Fingerprint;
+use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
+use stopwatt_core::metrics_doc::RunStatus;
+use stopwatt_core::{Clock, Nanos};
+
+/// The facts of one run. A run that was cut off lacks the later ones.
+#[derive(Debug, Default)]
+pub(crate) struct Facts<'a> {
+    /// Zero of all stamps.
+    pub(crate) clock: Option<Clock>,
+    /// The environment.
+    pub(crate) fingerprint: Option<&'a Fingerprint>,
+    /// The model name used in requests.
+    pub(crate) model: Option<&'a str>,
+    /// What the engine can do, by feature.
+    pub(crate) features: Vec<(&'a str, &'a str)>,
+    /// The planned points.
+    pub(crate) plan: &'a [PlannedPoint],
+    /// Trials planned at each point.
+    pub(crate) trials_planned: Option<u32>,
+    /// Ends of warm-up.
+    pub(crate) warmups: Vec<Warmup<'a>>,
+    /// Finished trials.
+    pub(crate) trials: Vec<Trial>,
+    /// Resident memory of the engine over time.
+    pub(crate) memory: Vec<(Nanos, u64)>,
+    /// How the run ended, and why when it was not complete.
+    pub(crate) ended: Option<(RunStatus, Option<&'a str>)>,
+}
+
+/// The end of a point's warm-up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Warmup<'a> {
+    /// Index of the point.
+    pub(crate) point: u32,
+    /// Requests spent.
+    pub(crate) requests: u64,
+    /// Whether a steady state was detected; `None` when warm-up was off.
+    pub(crate) steady: Option<bool>,
+    /// What the decision rests on.
+    pub(crate) detail: &'a str,
+}
+
+/// The measuring window of a trial.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trial {
+    /// Index of the point.
+    pub(crate) point: u32,
+    /// Index of the trial.
+    pub(crate) trial: u32,
+    /// Begin of the window.
+    pub(crate) start_ns: Nanos,
+    /// End of the window.
+    pub(crate) end_ns: Nanos,
+}
+
+impl<'a> Facts<'a> {
+    /// Reads the log in order; a later line of the same kind wins.
+    pub(crate) fn read(log: &'a [LogEvent]) -> Self {
+        let mut facts = Self::default();
+        for event in log {
+            facts.take(event);
+        }
+        facts
+    }
+
+    fn take(&mut self, event: &'a LogEvent) {
+        match &event.fact {
+            Fact::RunStarted { clock, .. } => self.clock = Some(*clock),
+            Fact::Fingerprint { fingerprint } => self.fingerprint = Some(fingerprint),
+            Fact::EngineProbed { model, features } => {
+                self.model = Some(model);
+                self.features = features.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            }
+            Fact::Plan { points, trials } => {
+                self.plan = points;
+                self.trials_planned = Some(*trials);
+            }
+            Fact::WarmupEnded { point, requests, steady, detail } => {
+                self.warmups.push(Warmup { point: *point, requests: *requests, steady: *steady, detail });
+            }
+            Fact::TrialEnded { point, trial, start_ns, end_ns, .. } => {
+                self.trials.push(Trial {
+                    point: *point,
+                    trial: *trial,
+                    start_ns: *start_ns,
+                    end_ns: *end_ns,
+                });
+            }
+            Fact::EngineSample { rss_bytes } => self.memory.push((event.t_ns, *rss_bytes)),
+            Fact::RunEnded { status, reason, .. } => self.ended = Some((*status, reason.as_deref())),
+            // Warnings reach the reader through the validity verdict; a trial counts once it has ended.
+            Fact::Warning { .. } | Fact::TrialStarted { .. } => {}
+        }
+    }
+
+    /// Name and version of the engine, as it called itself.
+    pub(crate) fn engine(&self) -> Option<String> {
+        let engine = &self.fingerprint?.engine;
+        let name = engine.get("name").or_else(|| engine.get("server")).or_else(|| engine.get("owned_by"))?;
+        Some(engine.get("version").map_or_else(|| name.clone(), |version| format!("{name} {version}")))
+    }
+}

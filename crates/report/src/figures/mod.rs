@@ -1,0 +1,58 @@
+//! Which plots a run gets, and what is drawn in them.
+//!
+//! Values of single requests come from `analyse`, so a plot and the table beside it share one definition. Every
+//! series is thinned before it is drawn: a run of any length gives a page of about the same size.
+
+mod distribution;
+mod lengths;
+mod load;
+mod requests;
+mod timeline;
+
+use stopwatt_core::text::{Lang, Text, fill};
+use stopwatt_core::{EndKind, Phase, RequestRecord};
+
+use crate::View;
+use crate::facts::Facts;
+use crate::svg::Chart;
+
+/// The plots of a report, by section.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    /// Against load, for a sweep.
+    pub(crate) load: Vec<Chart>,
+    /// Distributions of latency at the headline point.
+    pub(crate) latency: Vec<Chart>,
+    /// The run over time.
+    pub(crate) timeline: Vec<Chart>,
+    /// Requests one by one.
+    pub(crate) requests: Vec<Chart>,
+    /// Lengths of inputs and outputs.
+    pub(crate) lengths: Vec<Chart>,
+}
+
+impl Figures {
+    /// Draws everything that the record supports.
+    pub(crate) fn of(view: &View<'_>, facts: &Facts<'_>) -> Self {
+        let shown = headline_requests(view);
+        Self {
+            load: load::charts(view.doc, view.lang),
+            latency: distribution::charts(&shown, view.lang),
+            timeline: timeline::charts(view, facts),
+            requests: requests::charts(view, facts),
+            lengths: lengths::charts(&shown, view.lang),
+        }
+    }
+}
+
+/// Successful measured requests of the headline point.
+fn headline_requests<'a>(view: &View<'a>) -> Vec<&'a RequestRecord> {
+    let point = view.doc.headline_point.and_then(|p| u32::try_from(p).ok());
+    let measured = |r: &&RequestRecord| r.phase == Phase::Measure && r.end == EndKind::Ok;
+    view.requests.iter().filter(measured).filter(|r| point.is_none_or(|p| r.point == p)).collect()
+}
+
+/// A catalogue text, with the given values in its marks.
+fn say(lang: Lang, text: Text, values: &[&str]) -> String {
+    fill(text.get(lang), values)
+}

@@ -1,0 +1,180 @@
+//! The run over time: requests in flight, tokens per second, memory of the engine, on one common axis.
+
+use stopwatt_core::text::{Lang, Text};
+use stopwatt_core::{Nanos, RequestRecord};
+
+use crate::View;
+use crate::facts::Facts;
+use crate::quantity::{Kind, Scale};
+use crate::svg::{Axis, Chart, Height, Layer, Line};
+
+/// Slices of the run, at most.
+const SLICES: usize = 240;
+
+/// The panels, from top to bottom; none for a run without requests.
+pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
+    let ends = view.requests.iter().map(|r| r.end_ns).chain(facts.trials.iter().map(|t| t.end_ns));
+    let Some(end) = ends.max().filter(|end| *end > 0 && !view.requests.is_empty()) else { return Vec::new() };
+    let slices = Slices::over(end);
+    let page = Panels { facts, lang: view.lang, slices };
+    [Some(page.in_flight(view.requests)), Some(page.tokens(view.requests)), page.memory()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Even slices of the time since `t0`.
+#[derive(Debug, Clone, Copy)]
+struct Slices {
+    width: Nanos,
+    count: usize,
+}
+
+impl Slices {
+    /// The smallest of 1, 2, 5 × 10ⁿ milliseconds that needs at most [`SLICES`].
+    fn over(end: Nanos) -> Self {
+        let widths = (6..15).flat_map(|n| [1, 2, 5].map(|m| m * 10i64.pow(n)));
+        let count = |w: Nanos| usize::try_from(end / w + 1).unwrap_or(usize::MAX);
+        let width = widths.into_iter().find(|w| count(*w) <= SLICES).unwrap_or(end);
+        Self { width, count: count(width) }
+    }
+
+    fn seconds(self) -> f64 {
+        self.width as f64 / 1e9
+    }
+
+    fn of(self, t: Nanos) -> usize {
+        usize::try_from(t / self.width).unwrap_or(0).min(self.count - 1)
+    }
+
+    /// Adds the part of `from..to` that lies in each slice, in slices.
+    fn cover(self, sums: &mut [f64], from: Nanos, to: Nanos) {
+        for slice in self.of(from)..=self.of(to.max(from)) {
+            let begin = slice as Nanos * self.width;
+            let inside = to.min(begin + self.width) - from.max(begin);
+            sums[slice] += inside.max(0) as f64 / self.width as f64;
+        }
+    }
+
+    /// A line over the slices.
+    fn points(self, sums: &[f64], factor: f64) -> Vec<(f64, f64)> {
+        sums.iter().enumerate().map(|(i, v)| (i as f64 * self.seconds(), v * factor)).collect()
+    }
+}
+
+struct Panels<'a> {
+    facts: &'a Facts<'a>,
+    lang: Lang,
+    slices: Slices,
+}
+
+impl Panels<'_> {
+    fn panel(&self, title: Text, caption: &str, y: Axis, lines: Vec<Line>) -> Chart {
+        let end = self.slices.count as f64 * self.slices.seconds();
+        let shade = |t: &crate::facts::Trial| Layer::Shade {
+            from: t.start_ns as f64 / 1e9,
+            to: t.end_ns as f64 / 1e9,
+        };
+        let mut layers: Vec<Layer> = self.facts.trials.iter().map(shade).collect();
+        layers.extend(lines.into_iter().map(Layer::Line));
+        Chart {
+            title: title.get(self.lang).to_owned(),
+            caption: caption.to_owned(),
+            x: Axis::range(0., end, Scale::of(Kind::Time, 1.), Text::TimeAxis.get(self.lang)),
+            y,
+            y_ticks: true,
+            layers,
+            height: Height::Panel,
+        }
+    }
+
+    fn line(&self, name: Text, color: usize, points: Vec<(f64, f64)>) -> Line {
+        Line { name: name.get(self.lang).to_owned(), color, points, steps: true, dots: false }
+    }
+
+    /// Requests in flight on average over each slice: all, and those still without a token.
+    fn in_flight(&self, requests: &[RequestRecord]) -> Chart {
+        let (mut all, mut waiting) = (vec![0.; self.slices.count], vec![0.; self.slices.count]);
+        for r in requests {
+            let begin = r.dispatched_ns.unwrap_or(r.intended_ns).max(0);
+            let first = first_token(r).unwrap_or(r.end_ns);
+            self.slices.cover(&mut all, begin, r.end_ns);
+            self.slices.cover(&mut waiting, begin, first);
+        }
+        let y = Axis::from_zero(all.iter().copied(), Scale::of(Kind::Plain, 1.), "");
+        let lines = vec![
+            self.line(Text::InFlightAll, 0, self.slices.points(&all, 1.)),
+            self.line(Text::InFlightWaiting, 1, self.slices.points(&waiting, 1.)),
+        ];
+        self.panel(Text::InFlightTitle, Text::InFlightCaption.get(self.lang), y, lines)
+    }
+
+    fn tokens(&self, requests: &[RequestRecord]) -> Chart {
+        let mut sums = vec![0.; self.slices.count];
+        for r in requests {
+            let chunks = r.token_chunks().count();
+            if chunks == 0 {
+                self.spread(&mut sums, r);
+                continue;
+            }
+            // A chunk that does not state its tokens gets an even share of the request's.
+            let even = r.output_tokens().map_or(1., |n| f64::from(n) / chunks as f64);
+            for c in r.token_chunks() {
+                sums[self.slices.of(c.t_ns)] += c.tokens.map_or(even, f64::from);
+            }
+        }
+        let points = self.slices.points(&sums, 1. / self.slices.seconds());
+        let y = Axis::from_zero(points.iter().map(|p| p.1), Scale::of(Kind::Plain, 1.), "");
+        self.panel(Text::TokenRateTitle, "", y, vec![self.line(Text::TokenRateTitle, 0, points)])
+    }
+
+    /// Without stamps of chunks: the tokens evenly between first byte and end.
+    fn spread(&self, sums: &mut [f64], r: &RequestRecord) {
+        let (Some(tokens), Some(first)) = (r.output_tokens(), r.first_byte_ns) else { return };
+        let mut share = vec![0.; sums.len()];
+        self.slices.cover(&mut share, first, r.end_ns);
+        let whole: f64 = share.iter().sum();
+        if whole > 0. {
+            sums.iter_mut().zip(share).for_each(|(sum, part)| *sum += f64::from(tokens) * part / whole);
+        }
+    }
+
+    fn memory(&self) -> Option<Chart> {
+        let samples = &self.facts.memory;
+        let largest = samples.iter().map(|s| s.1).max()? as f64;
+        let mut peaks: Vec<Option<u64>> = vec![None; self.slices.count];
+        for (t, bytes) in samples {
+            let peak = &mut peaks[self.slices.of(*t)];
+            *peak = (*peak).max(Some(*bytes));
+        }
+        let at = |(i, peak): (usize, &Option<u64>)| Some((i as f64 * self.slices.seconds(), (*peak)? as f64));
+        let points = peaks.iter().enumerate().filter_map(at).collect();
+        let y = Axis::from_zero([largest], Scale::of(Kind::Bytes, largest), "");
+        Some(self.panel(Text::MemoryTitle, "", y, vec![self.line(Text::MemoryTitle, 0, points)]))
+    }
+}
+
+/// When the first token came.
+pub(super) fn first_token(r: &RequestRecord) -> Option<Nanos> {
+    r.token_chunks().next().map(|c| c.t_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_round_and_few() {
+        let s = Slices::over(63_000_000_000);
+        assert_eq!((s.width, s.count), (500_000_000, 127));
+        assert!(Slices::over(1).count <= SLICES && Slices::over(Nanos::MAX / 2).count <= SLICES);
+    }
+
+    #[test]
+    fn coverage_adds_up_to_the_length() {
+        let s = Slices { width: 10, count: 5 };
+        let mut sums = vec![0.; 5];
+        s.cover(&mut sums, 5, 32);
+        assert_eq!(sums, [0.5, 1., 1., 0.2, 0.]);
+    }
+}

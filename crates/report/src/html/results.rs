@@ -1,0 +1,289 @@
+//! The numbers: headline tiles, the table of points, every metric with its interval.
+
+use stopwatt_core::Metric;
+use stopwatt_core::metric::Direction;
+use stopwatt_core::metrics_doc::{Estimate, MetricSummary};
+use stopwatt_core::text::Text;
+
+use super::Page;
+use crate::markup::Markup;
+use crate::notes::Notes;
+use crate::points;
+use crate::quantity::{Scale, count, kind};
+use crate::summary;
+use crate::terminal::HEAVY_TAIL;
+
+type Pick = fn(&MetricSummary) -> &Estimate;
+
+/// The tiles: what most readers came for.
+const TILES: [(Metric, &str, Pick); 4] = [
+    (Metric::Ttft, "p50", |m| &m.p50),
+    (Metric::Tpot, "mean", |m| &m.mean),
+    (Metric::E2e, "p95", |m| &m.p95),
+    (Metric::OutputThroughput, "", |m| &m.mean),
+];
+
+/// Columns of the table of metrics, with the observations behind them last.
+const COLUMNS: [(&str, Pick); 7] = [
+    ("mean", |m| &m.mean),
+    ("p50", |m| &m.p50),
+    ("p95", |m| &m.p95),
+    ("p99", |m| &m.p99),
+    ("min", |m| &m.min),
+    ("max", |m| &m.max),
+    ("std", |m| &m.std),
+];
+
+impl Page<'_> {
+    /// The headline numbers.
+    pub(super) fn tiles(&self, m: &mut Markup) {
+        let metrics = &self.view.doc.metrics;
+        // Requests that met their objectives say more than requests; both need the same place.
+        let has_value = |m: Metric| metrics.get(m.name()).is_some_and(|s| s.mean.value.is_some());
+        let rate = if has_value(Metric::Goodput) { Metric::Goodput } else { Metric::RequestThroughput };
+        let rate: (Metric, &str, Pick) = (rate, "", |m| &m.mean);
+        m.literal("\n");
+        m.el("section", &[("class", "tiles")], |m| {
+            for (metric, statistic, pick) in TILES.into_iter().chain([rate]) {
+                let missing = Estimate::default();
+                let estimate = metrics.get(metric.name()).map_or(&missing, pick);
+                self.tile(m, metric, statistic, estimate);
+            }
+            self.failed_tile(m);
+        });
+        self.headline_note(m);
+    }
+
+    fn tile(&self, m: &mut Markup, metric: Metric, statistic: &str, estimate: &Estimate) {
+        let scale = Scale::of(kind(metric), estimate.value.unwrap_or_default());
+        let shown = scale.estimate(estimate);
+        let statistic = if statistic == "mean" { self.text(Text::Mean) } else { statistic };
+        m.el("div", &[("class", "tile")], |m| {
+            m.el_text(
+                "div",
+                &[("class", "label")],
+                format!("{} {statistic}", metric.title(self.view.lang)).trim(),
+            );
+            m.el("div", &[("class", "value")], |m| {
+                m.text(shown.as_ref().map_or("–", |s| s.value.as_str()));
+                if shown.is_some() && !scale.unit.is_empty() {
+                    m.el_text("small", &[], scale.unit);
+                }
+            });
+            let interval = shown.and_then(|s| s.interval);
+            let below = interval.or_else(|| estimate.reason.clone()).unwrap_or_default();
+            m.el_text("div", &[("class", "interval")], &below);
+        });
+    }
+
+    fn failed_tile(&self, m: &mut Markup) {
+        let doc = self.view.doc;
+        let failed: u64 = summary::failures(doc).iter().map(|(_, n)| n).sum();
+        let requests: u64 = doc.points.iter().map(|p| p.requests).sum();
+        m.el("div", &[("class", "tile")], |m| {
+            m.el_text("div", &[("class", "label")], self.text(Text::FailedRequests));
+            m.el_text("div", &[("class", "value")], &count(failed));
+            m.el_text("div", &[("class", "interval")], &self.say(Text::OfRequests, &[&count(requests)]));
+        });
+    }
+
+    /// Which point the numbers belong to, where there are several.
+    pub(super) fn headline_note(&self, m: &mut Markup) {
+        let doc = self.view.doc;
+        let point = doc.headline_point.and_then(|i| doc.points.get(usize::try_from(i).ok()?));
+        if let Some(point) = point.filter(|_| doc.points.len() > 1) {
+            m.el_text("p", &[("class", "note at")], &self.say(Text::ShownPoint, &[&point.label]));
+        }
+    }
+
+    /// The points of a sweep, the headline point tinted.
+    pub(super) fn points_table(&self, m: &mut Markup) {
+        let doc = self.view.doc;
+        let columns = points::columns(doc, self.view.lang);
+        m.el("div", &[("class", "scroll")], |m| {
+            m.el("table", &[], |m| {
+                m.el("thead", &[], |m| {
+                    m.el("tr", &[], |m| {
+                        columns.iter().for_each(|c| m.el_text("th", &[("scope", "col")], &c.title))
+                    });
+                });
+                m.el("tbody", &[], |m| {
+                    for i in 0..doc.points.len() {
+                        let best = doc.headline_point == Some(i as u64);
+                        m.el("tr", &[("class", if best { "best" } else { "" })], |m| {
+                            for column in &columns {
+                                let cell = &column.cells[i];
+                                m.el("td", &[], |m| {
+                                    m.text(&cell.main);
+                                    if !cell.note.is_empty() {
+                                        m.el_text("small", &[], &cell.note);
+                                    }
+                                });
+                            }
+                        });
+                    }
+                });
+            });
+        });
+        m.el_text("p", &[("class", "note at")], self.text(Text::WiderHalf));
+    }
+
+    /// Every metric that has a value, then the reasons of the others.
+    pub(super) fn metrics(&self, m: &mut Markup) {
+        if let Some(level) = summary::level_percent(self.view.doc) {
+            m.el_text("p", &[("class", "note")], &self.say(Text::ResultsNote, &[&level]));
+        }
+        let mut notes = Notes::default();
+        m.el("div", &[("class", "scroll")], |m| {
+            m.el("table", &[], |m| {
+                m.el("thead", &[], |m| {
+                    m.el("tr", &[], |m| {
+                        m.el_text("th", &[("scope", "col")], self.text(Text::Metric));
+                        for (name, _) in COLUMNS {
+                            let name = if name == "mean" { self.text(Text::Mean) } else { name };
+                            m.el_text("th", &[("scope", "col")], name);
+                        }
+                        m.el_text("th", &[("scope", "col")], "n");
+                    });
+                });
+                for group in [Text::GroupLatency, Text::GroupThroughput, Text::GroupLoad, Text::GroupEngine] {
+                    self.metric_group(m, group, &mut notes);
+                }
+            });
+        });
+        if !notes.reasons().is_empty() {
+            m.el("ol", &[("class", "reasons")], |m| {
+                notes.reasons().iter().for_each(|reason| m.el_text("li", &[], reason));
+            });
+        }
+        self.missing(m);
+    }
+
+    fn metric_group(&self, m: &mut Markup, group: Text, notes: &mut Notes) {
+        let known = |metric: &Metric| Some((*metric, self.view.doc.metrics.get(metric.name())?));
+        let has_value = |s: &MetricSummary| s.statistics().iter().any(|(_, e)| e.value.is_some());
+        let rows: Vec<_> = Metric::ALL
+            .iter()
+            .filter(|x| group_of(**x) == group)
+            .filter_map(known)
+            .filter(|(_, s)| has_value(s))
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        m.el("tbody", &[], |m| {
+            m.el("tr", &[("class", "group")], |m| {
+                m.el_text("th", &[("colspan", "9"), ("scope", "colgroup")], self.text(group));
+            });
+            for (metric, summary) in rows {
+                self.metric_row(m, metric, summary, notes);
+            }
+        });
+    }
+
+    fn metric_row(&self, m: &mut Markup, metric: Metric, summary: &MetricSummary, notes: &mut Notes) {
+        let scale = Scale::for_all(
+            kind(metric),
+            [&summary.mean, &summary.p50, &summary.p95].iter().filter_map(|e| e.value),
+        );
+        m.el("tr", &[], |m| {
+            m.el("th", &[("scope", "row")], |m| {
+                m.text(metric.title(self.view.lang));
+                m.text(" ");
+                m.el_text("small", &[], scale.unit);
+            });
+            for (name, pick) in COLUMNS {
+                let estimate = pick(summary);
+                m.el("td", &[], |m| {
+                    let Some(shown) = scale.estimate(estimate) else {
+                        m.text("–");
+                        return m
+                            .text(&estimate.reason.as_deref().map(|r| notes.mark(r)).unwrap_or_default());
+                    };
+                    m.text(&shown.value);
+                    if metric == Metric::Tlr
+                        && name == "mean"
+                        && estimate.value.is_some_and(|v| v >= HEAVY_TAIL)
+                    {
+                        m.el("span", &[("class", "flag"), ("title", self.text(Text::HeavyTail))], |m| {
+                            m.text(" ▲")
+                        });
+                    }
+                    let reason = |notes: &mut Notes| estimate.reason.as_deref().map(|r| notes.mark(r));
+                    let below = shown.interval.or_else(|| reason(notes)).unwrap_or_default();
+                    m.el_text("small", &[], &below);
+                });
+            }
+            m.el_text("td", &[], &count(summary.mean.n));
+        });
+    }
+
+    /// Metrics without any value, by reason.
+    fn missing(&self, m: &mut Markup) {
+        let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+        let doc = self.view.doc;
+        let metrics = Metric::ALL.iter().filter_map(|metric| {
+            let summary = doc.metrics.get(metric.name())?;
+            let absent = summary.statistics().iter().all(|(_, e)| e.value.is_none());
+            absent.then(|| (summary.mean.reason.as_deref().unwrap_or_default(), metric.title(self.view.lang)))
+        });
+        let keys = doc.reasons.iter().map(|(key, reason)| (reason.as_str(), key.as_str()));
+        for (reason, name) in metrics.chain(keys) {
+            match by_reason.iter_mut().find(|(r, _)| *r == reason) {
+                Some((_, names)) => names.push(name),
+                None => by_reason.push((reason, vec![name])),
+            }
+        }
+        if by_reason.is_empty() {
+            return;
+        }
+        m.el_text("h3", &[("class", "at")], self.text(Text::NotAvailable));
+        m.el("table", &[("class", "words")], |m| {
+            m.el("tbody", &[], |m| {
+                for (reason, names) in by_reason {
+                    m.el("tr", &[], |m| {
+                        m.el_text("th", &[("scope", "row")], &names.join(", "));
+                        m.el_text("td", &[], reason);
+                    });
+                }
+            });
+        });
+    }
+
+    /// The definitions of every metric in the run.
+    pub(super) fn definitions(&self, m: &mut Markup) {
+        m.el("table", &[("class", "words")], |m| {
+            m.el("tbody", &[], |m| {
+                for metric in Metric::ALL {
+                    let Some(summary) = self.view.doc.metrics.get(metric.name()) else { continue };
+                    let direction = match summary.better {
+                        Direction::Lower => Some(Text::DirectionLower),
+                        Direction::Higher => Some(Text::DirectionHigher),
+                        Direction::Neutral => None,
+                    };
+                    m.el("tr", &[], |m| {
+                        m.el_text("th", &[("scope", "row")], metric.title(self.view.lang));
+                        m.el("td", &[], |m| {
+                            m.text(metric.formula(self.view.lang));
+                            let words = [Some(summary.definition.as_str()), direction.map(|d| self.text(d))];
+                            m.el_text(
+                                "small",
+                                &[],
+                                &words.into_iter().flatten().collect::<Vec<_>>().join(" · "),
+                            );
+                        });
+                    });
+                }
+            });
+        });
+    }
+}
+
+fn group_of(metric: Metric) -> Text {
+    match metric {
+        Metric::InputTokens | Metric::OutputTokens => Text::GroupLoad,
+        Metric::EngineCpu | Metric::EngineMemory => Text::GroupEngine,
+        _ if metric.info().unit == "s" => Text::GroupLatency,
+        _ => Text::GroupThroughput,
+    }
+}

@@ -1,0 +1,136 @@
+//! What is drawn inside a plot.
+
+use super::scale::Axis;
+use super::{percent, units};
+use crate::markup::Markup;
+
+/// One layer of a plot. `color` counts from 0 and picks one of the page's series colours.
+#[derive(Debug, Clone)]
+pub(crate) enum Layer {
+    /// A line, with its legend entry.
+    Line(Line),
+    /// Bars from zero: left end, right end, height.
+    Bars { name: String, color: usize, bars: Vec<(f64, f64, f64)> },
+    /// Vertical intervals: place, lower bound, upper bound.
+    Intervals { color: usize, bounds: Vec<(f64, f64, f64)> },
+    /// Horizontal spans in lanes: begin, end, lane. `kind` is a class of the page's style.
+    Spans { kind: &'static str, name: String, thickness: f64, spans: Vec<(f64, f64, f64)> },
+    /// A stretch of the x axis with a tinted ground.
+    Shade { from: f64, to: f64 },
+}
+
+/// A line through points in order of x.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    /// Name in the legend.
+    pub(crate) name: String,
+    /// Which series colour.
+    pub(crate) color: usize,
+    /// The points.
+    pub(crate) points: Vec<(f64, f64)>,
+    /// Whether the value holds until the next point, as counts do.
+    pub(crate) steps: bool,
+    /// Whether each point was measured by itself and gets a dot.
+    pub(crate) dots: bool,
+}
+
+impl Layer {
+    /// Name and classes of the legend entry; `None` for a layer that explains itself.
+    pub(crate) fn legend(&self) -> Option<(&str, String)> {
+        match self {
+            Self::Line(line) => Some((&line.name, format!("line {}", color(line.color)))),
+            Self::Bars { name, color: c, .. } => Some((name, format!("bar {}", color(*c)))),
+            Self::Spans { kind, name, .. } => Some((name, format!("span {kind}"))),
+            Self::Intervals { .. } | Self::Shade { .. } => None,
+        }
+    }
+
+    /// The shapes that may be stretched.
+    pub(crate) fn stretched(&self, m: &mut Markup, x: &Axis, y: &Axis) {
+        match self {
+            Self::Line(line) => {
+                let class = format!("line {}", color(line.color));
+                let d = line_path(&line.points, line.steps, x, y);
+                m.leaf("path", &[("class", &class), ("data-name", &line.name), ("d", &d)]);
+            }
+            Self::Bars { name, color: c, bars } => {
+                let class = format!("bar {}", color(*c));
+                m.leaf("path", &[("class", &class), ("data-name", name), ("d", &bars_path(bars, x, y))]);
+            }
+            Self::Intervals { color: c, bounds } => {
+                let class = format!("whisker {}", color(*c));
+                m.leaf("path", &[("class", &class), ("d", &intervals_path(bounds, x, y))]);
+            }
+            Self::Spans { kind, thickness, spans, .. } => {
+                let class = format!("span {kind}");
+                let width = format!("{:.1}", thickness);
+                m.leaf(
+                    "path",
+                    &[("class", &class), ("stroke-width", &width), ("d", &spans_path(spans, x, y))],
+                );
+            }
+            Self::Shade { from, to } => {
+                let (left, right) = (x.at(*from), x.at(*to));
+                let (left, width) = (units(left), units((right - left).max(0.)));
+                let size =
+                    [("class", "shade"), ("x", &left), ("y", "0"), ("width", &width), ("height", "1000")];
+                m.leaf("rect", &size);
+            }
+        }
+    }
+
+    /// The shapes that must stay round.
+    pub(crate) fn round(&self, m: &mut Markup, x: &Axis, y: &Axis) {
+        let Self::Line(line) = self else { return };
+        if !line.dots {
+            return;
+        }
+        let class = format!("dot {}", color(line.color));
+        for (vx, vy) in line.points.iter().filter(|p| p.1.is_finite()) {
+            let (cx, cy) = (percent(x.at(*vx)), percent(1. - y.at(*vy)));
+            m.leaf("circle", &[("class", &class), ("cx", &cx), ("cy", &cy), ("r", "3.5")]);
+        }
+    }
+}
+
+/// Class of a series colour.
+pub(crate) fn color(index: usize) -> &'static str {
+    const CLASSES: [&str; 6] = ["c1", "c2", "c3", "c4", "c5", "c6"];
+    CLASSES[index % CLASSES.len()]
+}
+
+fn line_path(points: &[(f64, f64)], steps: bool, x: &Axis, y: &Axis) -> String {
+    let mut d = String::new();
+    for (vx, vy) in points.iter().filter(|p| p.1.is_finite()) {
+        let (px, py) = (units(x.at(*vx)), units(1. - y.at(*vy)));
+        match (d.is_empty(), steps) {
+            (true, _) => d.push_str(&format!("M{px} {py}")),
+            (false, true) => d.push_str(&format!("H{px}V{py}")),
+            (false, false) => d.push_str(&format!("L{px} {py}")),
+        }
+    }
+    d
+}
+
+fn bars_path(bars: &[(f64, f64, f64)], x: &Axis, y: &Axis) -> String {
+    let bar = |&(from, to, height): &(f64, f64, f64)| {
+        format!("M{} 1000V{}H{}V1000", units(x.at(from)), units(1. - y.at(height)), units(x.at(to)))
+    };
+    bars.iter().filter(|b| b.2 > 0.).map(bar).collect()
+}
+
+fn intervals_path(bounds: &[(f64, f64, f64)], x: &Axis, y: &Axis) -> String {
+    let whisker = |&(at, lo, hi): &(f64, f64, f64)| {
+        format!("M{} {}V{}", units(x.at(at)), units(1. - y.at(lo)), units(1. - y.at(hi)))
+    };
+    bounds.iter().map(whisker).collect()
+}
+
+fn spans_path(spans: &[(f64, f64, f64)], x: &Axis, y: &Axis) -> String {
+    let span = |&(from, to, lane): &(f64, f64, f64)| {
+        // A span shorter than a pixel would vanish.
+        let (left, right) = (x.at(from), x.at(to).max(x.at(from) + 0.0006));
+        format!("M{} {}H{}", units(left), units(1. - y.at(lane)), units(right))
+    };
+    spans.iter().map(span).collect()
+}

@@ -1,0 +1,256 @@
+//! The result on a terminal: what a person wants first, readable at 80 columns and without colour.
+//!
+//! Order: what was measured, whether to believe it, latency, throughput and cost, the points of a sweep, failures,
+//! where the files are.
+
+use std::fmt::Write as _;
+
+use stopwatt_core::Metric;
+use stopwatt_core::metrics_doc::{Estimate, MetricsDoc};
+use stopwatt_core::text::{Text, fill};
+
+use crate::View;
+use crate::facts::Facts;
+use crate::notes::{Notes, superscript};
+use crate::points;
+use crate::quantity::{Scale, count, joined, kind};
+use crate::summary::{self, Standing};
+use crate::table::{Cell, Paint, Table, inert, left, wide, wrap};
+
+/// How to draw on the terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct Style<'a> {
+    /// Whether ANSI colours are wanted; the caller knows `NO_COLOR` and whether stdout is a terminal.
+    pub color: bool,
+    /// Columns of the terminal.
+    pub width: u16,
+    /// The run directory, to say where the files are; never part of a file.
+    pub files: Option<&'a str>,
+}
+
+/// Latency metrics with a row of their own, always shown.
+const LATENCY: [Metric; 4] = [Metric::Ttft, Metric::Tpot, Metric::Itl, Metric::E2e];
+
+/// Further figures, shown when they have a value.
+const FIGURES: [Metric; 10] = [
+    Metric::OutputThroughput,
+    Metric::TotalThroughput,
+    Metric::RequestThroughput,
+    Metric::Goodput,
+    Metric::SloAttainment,
+    Metric::Tlr,
+    Metric::KvHitRate,
+    Metric::ErrorRate,
+    Metric::EngineCpu,
+    Metric::EngineMemory,
+];
+
+/// A tail latency ratio from which on a run is marked.
+pub(crate) const HEAVY_TAIL: f64 = 2.;
+
+/// The whole result as text.
+pub fn terminal(view: &View<'_>, style: Style<'_>) -> String {
+    let facts = Facts::read(view.log);
+    let page = Page { view, width: usize::from(style.width.max(40)), paint: Paint(style.color) };
+    let mut out = String::new();
+    page.heading(&mut out, &facts);
+    page.verdict(&mut out);
+    let mut notes = Notes::default();
+    page.latency(&mut out, &mut notes);
+    page.figures(&mut out);
+    page.points(&mut out);
+    page.failures(&mut out);
+    page.notes(&mut out, &notes);
+    if let Some(dir) = style.files {
+        page.files(&mut out, dir);
+    }
+    out
+}
+
+struct Page<'a> {
+    view: &'a View<'a>,
+    width: usize,
+    paint: Paint,
+}
+
+impl Page<'_> {
+    fn text(&self, text: Text) -> &'static str {
+        text.get(self.view.lang)
+    }
+
+    fn doc(&self) -> &MetricsDoc {
+        self.view.doc
+    }
+
+    fn section(&self, out: &mut String, title: &str, rest: &str) {
+        let _ = writeln!(
+            out,
+            "\n{}{}",
+            self.paint.bold(title),
+            if rest.is_empty() { String::new() } else { format!(" {}", self.paint.dim(rest)) }
+        );
+    }
+
+    fn heading(&self, out: &mut String, facts: &Facts<'_>) {
+        let _ = writeln!(out, "{}", self.paint.bold(self.text(Text::ReportTitle)));
+        let lines = summary::heading(self.doc(), facts, self.view.lang);
+        let widest = lines.iter().map(|(title, _)| wide(self.text(*title))).max().unwrap_or(0);
+        for (title, value) in lines {
+            let title = left(self.text(title), widest);
+            for (i, line) in
+                wrap(&inert(&value), self.width.saturating_sub(widest + 4)).into_iter().enumerate()
+            {
+                let title = if i == 0 { title.as_str() } else { &left("", widest) };
+                let _ = writeln!(out, "  {}  {line}", self.paint.dim(title));
+            }
+        }
+    }
+
+    fn verdict(&self, out: &mut String) {
+        let standing = Standing::of(self.doc());
+        let text = format!("{} {}", standing.mark(), self.text(standing.text()));
+        let painted = match standing {
+            Standing::Valid => self.paint.good(&text),
+            Standing::Incomplete => self.paint.warn(&text),
+            Standing::Invalid => self.paint.bad(&text),
+        };
+        let totals = summary::totals(self.doc(), self.view.lang).join(" · ");
+        let _ = if wide(&text) + 3 + wide(&totals) <= self.width {
+            writeln!(out, "\n{painted}   {totals}")
+        } else {
+            writeln!(out, "\n{painted}\n  {totals}")
+        };
+        for reason in &self.doc().validity.reasons {
+            let mark = if reason.fatal { self.paint.bad("✗") } else { self.paint.warn("!") };
+            let detail = format!("{}: {}", inert(&reason.code), inert(&reason.detail));
+            for (i, line) in wrap(&detail, self.width.saturating_sub(4)).into_iter().enumerate() {
+                let _ = if i == 0 { writeln!(out, "  {mark} {line}") } else { writeln!(out, "    {line}") };
+            }
+        }
+    }
+
+    fn latency(&self, out: &mut String, notes: &mut Notes) {
+        let doc = self.doc();
+        let headline = doc.headline_point.and_then(|i| doc.points.get(usize::try_from(i).ok()?));
+        let rest = headline
+            .filter(|_| doc.points.len() > 1)
+            .map(|p| fill(self.text(Text::ShownPoint), &[&inert(&p.label)]));
+        self.section(out, self.text(Text::Latency), rest.as_deref().unwrap_or_default());
+        let headers = ["", self.text(Text::Mean), "p50", "p95", "p99"].map(str::to_owned);
+        let mut table = Table::new(headers).even();
+        for metric in LATENCY {
+            let missing = Estimate::default();
+            let estimates =
+                doc.metrics.get(metric.name()).map_or([&missing; 4], |m| [&m.mean, &m.p50, &m.p95, &m.p99]);
+            let scale = Scale::for_all(kind(metric), estimates.iter().filter_map(|e| e.value));
+            let cells = estimates.map(|e| estimate_cell(e, scale, notes));
+            table.row([Cell::plain(metric.title(self.view.lang))].into_iter().chain(cells));
+        }
+        out.push_str(&table.render(self.width, self.paint));
+    }
+
+    fn figures(&self, out: &mut String) {
+        let mut rows: Vec<(&str, String, String)> = Vec::new();
+        for metric in FIGURES {
+            let Some(summary) = self.doc().metrics.get(metric.name()) else { continue };
+            // Peak memory is the largest of the trials' peaks; everything else is a mean over trials.
+            let estimate = if metric == Metric::EngineMemory { &summary.max } else { &summary.mean };
+            let Some(value) = estimate.value else { continue };
+            let scale = Scale::of(kind(metric), value);
+            let Some(shown) = scale.estimate(estimate) else { continue };
+            let tail = metric == Metric::Tlr && value >= HEAVY_TAIL;
+            let interval = shown.interval.unwrap_or_default();
+            let mark = if tail { format!("  ▲ {}", self.text(Text::HeavyTail)) } else { String::new() };
+            rows.push((
+                metric.title(self.view.lang),
+                joined(&shown.value, scale.unit),
+                interval + &self.paint.warn(&mark),
+            ));
+        }
+        let client = summary::client(self.doc(), self.view.lang);
+        if rows.is_empty() && client.is_empty() {
+            return;
+        }
+        self.section(out, self.text(Text::Throughput), "");
+        let titles = rows.iter().map(|r| wide(r.0)).chain([wide(self.text(Text::Client))]).max().unwrap_or(0);
+        let values = rows.iter().map(|r| wide(&r.1)).max().unwrap_or(0);
+        for (title, value, interval) in rows {
+            let line =
+                format!("  {}  {}  {}", left(title, titles), left(&value, values), self.paint.dim(&interval));
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        if !client.is_empty() {
+            let _ = writeln!(out, "  {}  {client}", left(self.text(Text::Client), titles));
+        }
+    }
+
+    fn points(&self, out: &mut String) {
+        if self.doc().points.len() < 2 {
+            return;
+        }
+        self.section(out, self.text(Text::Points), self.text(Text::WiderHalf));
+        let columns = points::columns(self.doc(), self.view.lang);
+        let mut table = Table::new(columns.iter().map(|c| c.title.clone()));
+        for i in 0..self.doc().points.len() {
+            table.row(
+                columns.iter().map(|c| Cell { main: inert(&c.cells[i].main), note: c.cells[i].note.clone() }),
+            );
+        }
+        out.push_str(&table.render(self.width, self.paint));
+    }
+
+    fn failures(&self, out: &mut String) {
+        let failures = summary::failures(self.doc());
+        if failures.is_empty() {
+            return;
+        }
+        self.section(out, self.text(Text::Errors), "");
+        let numbers = failures.iter().map(|(_, n)| wide(&count(*n))).max().unwrap_or(0);
+        let kinds = failures.iter().map(|(kind, _)| wide(kind)).max().unwrap_or(0);
+        for (kind, n) in failures {
+            let meaning = summary::end_text(kind).map_or("", |t| self.text(t));
+            let kind = left(&inert(kind), kinds);
+            let _ = writeln!(out, "  {:>numbers$} × {kind}  {}", count(n), self.paint.dim(meaning));
+        }
+    }
+
+    fn notes(&self, out: &mut String, notes: &Notes) {
+        let level =
+            summary::level_percent(self.doc()).map(|level| fill(self.text(Text::IntervalNote), &[&level]));
+        if level.is_none() && notes.reasons().is_empty() {
+            return;
+        }
+        out.push('\n');
+        for line in level.into_iter().flat_map(|l| wrap(&l, self.width - 2)) {
+            let _ = writeln!(out, "  {}", self.paint.dim(&line));
+        }
+        for (i, reason) in notes.reasons().iter().enumerate() {
+            for (j, line) in wrap(&inert(reason), self.width - 4).into_iter().enumerate() {
+                let mark = if j == 0 { superscript(i + 1) } else { " ".to_owned() };
+                let _ = writeln!(out, "  {}", self.paint.dim(&format!("{mark} {line}")));
+            }
+        }
+    }
+
+    fn files(&self, out: &mut String, dir: &str) {
+        self.section(out, self.text(Text::Files), "");
+        let dir = inert(dir.trim_end_matches('/'));
+        let _ = writeln!(out, "  {dir}/report.html");
+        let _ = writeln!(
+            out,
+            "  {}",
+            self.paint.dim("metrics.json  report.csv  events.parquet  run.log  config.lock.json")
+        );
+    }
+}
+
+fn estimate_cell(estimate: &Estimate, scale: Scale, notes: &mut Notes) -> Cell {
+    let mark = |notes: &mut Notes| estimate.reason.as_deref().map(|r| notes.mark(r)).unwrap_or_default();
+    match scale.estimate(estimate) {
+        None => Cell::plain(format!("–{}", mark(notes))),
+        Some(shown) => Cell {
+            main: joined(&shown.value, scale.unit),
+            note: shown.interval.unwrap_or_else(|| mark(notes)),
+        },
+    }
+}
