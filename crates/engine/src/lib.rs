@@ -12,11 +12,15 @@
 //!
 //! What it is not: a production server. No TLS, no HTTP/2, one model a process, `n = 1`.
 
+mod api;
 mod config;
 mod error;
 pub mod exact;
+mod net;
 mod serve;
 mod shutdown;
+mod telemetry;
+mod words;
 
 pub use config::{Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, Token, Weights};
 pub use error::ServeError;

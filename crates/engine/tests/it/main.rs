@@ -1,0 +1,6 @@
+//! The server over real loopback sockets: what a client sends and sees, byte for byte.
+
+mod client;
+mod exact;
+mod exact_faults;
+mod protocol;
