@@ -8,7 +8,8 @@
 //!
 //! - a token prompt has exactly the asked length and only ids of the given range;
 //! - members of a group begin alike for as long as the shorter of their prefixes;
-//! - two requests differ in the first token of their unique parts, unless their numbers are a vocabulary apart;
+//! - two requests of a phase differ in the first token of their unique parts, unless their numbers are a multiple
+//!   of about half the vocabulary apart, and never continue the prefix of a member that shares more;
 //! - warm-up and measurement share nothing, so a cold cache is cold when measuring begins ([`PromptKey`]).
 //!
 //! The content is random on purpose: constant tokens make an engine look better than it is. Text prompts hit their
@@ -110,14 +111,15 @@ impl TokenPrompts {
     pub fn prompt_into(&self, shape: &RequestShape, key: PromptKey, tokens: &mut Vec<u32>) {
         tokens.clear();
         tokens.reserve(shape.input as usize);
-        let mut shared = 0;
+        let mut continuation = None;
         if let Some(prefix) = shape.prefix {
-            shared = prefix.tokens.min(shape.input);
-            tokens
-                .extend(self.source.shared(prefix.group, key).take(shared as usize).map(|t| self.first + t));
+            let mut shared = self.source.shared(prefix.group, key);
+            let common = prefix.tokens.min(shape.input) as usize;
+            tokens.extend(shared.by_ref().take(common).map(|t| self.first + t));
+            continuation = shared.next();
         }
-        let own = (shape.input - shared) as usize;
-        tokens.extend(self.source.unique(key).take(own).map(|t| self.first + t));
+        let own = shape.input as usize - tokens.len();
+        tokens.extend(self.source.unique(key, continuation).take(own).map(|t| self.first + t));
     }
 }
 
@@ -134,7 +136,8 @@ struct Source {
 impl Source {
     fn new(seed: u64, salt: u64, base: u32) -> Self {
         let mut draws = Draws::new(Purpose::Whitening, [seed, salt, 0, 0]);
-        let digits = 64_u32.div_ceil(base.ilog2());
+        // Enough for 64 bits, though the first digit uses one symbol less.
+        let digits = 64_u32.div_ceil((base - 1).ilog2());
         Self { seed, salt, base, offsets: (0..digits).map(|_| draws.below(base)).collect() }
     }
 
@@ -143,14 +146,15 @@ impl Source {
         self.random(Purpose::SharedPrefix, [a, b])
     }
 
-    /// The number of the request, lowest digit first so that neighbours differ at once, then random symbols.
-    fn unique(&self, key: PromptKey) -> impl Iterator<Item = u32> + use<'_> {
+    /// The number of the request, lowest digit first so that neighbours differ at once, then random symbols. The
+    /// first symbol is never `avoid`: what a member of the group with a longer prefix has in this place.
+    fn unique(&self, key: PromptKey, avoid: Option<u32>) -> impl Iterator<Item = u32> + use<'_> {
         let mut number = key.number();
-        let base = u64::from(self.base);
-        let digits = self.offsets.iter().map(move |&offset| {
-            let digit = number % base;
+        let digits = self.offsets.iter().enumerate().map(move |(place, &offset)| {
+            let base = u64::from(if place == 0 { self.base - 1 } else { self.base });
+            let digit = ((number % base + u64::from(offset)) % base) as u32;
             number /= base;
-            ((digit + u64::from(offset)) % base) as u32
+            if place == 0 && avoid.is_some_and(|a| digit >= a) { digit + 1 } else { digit }
         });
         digits.chain(self.random(Purpose::UniquePrompt, [key.number(), 0]))
     }
@@ -158,5 +162,126 @@ impl Source {
     fn random(&self, purpose: Purpose, [a, b]: [u64; 2]) -> impl Iterator<Item = u32> + use<'_> {
         let mut draws = Draws::new(purpose, [self.seed, self.salt, a, b]);
         std::iter::repeat_with(move || draws.below(self.base))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prefix::BlockHash;
+    use crate::workload::{Length, Prefix, PrefixShare, Workload};
+
+    fn measured(index: u64) -> PromptKey {
+        PromptKey { phase: Phase::Measure, epoch: 0, index }
+    }
+
+    fn shape(input: u32, prefix: Option<(u32, u32)>) -> RequestShape {
+        RequestShape { input, output: 1, prefix: prefix.map(|(group, tokens)| Prefix { group, tokens }) }
+    }
+
+    fn chain(tokens: &[u32], block_size: usize) -> Vec<BlockHash> {
+        tokens
+            .chunks_exact(block_size)
+            .scan(BlockHash::ROOT, |hash, block| {
+                *hash = hash.child(block);
+                Some(*hash)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_cache_can_hit_the_shared_prefix_and_nothing_else() {
+        // Byte-sized vocabulary, the hardest case; 2,000 requests, five groups, warm-up first.
+        let prompts = TokenPrompts::new(1, 0, 32..127).unwrap();
+        let mut workload = Workload::new(Length::uniform(40, 400).unwrap(), Length::fixed(1).unwrap());
+        workload.prefix_share = PrefixShare::new(0.5, 5).unwrap();
+        let mut first_owner: HashMap<BlockHash, (Phase, u64, u32)> = HashMap::new();
+        for phase in [Phase::Warmup, Phase::Measure] {
+            for (index, shape) in workload.shapes(7).take(1_000).enumerate() {
+                let key = PromptKey { phase, epoch: 0, index: index as u64 };
+                let tokens = prompts.prompt(&shape, key);
+                let shared = shape.prefix.map_or(0, |p| p.tokens);
+                for (i, hash) in chain(&tokens, 16).into_iter().enumerate() {
+                    let (owner_phase, owner, owner_shared) =
+                        *first_owner.entry(hash).or_insert((phase, key.index, shared));
+                    assert_eq!(owner_phase, phase, "request {index} shares block {i} with warm-up");
+                    // One token of their own in this block, and numbers that 94 symbols cannot tell apart there.
+                    let exhausted =
+                        shared % 16 == 15 && owner_shared == shared && (key.index - owner).is_multiple_of(47);
+                    let common = i < shared as usize / 16 || owner == key.index || exhausted;
+                    assert!(common, "request {index} shares its own block {i} with request {owner}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn neighbours_differ_in_their_first_own_token() {
+        let prompts = TokenPrompts::new(3, 0, 100..1_100).unwrap();
+        let first: Vec<u32> =
+            (0..500).map(|i| prompts.prompt(&shape(20, Some((0, 12))), measured(i))[12]).collect();
+        let distinct: std::collections::HashSet<_> = first.iter().collect();
+        assert_eq!(distinct.len(), 500);
+    }
+
+    #[test]
+    fn seed_salt_phase_and_epoch_change_what_they_say() {
+        let s = shape(64, Some((2, 32)));
+        let of = |seed, salt, phase, epoch| {
+            TokenPrompts::new(seed, salt, 0..32_000).unwrap().prompt(&s, PromptKey { phase, epoch, index: 5 })
+        };
+        let base = of(1, 1, Phase::Measure, 0);
+        assert_eq!(of(1, 1, Phase::Measure, 0), base);
+        for other in [of(2, 1, Phase::Measure, 0), of(1, 2, Phase::Measure, 0), of(1, 1, Phase::Warmup, 0)] {
+            assert_ne!(other[..32], base[..32]);
+            assert_ne!(other[32..], base[32..]);
+        }
+        let next_epoch = of(1, 1, Phase::Measure, 1);
+        assert_ne!(next_epoch[..32], base[..32]);
+        assert_eq!(next_epoch[33..], base[33..]);
+    }
+
+    #[test]
+    fn prompts_are_these_on_every_platform() {
+        let prompts = TokenPrompts::new(42, 0, 0..32_000).unwrap();
+        assert_eq!(
+            prompts.prompt(&shape(8, Some((1, 3))), measured(0)),
+            [13719, 11701, 2391, 30840, 14423, 3730, 16980, 1506]
+        );
+    }
+
+    #[test]
+    fn a_small_vocabulary_is_refused() {
+        let refused = TokenPrompts::new(0, 0, 10..20).unwrap_err();
+        assert_eq!(refused, PromptError::SmallVocabulary { ids: 10 });
+        assert!(refused.hint().is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn lengths_and_ids_are_exact(
+            seed: u64, index in 0..1_u64 << 62, input in 1_u32..600, share in 0_u32..600, first in 0_u32..1_000, ids in 64_u32..200_000
+        ) {
+            let prompts = TokenPrompts::new(seed, 0, first..first + ids).unwrap();
+            let tokens = prompts.prompt(&shape(input, Some((0, share.min(input)))), measured(index));
+            prop_assert_eq!(tokens.len(), input as usize);
+            prop_assert!(tokens.iter().all(|t| (first..first + ids).contains(t)));
+        }
+
+        #[test]
+        fn a_group_begins_alike_and_then_parts(seed: u64, a in 1_u32..100, b in 1_u32..100, group in 0_u32..9) {
+            let prompts = TokenPrompts::new(seed, 0, 0..50_000).unwrap();
+            let x = prompts.prompt(&shape(200, Some((group, a))), measured(0));
+            let y = prompts.prompt(&shape(200, Some((group, b))), measured(1));
+            let common = x.iter().zip(&y).take_while(|(x, y)| x == y).count();
+            let shorter = a.min(b) as usize;
+            prop_assert_eq!(common, shorter);
+            let other = prompts.prompt(&shape(200, Some((group + 9, a))), measured(2));
+            prop_assert_ne!(&other[..a.min(4) as usize + 8], &x[..a.min(4) as usize + 8]);
+        }
     }
 }

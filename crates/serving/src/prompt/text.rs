@@ -23,8 +23,9 @@ impl TextPrompts {
         Ok(Self { source: Source::new(seed, salt, WORDS.len() as u32), chars_per_token })
     }
 
-    /// Where to start: the words have 4.5 letters on average and a space, and common words are one token.
-    pub const TYPICAL_CHARS_PER_TOKEN: f64 = 5.5;
+    /// Where to start: the words have 5.7 letters on average and a space, and most are one token of a large
+    /// vocabulary.
+    pub const TYPICAL_CHARS_PER_TOKEN: f64 = 6.5;
 
     /// Characters made for each token.
     pub fn chars_per_token(&self) -> f64 {
@@ -49,7 +50,7 @@ impl TextPrompts {
         if let Some(prefix) = shape.prefix {
             fill(&mut text, chars(prefix.tokens).min(total), self.source.shared(prefix.group, key));
         }
-        fill(&mut text, total, self.source.unique(key));
+        fill(&mut text, total, self.source.unique(key, None));
         text
     }
 }
@@ -325,3 +326,69 @@ const WORDS: [&str; 256] = [
     "never",
     "night",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::workload::Prefix;
+    use stopwatt_core::Phase;
+
+    fn key(index: u64) -> PromptKey {
+        PromptKey { phase: Phase::Measure, epoch: 0, index }
+    }
+
+    fn shape(input: u32, prefix: u32) -> RequestShape {
+        let prefix = (prefix > 0).then_some(Prefix { group: 0, tokens: prefix });
+        RequestShape { input, output: 1, prefix }
+    }
+
+    #[test]
+    fn words_are_distinct_lower_case_and_as_long_as_stated() {
+        assert_eq!(WORDS.iter().collect::<HashSet<_>>().len(), 256);
+        assert!(WORDS.iter().all(|w| w.bytes().all(|b| b.is_ascii_lowercase())));
+        let mean = WORDS.iter().map(|w| w.len()).sum::<usize>() as f64 / 256.0;
+        assert!((mean - 5.7).abs() < 0.1, "{mean}");
+    }
+
+    #[test]
+    fn one_character_a_token_is_exact() {
+        let prompts = TextPrompts::new(1, 0, 1.0).unwrap();
+        for input in [1, 2, 17, 1_000] {
+            assert_eq!(prompts.prompt(&shape(input, input / 2), key(3)).len(), input as usize);
+        }
+    }
+
+    #[test]
+    fn text_is_the_same_on_every_platform() {
+        let prompts = TextPrompts::new(42, 0, 5.0).unwrap();
+        assert_eq!(
+            prompts.prompt(&shape(16, 6), key(0)),
+            "against hour dark future direcmorning distance beach equal always forest body br"
+        );
+    }
+
+    #[test]
+    fn calibration_follows_what_the_server_counted() {
+        let prompts = TextPrompts::new(1, 0, 6.5).unwrap();
+        let calibrated = prompts.calibrated(5_000, 1_000).unwrap();
+        assert_eq!(calibrated.chars_per_token(), 5.0);
+        assert_eq!(calibrated.prompt(&shape(100, 0), key(0)).len(), 500);
+        assert!(prompts.calibrated(5, 0).is_err() && prompts.calibrated(0, 5).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_group_shares_its_text_and_requests_part_after_it(a in 0_u64..1 << 40, gap in 1_u64..100, prefix in 1_u32..60) {
+            let prompts = TextPrompts::new(9, 0, 5.0).unwrap();
+            let (x, y) = (prompts.prompt(&shape(100, prefix), key(a)), prompts.prompt(&shape(100, prefix), key(a + gap)));
+            let shared = prefix as usize * 5;
+            prop_assert_eq!(&x[..shared], &y[..shared]);
+            // Numbers less than 128 apart differ in their first own word, of at most 11 letters.
+            prop_assert_ne!(&x[shared..shared + 12], &y[shared..shared + 12]);
+        }
+    }
+}

@@ -10,7 +10,7 @@
 //! | `medical-ocr` | medium | 16, the (geometric) middle of 8–32 | high | 0.7 | 5: one a document type |
 //!
 //! The ratio is the share of each prompt's tokens that its group has in common. It bounds the hit rate of a prefix
-//! cache from above; whole blocks only can hit, so that a 16-token block makes about 0.13 of the 0.2 of `chat`.
+//! cache from above; whole blocks only can hit, so that 16-token blocks make about 0.14 of the 0.2 of `chat`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -264,5 +264,98 @@ impl TryFrom<ProfileSpec> for Profile {
 impl From<Profile> for ProfileSpec {
     fn from(profile: Profile) -> Self {
         profile.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_profiles_have_the_numbers_of_the_specification() {
+        let rows: Vec<_> = Profile::built_ins()
+            .map(|p| {
+                let w = p.workload();
+                let BatchRange { lo, hi } = p.batch();
+                (p.name().to_owned(), w.input.bounds(), w.output.bounds(), (lo, hi), p.concurrency())
+            })
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                ("chat".to_owned(), (50, 200), (100, 500), (1, 8), 8),
+                ("document".to_owned(), (1000, 4000), (200, 1000), (16, 64), 32),
+                ("medical-ocr".to_owned(), (2000, 8000), (200, 800), (8, 32), 16),
+            ]
+        );
+        let ratios: Vec<f64> = Profile::built_ins().map(|p| p.prefix_share().ratio()).collect();
+        assert!(ratios.is_sorted(), "low, medium, high: {ratios:?}");
+        let unknown = Profile::built_in("chatt").unwrap_err();
+        assert!(matches!(unknown, ProfileError::Unknown { .. }) && unknown.hint().is_some());
+    }
+
+    const FILE: &str = r#"
+        name = "support"
+        input = { lognormal = { mean = 600.0, std = 400.0, lo = 16, hi = 4000 } }
+        output = { uniform = { lo = 50, hi = 300 } }
+        batch = { lo = 4, hi = 24 }
+        concurrency = 12
+        prefix_share = { ratio = 0.5, groups = 3 }
+    "#;
+
+    #[test]
+    fn a_users_file_is_the_same_type_and_survives_writing() {
+        let profile: Profile = toml::from_str(FILE).unwrap();
+        assert_eq!((profile.concurrency(), profile.prefix_share().groups()), (12, 3));
+        assert_eq!(profile.workload().output.to_string(), "50:300");
+        let json = serde_json::to_string(&profile).unwrap();
+        assert_eq!(serde_json::from_str::<Profile>(&json).unwrap(), profile);
+    }
+
+    #[track_caller]
+    fn check_refused(from: &str, to: &str, message: &str) {
+        assert!(FILE.contains(from));
+        let error = toml::from_str::<Profile>(&FILE.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_when_it_is_read() {
+        check_refused(
+            "concurrency = 12",
+            "concurrency = 25",
+            "concurrency 25 lies outside the batch range 4..24",
+        );
+        check_refused("lo = 4, hi = 24", "lo = 30, hi = 24", "batch range 30..24 is empty");
+        check_refused("ratio = 0.5", "ratio = 1.0", "prefix share 1 is not in 0..1");
+        check_refused("groups = 3", "groups = 0", "0 groups");
+        check_refused("lo = 50, hi = 300", "lo = 500, hi = 300", "wrong order");
+        check_refused("lo = 50, hi = 300", "low = 50, hi = 300", "lo, hi");
+        check_refused("concurrency = 12", "concurency = 12", "concurency");
+    }
+
+    #[test]
+    fn the_schema_shows_what_a_file_may_hold() {
+        let schema = serde_json::to_value(schemars::schema_for!(Profile)).unwrap();
+        let text = schema.to_string();
+        for key in ["concurrency", "prefix_share", "lognormal", "empirical", "groups"] {
+            assert!(text.contains(key), "{key} is missing in {text}");
+        }
+        assert_eq!(schema["additionalProperties"], false);
+    }
+
+    #[test]
+    fn a_sweep_doubles_through_its_range() {
+        assert_eq!(BatchRange { lo: 1, hi: 8 }.doublings(), [1, 2, 4, 8]);
+        assert_eq!(BatchRange { lo: 16, hi: 64 }.doublings(), [16, 32, 64]);
+        assert_eq!(BatchRange { lo: 3, hi: 20 }.doublings(), [3, 6, 12, 20]);
+        assert_eq!(BatchRange { lo: 5, hi: 5 }.doublings(), [5]);
+    }
+
+    #[test]
+    fn a_request_keeps_at_least_one_token_of_its_own() {
+        let share = PrefixShare::new(0.99, 1).unwrap();
+        assert_eq!((share.tokens_of(1), share.tokens_of(2), share.tokens_of(1000)), (0, 1, 990));
+        assert_eq!(PrefixShare::NONE.tokens_of(1000), 0);
     }
 }
