@@ -108,3 +108,41 @@ impl LazyCovariance {
         self.known[lag]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series;
+
+    #[test]
+    fn autocovariance_by_hand() {
+        // Mean 3, deviations −2 −1 0 1 2: (4+1+0+1+4)/5, (2+0+0+2)/5, (0−1+0)/5.
+        let c = autocovariance(&[1.0, 2.0, 3.0, 4.0, 5.0], 2);
+        for (got, want) in c.iter().zip([2.0, 0.8, -0.2]) {
+            assert!((got - want).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn effective_sample_size_of_an_ar1_series() {
+        // n (1 − φ)/(1 + φ) for the mean of an AR(1) series: 20,000 × ⅓ at φ = ½.
+        let s = series::ar1(&mut series::rng(1), 20_000, 0.5);
+        let ess = effective_sample_size(&s);
+        assert!((ess / 6666.7 - 1.0).abs() < 0.15, "{ess}");
+        let independent = series::ar1(&mut series::rng(2), 20_000, 0.0);
+        assert!(effective_sample_size(&independent) > 18_000.0);
+        assert_eq!(effective_sample_size(&[2.0; 50]), 50.0);
+    }
+
+    #[test]
+    fn block_length_grows_with_dependence() {
+        // By hand for AR(1): G = 2φ/(1−φ)², g(0) = (1+φ)/(1−φ), so b = (2G²n / (4/3 g²))^⅓ = (6φ²n/(1−φ²)²)^⅓,
+        // which is 29.9 at φ = ½ and n = 10,000.
+        let at = |phi| block_length(&series::ar1(&mut series::rng(3), 10_000, phi));
+        assert!(at(0.0) <= 8, "{}", at(0.0));
+        assert!((15..=60).contains(&at(0.5)), "{}", at(0.5));
+        assert!(at(0.9) > 2 * at(0.5));
+        assert_eq!(block_length(&[1.0; 100]), 1);
+        assert_eq!(block_length(&[1.0, 2.0]), 1);
+    }
+}

@@ -107,6 +107,21 @@ mod tests {
     }
 
     #[test]
+    fn noncentral_t_equals_another_implementation() {
+        // SciPy 1.17, stats.nct.cdf(t, df, delta).
+        for (t, df, delta, p) in [
+            (2.0, 8.0, 1.0, 0.799_879_140_786),
+            (0.5, 3.0, -1.5, 0.972_956_996_616),
+            (-1.2, 10.0, 0.7, 0.035_177_611_323),
+            (30.0, 5.0, 25.0, 0.627_151_592_745),
+            (6.0, 60.0, 5.0, 0.803_760_355_177),
+            (12.0, 20.0, 20.0, 0.000_149_083_051),
+        ] {
+            near(noncentral_t_cdf(t, df, delta), p, 1e-9);
+        }
+    }
+
+    #[test]
     fn noncentral_t_meets_its_limits() {
         for t in [-2.5, -0.3, 0.0, 0.7, 3.1] {
             near(noncentral_t_cdf(t, 7.0, 0.0), t_cdf(t, 7.0), 1e-10);

@@ -70,3 +70,56 @@ fn noncentrality(t: f64, df: f64, p: f64) -> f64 {
     }
     (lo + hi) / 2.0
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(baseline: &[f64], candidate: &[f64], expected: [f64; 3]) {
+        let e = hedges_g(baseline, candidate, 0.95).unwrap();
+        for (got, want) in [e.g, e.ci.lo, e.ci.hi].into_iter().zip(expected) {
+            assert!((got - want).abs() < 1e-6, "{e:?}, expected {expected:?}");
+        }
+    }
+
+    #[test]
+    fn known_values() {
+        // By hand: d = 1/√2.5 = 0.632 456; J(8) = Γ(4)/(2 Γ(3.5)) = 6/(2 × 3.323 351) = 0.902 703; g = 0.570 920.
+        // Bounds: noncentral t inverted with SciPy 1.17 (stats.nct).
+        check(&[1., 2., 3., 4., 5.], &[2., 3., 4., 5., 6.], [0.570_919_7, -0.597_881_1, 1.706_720_0]);
+        check(&[1., 2., 3., 4., 5.], &[5., 7., 6., 9., 8.5, 7.2], [2.450_758_0, 0.863_974_6, 3.973_918_0]);
+    }
+
+    #[test]
+    fn correction_follows_the_published_table() {
+        // Hedges 1981, table 1: J(2) = 0.5642, J(10) = 0.9228, J(50) = 0.9849.
+        for (m, j) in [(2.0, 0.5642), (10.0, 0.9228), (50.0, 0.9849)] {
+            assert!((correction(m) - j).abs() < 1e-4, "{m}: {}", correction(m));
+        }
+    }
+
+    #[test]
+    fn constant_samples_have_no_scale() {
+        assert_eq!(hedges_g(&[1.0, 1.0], &[2.0, 2.0], 0.95), Err(Unsupported::Constant));
+        assert_eq!(hedges_g(&[0.1 + 0.2; 5], &[0.3; 5], 0.95), Err(Unsupported::Constant));
+    }
+
+    #[test]
+    fn a_huge_difference_still_has_an_interval() {
+        let e = hedges_g(&[1.0, 1.001, 0.999], &[9.0, 9.001, 8.999], 0.95).unwrap();
+        assert!(e.ci.lo < e.g && e.g < e.ci.hi && e.ci.hi.is_finite());
+    }
+
+    proptest! {
+        #[test]
+        fn swapping_groups_changes_the_sign(a in prop::collection::vec(0.0..1.0f64, 3..8), b in prop::collection::vec(0.5..2.0f64, 3..8)) {
+            let (x, y) = (hedges_g(&a, &b, 0.95).unwrap(), hedges_g(&b, &a, 0.95).unwrap());
+            prop_assert!((x.g + y.g).abs() < 1e-9);
+            prop_assert!((x.ci.lo + y.ci.hi).abs() < 1e-5);
+            prop_assert!(x.ci.lo <= x.g && x.g <= x.ci.hi);
+        }
+    }
+}

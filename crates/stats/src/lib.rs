@@ -28,6 +28,10 @@ pub mod steady;
 pub mod trend;
 pub mod welch;
 
+#[cfg(test)]
+#[path = "../tests/support/series.rs"]
+mod series;
+
 /// Two bounds and the share of repetitions in which they enclose the truth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ci {

@@ -114,3 +114,85 @@ fn bin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     };
     points.chunks(size).map(mean).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::series;
+
+    fn numbered(y: &[f64]) -> Vec<(f64, f64)> {
+        y.iter().enumerate().map(|(i, &v)| (i as f64, v)).collect()
+    }
+
+    #[test]
+    fn known_slope() {
+        // SciPy 1.17: theilslopes gives slope 1, kendalltau gives S = 0.911 111 × 45 = 41, so
+        // z = (41 − 1)/√(10·9·25/18) = 40/√125 = 3.577 71. Sen's ranks by hand: C = 1.959 96 × √125 = 21.91,
+        // (45 − 21.91)/2 = 11.5 → 11th smallest slope, (45 + 21.91)/2 = 33.5 → 35th.
+        let y = [1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 6.0, 9.0, 8.0, 12.0];
+        let t = theil_sen(&numbered(&y), 0.95).unwrap();
+        assert_eq!(t.slope, 1.0);
+        let residuals: Vec<f64> = y.iter().enumerate().map(|(i, v)| v - i as f64).collect();
+        let inflation = (10.0 / effective_sample_size(&residuals)).sqrt();
+        assert!((t.z - 3.577_709 / inflation).abs() < 1e-6, "{t:?}");
+        assert!(t.ci.lo <= 0.857_143 + 1e-6 && t.ci.hi >= 1.25 && t.is_significant());
+    }
+
+    #[test]
+    fn ties_lower_the_variance() {
+        // Gilbert, Statistical Methods for Environmental Pollution Monitoring (1987), eq. 16.3: n = 5 with one pair
+        // tied: (5·4·15 − 2·1·9)/18.
+        assert!((variance_of_s(&[1.0, 2.0, 2.0, 3.0, 4.0]) - 282.0 / 18.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn outliers_do_not_bend_the_line() {
+        let mut y: Vec<f64> = (0..50).map(|i| 10.0 + 0.1 * f64::from(i)).collect();
+        y[20] = 1e6;
+        y[40] = -1e6;
+        let t = theil_sen(&numbered(&y), 0.95).unwrap();
+        assert!((t.slope - 0.1).abs() < 1e-9);
+        assert!((t.relative_change().unwrap() - 0.49).abs() < 0.01);
+    }
+
+    #[test]
+    fn correlated_noise_is_rarely_called_a_trend() {
+        let mut random = series::rng(11);
+        let significant = (0..200)
+            .filter(|_| {
+                theil_sen(&numbered(&series::ar1(&mut random, 300, 0.6)), 0.95).unwrap().is_significant()
+            })
+            .count();
+        // Nominally 10; without the inflation it would be about 60.
+        assert!(significant <= 24, "{significant} of 200");
+    }
+
+    #[test]
+    fn long_series_are_binned() {
+        let points: Vec<(f64, f64)> = (0..100_000).map(|i| (f64::from(i), 5.0 + f64::from(i % 7))).collect();
+        assert_eq!(bin(&points).len(), 599);
+        assert!(!theil_sen(&points, 0.95).unwrap().is_significant());
+    }
+
+    #[test]
+    fn few_points_have_no_trend() {
+        assert!(matches!(
+            theil_sen(&numbered(&[1.0; 7]), 0.95),
+            Err(Unsupported::TooFewValues { n: 7, needed: 8 })
+        ));
+        let same_x = vec![(1.0, 2.0); 9];
+        assert_eq!(theil_sen(&same_x, 0.95), Err(Unsupported::Constant));
+    }
+
+    proptest! {
+        #[test]
+        fn follows_a_line_exactly(slope in -5.0..5.0f64, offset in -10.0..10.0f64, n in 8usize..60) {
+            let y: Vec<f64> = (0..n).map(|i| offset + slope * i as f64).collect();
+            let t = theil_sen(&numbered(&y), 0.95).unwrap();
+            prop_assert!((t.slope - slope).abs() < 1e-9);
+            prop_assert!((t.start - offset).abs() < 1e-6);
+        }
+    }
+}

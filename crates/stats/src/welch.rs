@@ -41,3 +41,34 @@ pub fn welch(baseline: &[f64], candidate: &[f64], level: f64) -> Result<Welch, U
     let p = (2.0 * t_cdf(-t.abs(), df)).min(1.0);
     Ok(Welch { difference, ci: Ci { level, lo: difference - half, hi: difference + half }, t, df, p })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_another_implementation() {
+        // SciPy 1.17, stats.ttest_ind(a, b, equal_var=False): t 2.947 077 5, df 27.272 002 8, p 0.006 500 160 7.
+        let a = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4];
+        let b = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.5, 31.4];
+        let w = welch(&a, &b, 0.95).unwrap();
+        assert!((w.t - 2.947_077_522_6).abs() < 1e-9, "{w:?}");
+        assert!((w.df - 27.272_002_755).abs() < 1e-8);
+        assert!((w.p - 0.006_500_160_67).abs() < 1e-9);
+        assert!(w.ci.lo > 0.0 && w.ci.lo < w.difference && w.difference < w.ci.hi);
+    }
+
+    #[test]
+    fn interval_and_p_value_agree() {
+        // t = 1 at df 8 for two groups of variance 2.5: difference 1, se = √(2 × 2.5/5) = 1.
+        let w = welch(&[1.0, 2.0, 3.0, 4.0, 5.0], &[2.0, 3.0, 4.0, 5.0, 6.0], 0.95).unwrap();
+        assert!((w.t - 1.0).abs() < 1e-12 && (w.df - 8.0).abs() < 1e-12);
+        assert!((w.ci.hi - (1.0 + 2.306_004)).abs() < 1e-5); // t table, df 8
+        assert!((w.p - 0.346_593_5).abs() < 1e-6); // 2·P(T > 1), df 8
+    }
+
+    #[test]
+    fn constant_groups_cannot_be_tested() {
+        assert_eq!(welch(&[1.0, 1.0], &[2.0, 2.0], 0.95), Err(Unsupported::Constant));
+    }
+}

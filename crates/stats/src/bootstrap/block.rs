@@ -55,3 +55,48 @@ pub(super) fn for_each_block(
         left -= want;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::describe::mean;
+
+    #[test]
+    fn blocks_cover_exactly_n_positions_of_the_ring() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for (n, length) in [(10, 3), (7, 7), (1, 1), (100, 33)] {
+            let mut covered = 0;
+            for_each_block(&mut rng, n, length, |from, to| {
+                assert!(from < to && to <= n);
+                covered += to - from;
+            });
+            assert_eq!(covered, n);
+        }
+    }
+
+    #[test]
+    fn blocks_widen_the_interval_of_a_series_with_runs() {
+        // Runs of 20 equal values: 10 independent ones. The t interval of 10 values is the yardstick.
+        let levels = [3.0, 7.0, 1.0, 9.0, 4.0, 6.0, 2.0, 8.0, 5.0, 5.0];
+        let series: Vec<f64> = levels.iter().flat_map(|v| [*v; 20]).collect();
+        let width = |block| {
+            let ci = super::block(&series, mean, &Options { block, ..Options::default() }).unwrap();
+            ci.hi - ci.lo
+        };
+        let t = crate::interval::t_mean(&levels, 0.95).unwrap();
+        let (single, runs) = (width(Some(1)), width(None));
+        assert!(runs > 2.5 * single, "{runs} {single}");
+        // Its levels alternate and t is wider than normal at 9 degrees of freedom, so somewhat less is right.
+        assert!(runs > 0.5 * (t.hi - t.lo) && runs < 1.1 * (t.hi - t.lo), "{runs} {t:?}");
+    }
+
+    #[test]
+    fn variance_of_the_mean_of_blocks_by_hand() {
+        // 0 1 0 1 …: every block of two has mean ½, so every resample has.
+        let series: Vec<f64> = (0..40).map(|i| f64::from(i % 2)).collect();
+        let ci = super::block(&series, mean, &Options { block: Some(2), ..Options::default() }).unwrap();
+        assert_eq!((ci.lo, ci.hi), (0.5, 0.5));
+    }
+}

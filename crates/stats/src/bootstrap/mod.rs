@@ -11,6 +11,8 @@
 
 mod bca;
 mod block;
+mod layout;
+mod moments;
 mod ranks;
 mod two_level;
 

@@ -17,19 +17,14 @@
 //! The second is right when trials differ, the first keeps the skewness of a tail quantile and covers when trials
 //! agree by luck. `examples/coverage.rs` measures what the hull reaches.
 
-use std::ops::Range;
-
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-
-use super::block::for_each_block;
+use super::layout::Layout;
+use super::moments::{Drawn, Moments};
 use super::ranks::Ranks;
 use super::{Options, percentiles};
-use crate::autocorrelation::block_length;
 use crate::describe::{mean, sd};
 use crate::distribution::t_quantile;
-use crate::quantile::{median, quantile, sorted};
-use crate::{Ci, Unsupported, require, require_probability};
+use crate::quantile::{quantile, sorted};
+use crate::{Ci, Unsupported, require_probability};
 
 /// Interval of the quantile `p` of all observations together. Each trial is in order of time.
 ///
@@ -71,7 +66,7 @@ pub fn two_level_mean(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsu
         |rng, ()| {
             let mut drawn = Drawn::default();
             layout.draw(rng, block, |r| moments.add(r, &mut drawn));
-            moments.shift + drawn.mean()
+            moments.shift() + drawn.mean()
         },
     );
     let each: Vec<f64> = trials.iter().map(|t| mean(t)).collect();
@@ -90,7 +85,7 @@ pub fn two_level_sd(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupp
     let values = trials.concat();
     let estimate = sd(&values).ok_or(Unsupported::TooFewValues { n: shortest, needed: 2 })?;
     let moments = Moments::of(&values);
-    let block = layout.block(trials, options, |v| (v - moments.shift).powi(2));
+    let block = layout.block(trials, options, |v| (v - moments.shift()).powi(2));
     let replicates = options.replicate(
         layout.draws(block),
         || (),
@@ -110,103 +105,6 @@ fn hull(estimate: f64, each: &[f64], replicates: &[f64], level: f64) -> Ci {
     let k = each.len() as f64;
     let half = t_quantile(0.5 + level / 2.0, k - 1.0) * sd(each).unwrap_or(0.0) / k.sqrt();
     Ci { level, lo: lo.min(estimate - half), hi: hi.max(estimate + half) }
-}
-
-/// Where each trial lies in the list of all observations.
-struct Layout {
-    trials: Vec<Range<usize>>,
-}
-
-impl Layout {
-    fn of(trials: &[Vec<f64>], options: &Options) -> Result<Self, Unsupported> {
-        options.check()?;
-        if trials.len() < 2 {
-            return Err(Unsupported::TooFewTrials { trials: trials.len(), needed: 2 });
-        }
-        let mut from = 0;
-        let mut ranges = Vec::with_capacity(trials.len());
-        for trial in trials {
-            require(trial, 1)?;
-            ranges.push(from..from + trial.len());
-            from += trial.len();
-        }
-        Ok(Self { trials: ranges })
-    }
-
-    fn len(&self) -> usize {
-        self.trials.last().map_or(0, |r| r.end)
-    }
-
-    /// Blocks in one resample.
-    fn draws(&self, block: usize) -> usize {
-        self.len().div_ceil(block)
-    }
-
-    /// The asked block length, else the median of what each trial's autocorrelation suggests for `value`.
-    fn block(&self, trials: &[Vec<f64>], options: &Options, value: impl Fn(f64) -> f64) -> usize {
-        options.block.unwrap_or_else(|| {
-            let suggested =
-                |t: &Vec<f64>| block_length(&t.iter().map(|&v| value(v)).collect::<Vec<_>>()) as f64;
-            median(&trials.iter().map(suggested).collect::<Vec<_>>()).ceil() as usize
-        })
-    }
-
-    /// Draws one resample and hands on its ranges of positions.
-    fn draw(&self, rng: &mut ChaCha8Rng, block: usize, mut take: impl FnMut(Range<usize>)) {
-        for _ in 0..self.trials.len() {
-            let trial = &self.trials[rng.random_range(0..self.trials.len() as u32) as usize];
-            let length = block.clamp(1, trial.len());
-            for_each_block(rng, trial.len(), length, |from, to| take(trial.start + from..trial.start + to));
-        }
-    }
-}
-
-/// Sums of first and second powers up to each position, so that a block costs two subtractions. Values are taken
-/// relative to their mean, which keeps the digits of the squares.
-struct Moments {
-    shift: f64,
-    sums: Vec<(f64, f64)>,
-}
-
-/// What a resample has drawn so far.
-#[derive(Default)]
-struct Drawn {
-    n: usize,
-    sum: f64,
-    squares: f64,
-}
-
-impl Moments {
-    fn of(values: &[f64]) -> Self {
-        let shift = mean(values);
-        let mut sums = Vec::with_capacity(values.len() + 1);
-        let (mut sum, mut squares) = (0.0, 0.0);
-        sums.push((sum, squares));
-        for v in values {
-            sum += v - shift;
-            squares += (v - shift) * (v - shift);
-            sums.push((sum, squares));
-        }
-        Self { shift, sums }
-    }
-
-    fn add(&self, range: Range<usize>, drawn: &mut Drawn) {
-        let (a, b) = (self.sums[range.start], self.sums[range.end]);
-        drawn.n += range.len();
-        drawn.sum += b.0 - a.0;
-        drawn.squares += b.1 - a.1;
-    }
-}
-
-impl Drawn {
-    fn mean(&self) -> f64 {
-        self.sum / self.n as f64
-    }
-
-    fn sd(&self) -> f64 {
-        let n = self.n as f64;
-        ((self.squares - self.sum * self.sum / n).max(0.0) / (n - 1.0)).sqrt()
-    }
 }
 
 #[cfg(test)]
@@ -264,6 +162,16 @@ mod tests {
             })
         };
         assert_eq!(with(1), with(3));
+    }
+
+    #[test]
+    fn a_hundred_thousand_gaps_with_a_thousand_resamples() {
+        let trials: Vec<Vec<f64>> = (0..5u32)
+            .map(|t| (0..20_000u32).map(|i| f64::from((i * 7919 + t * 31) % 9973)).collect())
+            .collect();
+        let options = Options { resamples: 1000, ..Options::default() };
+        let ci = two_level_quantile(&trials, 0.99, &options).unwrap();
+        assert!(ci.lo > 9_700.0 && ci.hi < 9_973.0, "{ci:?}");
     }
 
     proptest! {

@@ -17,6 +17,10 @@
 //!   estimating change-points in the mean of an AR(1) process", Bernoulli 23 (2017), 1408–1447), so that a queue
 //!   that drains slowly is not a change of level.
 
+mod pelt;
+
+use pelt::pelt;
+
 use crate::quantile::median;
 use crate::trend;
 
@@ -165,11 +169,13 @@ impl Noise {
         Self { sd: sd.max(tolerance * median(series).abs() / 5.0).max(f64::MIN_POSITIVE), correlation }
     }
 
-    /// Cost of one more change point: BIC counts two parameters, each 2·ln n of the residual variance for a change
-    /// in mean with unknown position; correlation makes chance excursions larger by (1 + ρ)/(1 − ρ).
+    /// Cost of one more change point: 4 ln n of the residual variance, a little above the 3 ln n of the modified BIC
+    /// (Zhang & Siegmund, Biometrics 63 (2007), 22–32), because clipped latencies are not normal. Correlation makes
+    /// chance excursions larger by (1 + ρ)/(1 − ρ). On steady AR(1) series of 150 values this invents a later start
+    /// in none of 400 series at φ = 0 and in 6 % at φ = 0.6.
     fn penalty(&self, n: usize) -> f64 {
         let inflation = (1.0 + self.correlation) / (1.0 - self.correlation);
-        3.0 * (n.max(2) as f64).ln() * self.sd * self.sd * inflation
+        4.0 * (n.max(2) as f64).ln() * self.sd * self.sd * inflation
     }
 }
 
@@ -182,46 +188,118 @@ fn clip(series: &[f64], sd: f64) -> Vec<f64> {
     series.iter().enumerate().map(|(i, v)| v.clamp(around(i) - 3.0 * sd, around(i) + 3.0 * sd)).collect()
 }
 
-/// Starts of the segments with the least squared error plus `penalty` each; the first is 0.
-fn pelt(series: &[f64], min_segment: usize, penalty: f64) -> Vec<usize> {
-    let n = series.len();
-    let mut sums = Vec::with_capacity(n + 1);
-    sums.push((0.0, 0.0));
-    let shift = median(series);
-    for v in series {
-        let (s, q): (f64, f64) = sums[sums.len() - 1];
-        sums.push((s + (v - shift), q + (v - shift) * (v - shift)));
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::series;
+
+    fn noisy(seed: u64, levels: &[(usize, f64)], phi: f64, noise: f64) -> Vec<f64> {
+        let mut random = series::rng(seed);
+        let n = levels.iter().map(|l| l.0).sum();
+        let base = levels.iter().flat_map(|&(n, level)| std::iter::repeat_n(level, n));
+        series::ar1(&mut random, n, phi).into_iter().zip(base).map(|(e, level)| level + noise * e).collect()
     }
-    let cost = |from: usize, to: usize| {
-        let s = sums[to].0 - sums[from].0;
-        (sums[to].1 - sums[from].1) - s * s / (to - from) as f64
-    };
-    let mut best = vec![f64::INFINITY; n + 1];
-    best[0] = -penalty;
-    let mut previous = vec![0; n + 1];
-    // A candidate that is beaten at `end` stays beaten once `end` itself may start a segment.
-    let mut candidates = vec![(0, usize::MAX)];
-    for end in min_segment..=n {
-        for (from, expires) in &mut candidates {
-            let without_penalty = best[*from] + cost(*from, end);
-            if without_penalty + penalty < best[end] {
-                (best[end], previous[end]) = (without_penalty + penalty, *from);
-            }
-            if without_penalty > best[end] {
-                *expires = (*expires).min(end + min_segment);
-            }
+
+    #[test]
+    fn a_step_is_found_where_it_is() {
+        let s = detect(&noisy(1, &[(12, 9.0), (6, 4.0), (60, 2.0)], 0.0, 0.1), &Options::default());
+        assert!(s.steady, "{s:?}");
+        assert_eq!(s.start, 18);
+        assert!(s.changes.contains(&12) && s.changes.contains(&18));
+        assert!((s.level - 2.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn a_constant_series_is_steady_from_the_start() {
+        let s = detect(&[0.5; 20], &Options::default());
+        assert_eq!((s.steady, s.start, s.level, s.changes.len()), (true, 0, 0.5, 0));
+    }
+
+    #[test]
+    fn a_decay_ends_when_it_is_inside_the_tolerance() {
+        // 1 + 2·e^(−i/5): within 5 % of the end from i = 5 ln 40 = 18.4 on; segments are coarser than that.
+        let series: Vec<f64> = (0..80).map(|i| 1.0 + 2.0 * (-f64::from(i) / 5.0).exp()).collect();
+        let s = detect(&series, &Options::default());
+        assert!(s.steady && (12..=28).contains(&s.start), "{s:?}");
+    }
+
+    #[test]
+    fn a_ramp_is_never_steady() {
+        let series: Vec<f64> = noisy(2, &[(100, 0.0)], 0.0, 0.02)
+            .iter()
+            .zip(0..)
+            .map(|(e, i)| 1.0 + 0.02 * f64::from(i) + e)
+            .collect();
+        let s = detect(&series, &Options::default());
+        assert!(!s.steady, "{s:?}");
+        assert!(matches!(s.reason, Some(NotSteady::StillChanging { .. } | NotSteady::Drifting { .. })));
+    }
+
+    #[test]
+    fn a_change_just_before_the_end_is_not_steady() {
+        let s = detect(&noisy(3, &[(40, 2.0), (5, 6.0)], 0.0, 0.1), &Options::default());
+        assert_eq!(s.reason, Some(NotSteady::StillChanging { values: 5, needed: 8 }));
+    }
+
+    #[test]
+    fn outliers_are_no_level() {
+        let mut series = noisy(4, &[(60, 2.0)], 0.0, 0.1);
+        for i in [10, 25, 26, 44] {
+            series[i] = 30.0;
         }
-        candidates.retain(|&(_, expires)| expires > end);
-        if end + 1 >= 2 * min_segment {
-            candidates.push((end + 1 - min_segment, usize::MAX));
+        let s = detect(&series, &Options::default());
+        assert_eq!((s.steady, s.start), (true, 0), "{s:?}");
+    }
+
+    #[test]
+    fn correlated_noise_is_steady() {
+        let steady_from_start = (0..200)
+            .filter(|&seed| {
+                let s = detect(&noisy(seed, &[(150, 1.0)], 0.6, 0.1), &Options::default());
+                s.steady && s.start < 15
+            })
+            .count();
+        assert!(steady_from_start >= 180, "{steady_from_start} of 200");
+    }
+
+    #[test]
+    fn a_warm_up_is_found_in_correlated_noise() {
+        let found = (0..200)
+            .filter(|&seed| {
+                let s = detect(&noisy(1000 + seed, &[(20, 1.6), (130, 1.0)], 0.4, 0.1), &Options::default());
+                s.steady && (17..=26).contains(&s.start)
+            })
+            .count();
+        assert!(found >= 170, "{found} of 200");
+    }
+
+    #[test]
+    fn too_short_or_broken_series_are_not_steady() {
+        assert_eq!(detect(&[], &Options::default()).reason, Some(NotSteady::TooShort { n: 0, needed: 8 }));
+        assert_eq!(
+            detect(&[1.0; 7], &Options::default()).reason,
+            Some(NotSteady::TooShort { n: 7, needed: 8 })
+        );
+        let mut series = [1.0; 20];
+        series[3] = f64::NAN;
+        assert_eq!(detect(&series, &Options::default()).reason, Some(NotSteady::NotFinite));
+    }
+
+    #[test]
+    fn a_long_series_is_quick() {
+        let s = detect(&noisy(5, &[(3_000, 3.0), (97_000, 1.0)], 0.3, 0.2), &Options::default());
+        assert!(s.steady && s.start.abs_diff(3_000) <= 100, "{}", s.start);
+    }
+
+    proptest! {
+        #[test]
+        fn scale_does_not_matter(seed in 0u64..50, factor in 1e-3..1e3f64) {
+            let series = noisy(seed, &[(10, 3.0), (30, 1.0)], 0.0, 0.1);
+            let scaled: Vec<f64> = series.iter().map(|v| v * factor).collect();
+            let (a, b) = (detect(&series, &Options::default()), detect(&scaled, &Options::default()));
+            prop_assert_eq!((a.steady, a.start), (b.steady, b.start));
         }
     }
-    let mut starts = Vec::new();
-    let mut at = n;
-    while at > 0 {
-        at = previous[at];
-        starts.push(at);
-    }
-    starts.reverse();
-    starts
 }
