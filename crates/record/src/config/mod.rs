@@ -1,110 +1,39 @@
-//! Configuration: values from several layers, each leaf with its origin.
+//! Configuration: values from several layers merged as trees, each leaf with its origin.
+//!
+//! ```text
+//! defaults < file (YAML, TOML) < STOPWATT_A__B < --override a.b=c < flags ──► Resolved { value, origins }
+//! ```
+//!
+//! Invariants, each held by a test:
+//!
+//! - a key that does not exist, or a value of the wrong type, stops the program and points at the place where it was
+//!   written, with the nearest key that does exist;
+//! - tables merge key by key, everything else is replaced as a whole; a table that names another variant of an
+//!   enum replaces the old one, so no setting of the old variant is left behind;
+//! - what is stored of it holds no secret and no home directory.
+//!
+//! The keys and types come from the JSON schema of the settings type, so there is no second list to keep.
 
+mod check;
 pub mod environment;
+mod error;
+mod file;
+mod layers;
+mod lock;
+mod merge;
+mod origin;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod tree;
 
-use std::collections::BTreeMap;
-use std::marker::PhantomData;
-use std::path::Path;
+pub use error::{ConfigError, Location};
+pub use file::read_file;
+pub use layers::{Layers, Resolved, Settings};
+pub use lock::{ConfigLock, Hashes, LockedSetting, Versions};
+pub use origin::Origin;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-/// A type that can be resolved from layers.
-pub trait Settings: Serialize + DeserializeOwned + JsonSchema + Default {}
-impl<T: Serialize + DeserializeOwned + JsonSchema + Default> Settings for T {}
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Built in.
-    Default,
-    /// A configuration file.
-    File {
-        /// File name without its folder.
-        name: String,
-        /// Line, from 1.
-        line: u32,
-    },
-    /// An environment variable.
-    Environment {
-        /// Name of the variable.
-        name: String,
-    },
-    /// `--override`.
-    Override,
-    /// A flag.
-    Flag {
-        /// Name of the flag, for instance `--concurrency`.
-        name: String,
-    },
-}
-
-/// Why a configuration was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {}
-
-impl ConfigError {
-    /// What to try next.
-    pub fn hint(&self) -> Option<&'static str> {
-        None
-    }
-}
-
-/// Layers of settings, weakest first whatever the order of the calls: defaults, file, environment, overrides, flags.
-#[derive(Debug)]
-pub struct Layers<T>(PhantomData<T>);
-
-impl<T: Settings> Layers<T> {
-    /// Only the defaults.
-    #[expect(clippy::new_without_default, reason = "skeleton")]
-    pub fn new() -> Self {
-        Self(PhantomData)
-    }
-    /// Adds a YAML or TOML file, told apart by extension.
-    pub fn file(self, _path: &Path) -> Self {
-        unimplemented!()
-    }
-    /// Adds variables `STOPWATT_A__B`, see [`environment::settings`].
-    pub fn environment(self, _variables: Vec<(String, String)>) -> Self {
-        unimplemented!()
-    }
-    /// Adds `a.b=c` pairs.
-    pub fn overrides<S: AsRef<str>>(self, _pairs: &[S]) -> Self {
-        unimplemented!()
-    }
-    /// Adds a flag when it was given.
-    pub fn flag<V: Serialize>(self, _key: &str, _flag: &str, _value: Option<V>) -> Self {
-        unimplemented!()
-    }
-    /// Checks and merges every layer.
-    pub fn resolve(self) -> Result<Resolved<T>, ConfigError> {
-        unimplemented!()
-    }
-}
-
-/// Settings with the origin of each leaf.
-#[derive(Debug, Clone)]
-pub struct Resolved<T> {
-    /// The settings.
-    pub value: T,
-    /// Origin of each leaf, by dotted key.
-    pub origins: BTreeMap<String, Origin>,
-}
-
-impl<T: Settings> Resolved<T> {
-    /// What goes to `config.lock.json`, with secrets redacted.
-    pub fn lock(&self) -> serde_json::Value {
-        unimplemented!()
-    }
-    /// One line a setting: `key = value  # origin`.
-    pub fn dry_run(&self) -> String {
-        unimplemented!()
-    }
-}
-
-/// JSON schema of `T`.
-pub fn print_schema<T: JsonSchema>() -> String {
-    unimplemented!()
+/// JSON schema of `T`, for `--print-schema`.
+pub fn print_schema<T: schemars::JsonSchema>() -> String {
+    schema::pretty(&schemars::schema_for!(T))
 }
