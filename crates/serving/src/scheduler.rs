@@ -20,7 +20,8 @@
 //! - whatever is admitted finishes, as one sequence always fits the cache ([`SchedulerConfig::check`]);
 //! - equal calls give equal plans.
 //!
-//! What an executor owes: run a plan in full, also for requests aborted meanwhile, and write the KV of an item
+//! What an executor owes: run a plan in full, also for requests aborted meanwhile (or call [`Scheduler::abandon`]
+//! when that fails), and write the KV of an item
 //! before any later item of the same plan reads it (computing layer by layer over the whole batch does so), because
 //! a prompt may hit blocks that an earlier item of the same step fills.
 //!
@@ -176,6 +177,17 @@ impl Scheduler {
         &self.finished
     }
 
+    /// Takes out all requests of a plan whose execution failed. What the plan was to compute stands in the prefix
+    /// cache already, so all of the cache is forgotten.
+    pub fn abandon(&mut self, plan: &StepPlan) {
+        for item in &plan.items {
+            if self.get(item.handle).is_some() {
+                self.abort(item.id);
+            }
+        }
+        self.pool.forget_cached();
+    }
+
     /// Blocks that hold the KV of a request, in order of position. Empty when it holds none or is gone.
     pub fn block_table(&self, handle: Handle) -> &[u32] {
         self.get(handle).map_or(&[], |s| &s.table)
@@ -197,9 +209,9 @@ impl Scheduler {
         !self.by_id.is_empty()
     }
 
-    /// Forgets all cached prefixes. Refused (`false`) while requests hold blocks.
-    pub fn forget_prefixes(&mut self) -> bool {
-        self.pool.forget_cached()
+    /// Forgets all cached prefixes, so that the next prompts find a cold cache. Running requests keep their blocks.
+    pub fn forget_prefixes(&mut self) {
+        self.pool.forget_cached();
     }
 
     /// Counters and gauges, as an engine exports them.

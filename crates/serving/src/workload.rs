@@ -15,10 +15,12 @@
 //! - one seed gives one sequence, on every platform.
 
 mod length;
+mod prefix_share;
 mod profile;
 
 pub use length::{Length, LengthError, LengthSpec};
-pub use profile::{BatchRange, PrefixShare, Profile, ProfileError, ProfileSpec};
+pub use prefix_share::{PrefixShare, PrefixShareError};
+pub use profile::{BatchRange, Profile, ProfileError, ProfileSpec};
 
 use crate::random::{Draws, Purpose};
 

@@ -10,6 +10,7 @@ use crate::workload::RequestShape;
 #[derive(Debug, Clone)]
 pub struct TextPrompts {
     source: Source,
+    words: Vec<&'static str>,
     chars_per_token: f64,
 }
 
@@ -20,7 +21,8 @@ impl TextPrompts {
         if !(chars_per_token.is_finite() && chars_per_token > 0.0) {
             return Err(PromptError::Calibration { chars_per_token });
         }
-        Ok(Self { source: Source::new(seed, salt, WORDS.len() as u32), chars_per_token })
+        let words: Vec<_> = WORDS.split(' ').collect();
+        Ok(Self { source: Source::new(seed, salt, words.len() as u32), words, chars_per_token })
     }
 
     /// Where to start: the words have 5.7 letters on average and a space, and most are one token of a large
@@ -48,284 +50,45 @@ impl TextPrompts {
         let total = chars(shape.input);
         let mut text = String::with_capacity(total + 16);
         if let Some(prefix) = shape.prefix {
-            fill(&mut text, chars(prefix.tokens).min(total), self.source.shared(prefix.group, key));
+            self.fill(&mut text, chars(prefix.tokens).min(total), self.source.shared(prefix.group, key));
         }
-        fill(&mut text, total, self.source.unique(key, None));
+        self.fill(&mut text, total, self.source.unique(key, None));
         text
     }
-}
 
-/// Appends words until `text` has `chars` characters, cutting the last one.
-fn fill(text: &mut String, chars: usize, words: impl Iterator<Item = u32>) {
-    for word in words {
-        if text.len() >= chars {
-            break;
+    /// Appends words until `text` has `chars` characters, cutting the last one.
+    fn fill(&self, text: &mut String, chars: usize, words: impl Iterator<Item = u32>) {
+        for word in words {
+            if text.len() >= chars {
+                break;
+            }
+            text.push_str(self.words[word as usize]);
+            text.push(' ');
         }
-        text.push_str(WORDS[word as usize]);
-        text.push(' ');
+        text.truncate(chars);
     }
-    text.truncate(chars);
 }
 
-/// Common English words, all different and none the begin of another with a space, so that a text can be read back.
-const WORDS: [&str; 256] = [
-    "about",
-    "above",
-    "across",
-    "action",
-    "after",
-    "again",
-    "against",
-    "agent",
-    "almost",
-    "along",
-    "already",
-    "also",
-    "always",
-    "among",
-    "amount",
-    "animal",
-    "another",
-    "answer",
-    "around",
-    "article",
-    "artist",
-    "attack",
-    "author",
-    "autumn",
-    "balance",
-    "ball",
-    "bank",
-    "base",
-    "basket",
-    "beach",
-    "because",
-    "become",
-    "before",
-    "begin",
-    "behind",
-    "believe",
-    "below",
-    "bench",
-    "better",
-    "between",
-    "beyond",
-    "bird",
-    "black",
-    "blood",
-    "blue",
-    "board",
-    "body",
-    "book",
-    "border",
-    "bottom",
-    "branch",
-    "bread",
-    "bridge",
-    "bright",
-    "bring",
-    "broken",
-    "brother",
-    "brown",
-    "build",
-    "burden",
-    "button",
-    "cabin",
-    "camera",
-    "candle",
-    "canvas",
-    "carbon",
-    "carry",
-    "castle",
-    "cause",
-    "center",
-    "certain",
-    "chain",
-    "chair",
-    "change",
-    "chapter",
-    "cheap",
-    "check",
-    "choice",
-    "circle",
-    "city",
-    "class",
-    "clean",
-    "clear",
-    "clock",
-    "close",
-    "cloud",
-    "coast",
-    "coffee",
-    "cold",
-    "color",
-    "common",
-    "company",
-    "copper",
-    "corner",
-    "cotton",
-    "country",
-    "course",
-    "cover",
-    "create",
-    "credit",
-    "cross",
-    "current",
-    "dance",
-    "danger",
-    "dark",
-    "daughter",
-    "decide",
-    "deep",
-    "degree",
-    "desert",
-    "design",
-    "detail",
-    "different",
-    "dinner",
-    "direct",
-    "distance",
-    "doctor",
-    "double",
-    "dozen",
-    "dream",
-    "drive",
-    "early",
-    "earth",
-    "east",
-    "edge",
-    "effect",
-    "effort",
-    "eight",
-    "either",
-    "electric",
-    "empty",
-    "energy",
-    "engine",
-    "enough",
-    "entire",
-    "equal",
-    "evening",
-    "event",
-    "every",
-    "example",
-    "except",
-    "expect",
-    "face",
-    "factor",
-    "family",
-    "famous",
-    "farmer",
-    "father",
-    "favor",
-    "field",
-    "figure",
-    "final",
-    "finger",
-    "finish",
-    "first",
-    "fish",
-    "flower",
-    "follow",
-    "force",
-    "forest",
-    "forget",
-    "form",
-    "forward",
-    "frame",
-    "free",
-    "fresh",
-    "friend",
-    "front",
-    "future",
-    "garden",
-    "general",
-    "gentle",
-    "glass",
-    "gold",
-    "picture",
-    "grain",
-    "grass",
-    "great",
-    "green",
-    "ground",
-    "group",
-    "guard",
-    "habit",
-    "half",
-    "hammer",
-    "happen",
-    "harbor",
-    "heart",
-    "heavy",
-    "height",
-    "history",
-    "hold",
-    "hollow",
-    "honest",
-    "horse",
-    "hospital",
-    "hour",
-    "house",
-    "human",
-    "hundred",
-    "hunter",
-    "image",
-    "industry",
-    "inside",
-    "iron",
-    "island",
-    "journey",
-    "judge",
-    "kitchen",
-    "knowledge",
-    "ladder",
-    "lake",
-    "language",
-    "large",
-    "later",
-    "laugh",
-    "leader",
-    "learn",
-    "leather",
-    "letter",
-    "level",
-    "library",
-    "light",
-    "limit",
-    "listen",
-    "little",
-    "local",
-    "long",
-    "lunch",
-    "machine",
-    "manner",
-    "market",
-    "master",
-    "matter",
-    "meadow",
-    "measure",
-    "member",
-    "memory",
-    "metal",
-    "method",
-    "middle",
-    "minute",
-    "mirror",
-    "modern",
-    "moment",
-    "money",
-    "morning",
-    "mother",
-    "motion",
-    "mountain",
-    "music",
-    "narrow",
-    "nation",
-    "nature",
-    "never",
-    "night",
-];
+/// 256 common English words, all different.
+const WORDS: &str = "\
+    about above across action after again against agent almost along already also always among amount \
+    animal another answer around article artist attack author autumn balance ball bank base basket beach \
+    because become before begin behind believe below bench better between beyond bird black blood blue \
+    board body book border bottom branch bread bridge bright bring broken brother brown build burden \
+    button cabin camera candle canvas carbon carry castle cause center certain chain chair change \
+    chapter cheap check choice circle city class clean clear clock close cloud coast coffee cold color \
+    common company copper corner cotton country course cover create credit cross current dance danger \
+    dark daughter decide deep degree desert design detail different dinner direct distance doctor double \
+    dozen dream drive early earth east edge effect effort eight either electric empty energy engine \
+    enough entire equal evening event every example except expect face factor family famous farmer \
+    father favor field figure final finger finish first fish flower follow force forest forget form \
+    forward frame free fresh friend front future garden general gentle glass gold picture grain grass \
+    great green ground group guard habit half hammer happen harbor heart heavy height history hold \
+    hollow honest horse hospital hour house human hundred hunter image industry inside iron island \
+    journey judge kitchen knowledge ladder lake language large later laugh leader learn leather letter \
+    level library light limit listen little local long lunch machine manner market master matter meadow \
+    measure member memory metal method middle minute mirror modern moment money morning mother motion \
+    mountain music narrow nation nature never night";
 
 #[cfg(test)]
 mod tests {
@@ -348,9 +111,10 @@ mod tests {
 
     #[test]
     fn words_are_distinct_lower_case_and_as_long_as_stated() {
-        assert_eq!(WORDS.iter().collect::<HashSet<_>>().len(), 256);
-        assert!(WORDS.iter().all(|w| w.bytes().all(|b| b.is_ascii_lowercase())));
-        let mean = WORDS.iter().map(|w| w.len()).sum::<usize>() as f64 / 256.0;
+        let words = TextPrompts::new(0, 0, 1.0).unwrap().words;
+        assert_eq!(words.iter().collect::<HashSet<_>>().len(), 256);
+        assert!(words.iter().all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase())));
+        let mean = words.iter().map(|w| w.len()).sum::<usize>() as f64 / 256.0;
         assert!((mean - 5.7).abs() < 0.1, "{mean}");
     }
 

@@ -1,5 +1,6 @@
 //! Hand-worked traces, and a shadow executor whose KV cache knows what each position must hold.
 
+mod prefix_sharing;
 mod properties;
 mod traces;
 

@@ -15,74 +15,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Length, Workload};
-
-/// How much of the prompts is shared.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "PrefixShareSpec", into = "PrefixShareSpec")]
-pub struct PrefixShare {
-    ratio: f64,
-    groups: u32,
-}
-
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PrefixShareSpec {
-    /// Share of each prompt's tokens that its group has in common, from 0 to below 1.
-    ratio: f64,
-    /// Number of different shared prefixes.
-    #[serde(default = "one")]
-    groups: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-impl PrefixShare {
-    /// Nothing is shared.
-    pub const NONE: Self = Self { ratio: 0.0, groups: 1 };
-
-    /// `ratio` of each prompt's tokens, in `groups` different prefixes.
-    pub fn new(ratio: f64, groups: u32) -> Result<Self, ProfileError> {
-        if !(0.0..1.0).contains(&ratio) {
-            return Err(ProfileError::PrefixRatio { ratio });
-        }
-        if groups == 0 {
-            return Err(ProfileError::NoPrefixGroup);
-        }
-        Ok(Self { ratio, groups })
-    }
-
-    /// Share of each prompt's tokens that its group has in common.
-    pub fn ratio(self) -> f64 {
-        self.ratio
-    }
-
-    /// Number of different shared prefixes.
-    pub fn groups(self) -> u32 {
-        self.groups
-    }
-
-    /// Shared tokens of a prompt of `input` tokens; at least one token stays the request's own.
-    pub fn tokens_of(self, input: u32) -> u32 {
-        ((f64::from(input) * self.ratio).round() as u32).min(input.saturating_sub(1))
-    }
-}
-
-impl TryFrom<PrefixShareSpec> for PrefixShare {
-    type Error = ProfileError;
-
-    fn try_from(spec: PrefixShareSpec) -> Result<Self, ProfileError> {
-        Self::new(spec.ratio, spec.groups)
-    }
-}
-
-impl From<PrefixShare> for PrefixShareSpec {
-    fn from(share: PrefixShare) -> Self {
-        Self { ratio: share.ratio, groups: share.groups }
-    }
-}
+use super::{Length, PrefixShare, Workload};
 
 /// Batch sizes a profile is meant for, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -137,15 +70,6 @@ pub struct Profile(ProfileSpec);
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// A share of prefix tokens that leaves nothing to the request, or is negative.
-    #[error("prefix share {ratio} is not in 0..1")]
-    PrefixRatio {
-        /// The value.
-        ratio: f64,
-    },
-    /// No group to share a prefix in.
-    #[error("prefix share with 0 groups")]
-    NoPrefixGroup,
     /// An empty batch range or one in the wrong order.
     #[error("batch range {lo}..{hi} is empty")]
     Batch {
@@ -200,7 +124,8 @@ impl Profile {
             output: uniform(output),
             batch: BatchRange { lo: batch.0, hi: batch.1 },
             concurrency,
-            prefix_share: PrefixShare::new(share.0, share.1)?,
+            prefix_share: PrefixShare::new(share.0, share.1)
+                .expect("the table above holds ratios below 1 and at least one group"),
         })
     }
 
@@ -350,12 +275,5 @@ mod tests {
         assert_eq!(BatchRange { lo: 16, hi: 64 }.doublings(), [16, 32, 64]);
         assert_eq!(BatchRange { lo: 3, hi: 20 }.doublings(), [3, 6, 12, 20]);
         assert_eq!(BatchRange { lo: 5, hi: 5 }.doublings(), [5]);
-    }
-
-    #[test]
-    fn a_request_keeps_at_least_one_token_of_its_own() {
-        let share = PrefixShare::new(0.99, 1).unwrap();
-        assert_eq!((share.tokens_of(1), share.tokens_of(2), share.tokens_of(1000)), (0, 1, 990));
-        assert_eq!(PrefixShare::NONE.tokens_of(1000), 0);
     }
 }
