@@ -93,6 +93,8 @@ texts! {
     ShareAxis { "share", "비율" }
     ItlHistogramTitle { "Gaps between tokens", "토큰 사이의 간격" }
     ItlHistogramCaption { "{} gaps. A second hump is a hitch that an average hides.", "간격 {}개. 두 번째 봉우리는 평균에 가려지는 멈칫거림입니다." }
+    TtftByLengthTitle { "TTFT by input length", "입력 길이별 TTFT" }
+    TtftByLengthCaption { "Each dot is a request. A slope is the cost of a longer prompt; scatter is queueing.", "점 하나가 요청 하나입니다. 기울기는 긴 프롬프트의 비용, 흩어짐은 대기의 영향입니다." }
     InputLengthTitle { "Input length", "입력 길이" }
     OutputLengthTitle { "Output length", "출력 길이" }
     LengthCaption { "shortest {}, median {}, longest {} tokens", "최소 {}, 중앙값 {}, 최대 {} 토큰" }
@@ -103,7 +105,7 @@ texts! {
     OutputAxis { "output tokens", "출력 토큰" }
     TimeAxis { "time since start", "시작 후 시간" }
     InFlightTitle { "Requests in flight", "처리 중인 요청" }
-    InFlightCaption { "Tinted: measuring windows. Untinted: warm-up and pauses.", "옅은 바탕: 측정 구간. 바탕 없음: 준비 운동과 휴지." }
+    InFlightCaption { "Tinted: measuring windows. Untinted: warm-up and pauses.", "옅은 바탕: 측정 구간. 바탕 없음: 워밍업과 휴지." }
     InFlightAll { "all", "전체" }
     InFlightWaiting { "waiting for the first token", "첫 토큰 대기" }
     TokenRateTitle { "Output tokens/s", "초당 출력 토큰" }
@@ -117,7 +119,7 @@ texts! {
     NavLoad { "Against load", "부하별" }
     NavResults { "All metrics", "전체 지표" }
     NavTime { "Over time", "시간별" }
-    NavTrials { "Warm-up and trials", "준비 운동과 시행" }
+    NavTrials { "Warm-up and trials", "워밍업과 시행" }
     NavSettings { "Settings", "설정" }
     NavDefinitions { "Definitions", "정의" }
     NavReproduce { "Do it again", "재현" }
@@ -137,14 +139,14 @@ texts! {
     ShareColumn { "Share", "비율" }
     StatusColumn { "HTTP status", "HTTP 상태" }
     BodyColumn { "Error body (SHA-256, length)", "오류 본문(SHA-256, 길이)" }
-    WarmupColumn { "Warm-up", "준비 운동" }
+    WarmupColumn { "Warm-up", "워밍업" }
     SteadyColumn { "Steady state", "정상 상태" }
     TrialsColumn { "Trials", "시행" }
     MeasuredColumn { "Measured", "측정 시간" }
     PerTrialColumn { "Requests a trial", "시행당 요청" }
     SteadyYes { "reached", "도달" }
     SteadyNo { "not reached", "도달하지 못함" }
-    SteadyOff { "warm-up off", "준비 운동 없음" }
+    SteadyOff { "warm-up off", "워밍업 없음" }
     EnvVersion { "Stopwatt", "Stopwatt" }
     EnvOs { "System", "운영 체제" }
     EnvCpu { "CPU", "CPU" }

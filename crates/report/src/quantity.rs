@@ -12,6 +12,9 @@ const DIGITS_WITHOUT_INTERVAL: i32 = 3;
 /// A value is never shown with more significant digits, however small its interval.
 const DIGITS_AT_MOST: i32 = 4;
 
+/// Smaller than the last of these places is zero to a reader: units are chosen so that values are near one.
+const PLACES_AT_MOST: i32 = 6;
+
 /// How values of a metric are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -136,8 +139,8 @@ fn interval_text(v: f64, lo: f64, hi: f64, places: usize) -> String {
 fn decimals(value: f64, half: Option<f64>) -> usize {
     let magnitude = |x: f64| if x == 0. { 0 } else { x.abs().log10().floor() as i32 };
     let by_value = |digits: i32| digits - 1 - magnitude(value);
-    let places = match half.filter(|h| *h > 0. && h.is_finite()) {
-        None if value == 0. => 0,
+    let places = match half.filter(|h| *h > 10f64.powi(-PLACES_AT_MOST) && h.is_finite()) {
+        None if value.abs() < 10f64.powi(-PLACES_AT_MOST) => 0,
         None => by_value(DIGITS_WITHOUT_INTERVAL),
         Some(half) => {
             let m = magnitude(half);
@@ -146,7 +149,7 @@ fn decimals(value: f64, half: Option<f64>) -> usize {
             by_interval.min(by_value(DIGITS_AT_MOST))
         }
     };
-    usize::try_from(places.clamp(0, 9)).unwrap_or(0)
+    usize::try_from(places.clamp(0, PLACES_AT_MOST)).unwrap_or(0)
 }
 
 /// Fixed-point text, with thousands separated from 10,000 on.

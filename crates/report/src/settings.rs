@@ -1,8 +1,10 @@
-//! The locked configuration as lines: key, value and origin of each leaf.
-
-use std::collections::BTreeMap;
+//! The locked configuration as lines: key, value and origin of each setting.
 
 use serde_json::Value;
+use stopwatt_record::config::Origin;
+
+/// What stands in a lock in place of a secret.
+const REDACTED: &str = "[redacted]";
 
 /// One setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,56 +13,38 @@ pub(crate) struct Setting {
     pub(crate) key: String,
     /// Value, as JSON; a text without its quotes.
     pub(crate) value: String,
-    /// Where it came from; `None` for a default.
-    pub(crate) origin: Option<String>,
+    /// Where it came from.
+    pub(crate) origin: Origin,
 }
 
-/// Every setting of `config.lock.json`: chosen ones first, each group by key.
-pub(crate) fn settings(config: &Value) -> Vec<Setting> {
-    let origins = config.get("origins").and_then(Value::as_object);
-    let tree = config.get("settings").unwrap_or(config);
-    let mut leaves = BTreeMap::new();
-    flatten(tree, String::new(), &mut leaves);
-    let origin = |key: &str| origins.and_then(|o| origin_text(o.get(key)?));
-    let mut all: Vec<Setting> =
-        leaves.into_iter().map(|(key, value)| Setting { origin: origin(&key), key, value }).collect();
-    all.sort_by_key(|s| s.origin.is_none());
-    all
-}
-
-fn flatten(value: &Value, key: String, leaves: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            for (name, child) in map {
-                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
-                flatten(child, key, leaves);
-            }
-        }
-        Value::String(text) => drop(leaves.insert(key, text.clone())),
-        other => drop(leaves.insert(key, other.to_string())),
+impl Setting {
+    /// Whether somebody chose it.
+    pub(crate) fn chosen(&self) -> bool {
+        self.origin != Origin::Default
     }
 }
 
-/// `default` becomes `None`; an object is shown as its values in order of their keys.
-fn origin_text(value: &Value) -> Option<String> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Object(map) => {
-            let part = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_owned);
-            map.values().map(part).collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
+/// Every setting of `config.lock.json`: chosen ones first, each group by key. An entry of another shape is left out.
+pub(crate) fn settings(config: &Value) -> Vec<Setting> {
+    let locked = config.get("settings").and_then(Value::as_object);
+    let read = |(key, entry): (&String, &Value)| {
+        let value = entry.get("value")?;
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let origin = serde_json::from_value(entry.get("origin")?.clone()).ok()?;
+        Some(Setting { key: key.clone(), value, origin })
     };
-    (text != "default").then_some(text)
+    let mut all: Vec<Setting> = locked.into_iter().flatten().filter_map(read).collect();
+    all.sort_by(|a, b| (!a.chosen(), &a.key).cmp(&(!b.chosen(), &b.key)));
+    all
 }
 
-/// A shell command that measures again with the chosen settings.
+/// A shell command that measures again with the chosen settings; secrets must be given anew.
 pub(crate) fn command(mode: &str, settings: &[Setting]) -> String {
     let verb = mode.split(':').next().filter(|v| !v.is_empty()).unwrap_or("bench");
-    let chosen = settings.iter().filter(|s| s.origin.is_some());
+    let chosen = settings.iter().filter(|s| s.chosen() && !s.value.contains(REDACTED));
     let overrides =
         chosen.map(|s| format!(" \\\n  --override {}", quoted(&format!("{}={}", s.key, s.value))));
-    format!("stopwatt {verb}{}", overrides.collect::<String>())
+    format!("stopwatt {}{}", quoted(verb), overrides.collect::<String>())
 }
 
 /// Quotes a word for a POSIX shell where needed.
@@ -77,25 +61,24 @@ mod tests {
 
     #[test]
     fn chosen_settings_come_first_with_their_origin() {
-        let config = json!({
-            "settings": {"load": {"concurrency": [1, 2], "input": 8}, "name": "a b"},
-            "origins": {"load.concurrency": "flag --concurrency", "load.input": "default", "name": {"name": "x.toml", "line": 3}},
-        });
+        let config = json!({ "settings": {
+            "load.concurrency": { "value": [1, 2], "origin": { "from": "flag", "name": "--concurrency" } },
+            "load.input": { "value": 8, "origin": { "from": "default" } },
+            "name": { "value": "a b", "origin": { "from": "file", "name": "x.toml", "line": 3 } },
+            "token": { "value": "[redacted]", "origin": { "from": "override" } },
+            "odd": 5,
+        }});
         let all = settings(&config);
-        let shown: Vec<_> =
-            all.iter().map(|s| (s.key.as_str(), s.value.as_str(), s.origin.as_deref())).collect();
-        assert_eq!(
-            shown,
-            [
-                ("load.concurrency", "[1,2]", Some("flag --concurrency")),
-                ("name", "a b", Some("3 x.toml")),
-                ("load.input", "8", None),
-            ]
-        );
-        assert_eq!(
-            command("bench:sweep", &all),
-            "stopwatt bench \\\n  --override 'load.concurrency=[1,2]' \\\n  --override 'name=a b'"
-        );
+        let shown: Vec<_> = all.iter().map(|s| format!("{} {} {}", s.key, s.value, s.origin)).collect();
+        let expected = [
+            "load.concurrency [1,2] --concurrency",
+            "name a b x.toml:3",
+            "token [redacted] --override",
+            "load.input 8 default",
+        ];
+        assert_eq!(shown, expected);
+        let again = "stopwatt bench \\\n  --override 'load.concurrency=[1,2]' \\\n  --override 'name=a b'";
+        assert_eq!(command("bench:sweep", &all), again);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How latency is distributed: cumulative shares, and a histogram of the gaps between tokens.
 
+use std::collections::BTreeSet;
+
 use stopwatt_analyse::request_metrics;
 use stopwatt_core::text::{Lang, Text};
 use stopwatt_core::{Metric, RequestRecord};
@@ -28,18 +30,59 @@ pub(super) fn charts(requests: &[&RequestRecord], lang: Lang) -> Vec<Chart> {
     let [ttft, e2e, tpot, itl] = &values;
     let slow = cumulative(Text::CdfTitle, &[ttft, e2e], lang);
     let fast = cumulative(Text::TokenCdfTitle, &[tpot, itl], lang);
-    [slow, fast, histogram(&itl.1, lang)].into_iter().flatten().collect()
+    [slow, fast, by_length(requests, lang), histogram(&itl.1, lang)].into_iter().flatten().collect()
+}
+
+/// TTFT of each request over its input length: how much a longer prompt costs.
+fn by_length(requests: &[&RequestRecord], lang: Lang) -> Option<Chart> {
+    let place = |r: &&RequestRecord| {
+        let input = r.input_usage.or((r.input_asked > 0).then_some(r.input_asked))?;
+        Some((f64::from(input), request_metrics(r).ttft?))
+    };
+    let all: Vec<(f64, f64)> = requests.iter().filter_map(place).collect();
+    let lengths: BTreeSet<u64> = all.iter().map(|p| p.0 as u64).collect();
+    let (&shortest, &longest) = (lengths.first()?, lengths.last()?);
+    if lengths.len() < 5 {
+        return None;
+    }
+    // Every so many requests are dropped evenly, the slowest are kept.
+    let every = all.len().div_ceil(POINTS_AT_MOST);
+    let mut points: Vec<(f64, f64)> = all.iter().copied().step_by(every).collect();
+    if every > 1 {
+        let mut slowest = all.clone();
+        slowest.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
+        points.extend(slowest.into_iter().take(20));
+    }
+    let mut times: Vec<f64> = points.iter().map(|p| p.1).collect();
+    times.sort_unstable_by(f64::total_cmp);
+    let scale = Scale::of(Kind::Time, times[times.len() / 2]);
+    let room = (longest - shortest) as f64 * 0.03;
+    Some(Chart {
+        title: Text::TtftByLengthTitle.get(lang).to_owned(),
+        caption: Text::TtftByLengthCaption.get(lang).to_owned(),
+        x: Axis::range(
+            shortest as f64 - room,
+            longest as f64 + room,
+            Scale::of(Kind::Plain, 1.),
+            Text::InputAxis.get(lang),
+        ),
+        y: Axis::from_zero(times, scale, ""),
+        y_ticks: true,
+        layers: vec![Layer::Cloud { color: 0, points }],
+        height: Height::Normal,
+    })
 }
 
 /// Share of requests (or gaps) that took at most so long.
 fn cumulative(title: Text, series: &[&(Metric, Vec<f64>)], lang: Lang) -> Option<Chart> {
     let present: Vec<_> = series.iter().filter(|(_, values)| values.len() > 1).collect();
     let all = || present.iter().flat_map(|(_, values)| [values[0], values[values.len() - 1]]);
-    let middle = present.iter().map(|(_, values)| values[values.len() / 2]);
-    let scale = Scale::for_all(Kind::Time, middle);
+    // The unit in which the faster of the two reads well.
+    let fastest = present.iter().map(|(_, values)| values[values.len() / 2]).fold(f64::INFINITY, f64::min);
+    let scale = Scale::of(Kind::Time, fastest);
     let layers = present.iter().enumerate().map(|(color, (metric, values))| {
         let name = metric.title(lang).to_owned();
-        Layer::Line(Line { name, color, points: shares(values), steps: true, dots: false })
+        Layer::Line(Line { name, color, points: shares(values), steps: true, dots: false, area: false })
     });
     (!present.is_empty()).then(|| Chart {
         title: title.get(lang).to_owned(),

@@ -116,15 +116,11 @@ fn chart(
             let points: Vec<(f64, f64)> = known.iter().filter_map(|(at, e)| Some((*at, e.value?))).collect();
             values.extend(points.iter().map(|p| p.1));
             tops.extend(points.iter().map(|p| p.1).chain(bounds.iter().map(|b| b.2)));
-            let name = [metric_word(metric, name, lang), (*statistic).to_owned()].join(" ");
+            // What its points share, and the statistic; the metric stands in the title.
+            let name = [name.as_str(), *statistic].join(" ").trim().to_owned();
+            let name = if name.is_empty() { metric.title(lang).to_owned() } else { name };
             layers.push(Layer::Intervals { color, bounds });
-            layers.push(Layer::Line(Line {
-                name: name.trim().to_owned(),
-                color,
-                points,
-                steps: false,
-                dots: true,
-            }));
+            layers.push(Layer::Line(Line { name, color, points, steps: false, dots: true, area: false }));
         }
     }
     let settings: BTreeSet<u64> =
@@ -146,9 +142,4 @@ fn chart(
         layers,
         height: Height::Normal,
     })
-}
-
-/// What a line is called: what its points share, else the metric.
-fn metric_word(metric: Metric, shared: &str, lang: Lang) -> String {
-    if shared.is_empty() { metric.title(lang).to_owned() } else { shared.to_owned() }
 }

@@ -23,20 +23,21 @@ pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
         .collect()
 }
 
-/// Even slices of the time since `t0`.
+/// Even slices of the time since `t0`; the last one ends with the run.
 #[derive(Debug, Clone, Copy)]
 struct Slices {
     width: Nanos,
     count: usize,
+    end: Nanos,
 }
 
 impl Slices {
     /// The smallest of 1, 2, 5 × 10ⁿ milliseconds that needs at most [`SLICES`].
     fn over(end: Nanos) -> Self {
         let widths = (6..15).flat_map(|n| [1, 2, 5].map(|m| m * 10i64.pow(n)));
-        let count = |w: Nanos| usize::try_from(end / w + 1).unwrap_or(usize::MAX);
+        let count = |w: Nanos| usize::try_from((end - 1) / w + 1).unwrap_or(usize::MAX);
         let width = widths.into_iter().find(|w| count(*w) <= SLICES).unwrap_or(end);
-        Self { width, count: count(width) }
+        Self { width, count: count(width), end }
     }
 
     fn seconds(self) -> f64 {
@@ -56,9 +57,18 @@ impl Slices {
         }
     }
 
-    /// A line over the slices.
+    /// How much of slice `i` lies inside the run. At least a tenth, so that a sliver is no spike.
+    fn share(self, i: usize) -> f64 {
+        let inside = (self.end - i as Nanos * self.width).min(self.width);
+        (inside as f64 / self.width as f64).max(0.1)
+    }
+
+    /// A line over the slices, up to the end of the run.
     fn points(self, sums: &[f64], factor: f64) -> Vec<(f64, f64)> {
-        sums.iter().enumerate().map(|(i, v)| (i as f64 * self.seconds(), v * factor)).collect()
+        let value = |(i, v): (usize, &f64)| (i as f64 * self.seconds(), v * factor / self.share(i));
+        let mut points: Vec<_> = sums.iter().enumerate().map(value).collect();
+        points.extend(points.last().map(|(_, v)| (self.end as f64 / 1e9, *v)));
+        points
     }
 }
 
@@ -70,7 +80,7 @@ struct Panels<'a> {
 
 impl Panels<'_> {
     fn panel(&self, title: Text, caption: &str, y: Axis, lines: Vec<Line>) -> Chart {
-        let end = self.slices.count as f64 * self.slices.seconds();
+        let end = self.slices.end as f64 / 1e9;
         let shade = |t: &crate::facts::Trial| Layer::Shade {
             from: t.start_ns as f64 / 1e9,
             to: t.end_ns as f64 / 1e9,
@@ -89,7 +99,7 @@ impl Panels<'_> {
     }
 
     fn line(&self, name: Text, color: usize, points: Vec<(f64, f64)>) -> Line {
-        Line { name: name.get(self.lang).to_owned(), color, points, steps: true, dots: false }
+        Line { name: name.get(self.lang).to_owned(), color, points, steps: true, dots: false, area: true }
     }
 
     /// Requests in flight on average over each slice: all, and those still without a token.
@@ -166,15 +176,17 @@ mod tests {
     #[test]
     fn slices_are_round_and_few() {
         let s = Slices::over(63_000_000_000);
-        assert_eq!((s.width, s.count), (500_000_000, 127));
+        assert_eq!((s.width, s.count), (500_000_000, 126));
         assert!(Slices::over(1).count <= SLICES && Slices::over(Nanos::MAX / 2).count <= SLICES);
     }
 
     #[test]
     fn coverage_adds_up_to_the_length() {
-        let s = Slices { width: 10, count: 5 };
+        let s = Slices { width: 10, count: 5, end: 42 };
         let mut sums = vec![0.; 5];
         s.cover(&mut sums, 5, 32);
         assert_eq!(sums, [0.5, 1., 1., 0.2, 0.]);
+        let last = s.points(&[1., 1., 1., 1., 0.2], 1.);
+        assert_eq!(last[4].1, 1., "a last slice that is partly outside is not a dip");
     }
 }

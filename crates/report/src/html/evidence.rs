@@ -163,29 +163,27 @@ impl Page<'_> {
         add(self.text(Text::EnvSeed).to_owned(), Some(doc.env.seed.to_string()));
         add(self.text(Text::EnvHash).to_owned(), Some(doc.env.hash.clone()).filter(|h| !h.is_empty()));
         add(self.text(Text::EnvFormat).to_owned(), Some(doc.format.clone()));
-        m.el("table", &[("class", "words")], |m| {
-            m.el("tbody", &[], |m| {
-                for (title, value) in &rows {
-                    m.el("tr", &[], |m| {
-                        m.el_text("th", &[("scope", "row")], title);
-                        m.el_text("td", &[], value);
-                    });
-                }
-            });
+        m.el("dl", &[("class", "pairs")], |m| {
+            for (title, value) in &rows {
+                m.el("div", &[], |m| {
+                    m.el_text("dt", &[], title);
+                    m.el_text("dd", &[], value);
+                });
+            }
         });
     }
 
     /// Every setting with its origin.
     pub(super) fn settings(&self, m: &mut Markup) {
         m.el_text("p", &[("class", "note")], self.text(Text::SettingsNote));
+        let default = self.text(Text::OriginDefault);
         self.table(m, &[Text::SettingColumn, Text::ValueColumn, Text::OriginColumn], 3, |m| {
             for setting in settings(self.view.config) {
                 m.el("tr", &[], |m| {
                     m.el("td", &[], |m| m.el_text("code", &[], &setting.key));
                     m.el("td", &[], |m| m.el_text("code", &[], &setting.value));
-                    let chosen = setting.origin.is_some();
-                    let origin = setting.origin.as_deref().unwrap_or(self.text(Text::OriginDefault));
-                    m.el_text("td", &[("class", if chosen { "" } else { "soft" })], origin);
+                    let from = if setting.chosen() { setting.origin.to_string() } else { default.to_owned() };
+                    m.el_text("td", &[("class", if setting.chosen() { "" } else { "soft" })], &from);
                 });
             }
         });

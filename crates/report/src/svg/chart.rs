@@ -112,7 +112,10 @@ impl Chart {
             m.leaf("line", &[("class", "base"), ("x1", "0"), ("x2", "100%"), ("y1", "100%"), ("y2", "100%")]);
             m.el_text("text", &[("class", "x title"), ("x", "100%"), ("y", "100%")], &self.x.title());
             if self.y_ticks {
-                m.el_text("text", &[("class", "y title"), ("x", "0"), ("y", "0")], &self.y.title());
+                // A bare unit stands over the numbers; words start further left, where they have room.
+                let title = self.y.title();
+                let (class, x) = if title == self.y.unit() { ("y title", "-8") } else { ("y word", "0") };
+                m.el_text("text", &[("class", class), ("x", x), ("y", "0")], &title);
             }
         });
         let stretch = [

@@ -13,6 +13,8 @@ pub(crate) enum Layer {
     Bars { name: String, color: usize, bars: Vec<(f64, f64, f64)> },
     /// Vertical intervals: place, lower bound, upper bound.
     Intervals { color: usize, bounds: Vec<(f64, f64, f64)> },
+    /// Single observations.
+    Cloud { color: usize, points: Vec<(f64, f64)> },
     /// Horizontal spans in lanes: begin, end, lane. `kind` is a class of the page's style.
     Spans { kind: &'static str, name: String, thickness: f64, spans: Vec<(f64, f64, f64)> },
     /// A stretch of the x axis with a tinted ground.
@@ -32,16 +34,18 @@ pub(crate) struct Line {
     pub(crate) steps: bool,
     /// Whether each point was measured by itself and gets a dot.
     pub(crate) dots: bool,
+    /// Whether the ground below is tinted; such a line is solid in every colour.
+    pub(crate) area: bool,
 }
 
 impl Layer {
     /// Name and classes of the legend entry; `None` for a layer that explains itself.
     pub(crate) fn legend(&self) -> Option<(&str, String)> {
         match self {
-            Self::Line(line) => Some((&line.name, format!("line {}", color(line.color)))),
+            Self::Line(line) => Some((&line.name, line.class())),
             Self::Bars { name, color: c, .. } => Some((name, format!("bar {}", color(*c)))),
             Self::Spans { kind, name, .. } => Some((name, format!("span {kind}"))),
-            Self::Intervals { .. } | Self::Shade { .. } => None,
+            Self::Cloud { .. } | Self::Intervals { .. } | Self::Shade { .. } => None,
         }
     }
 
@@ -49,9 +53,15 @@ impl Layer {
     pub(crate) fn stretched(&self, m: &mut Markup, x: &Axis, y: &Axis) {
         match self {
             Self::Line(line) => {
-                let class = format!("line {}", color(line.color));
                 let d = line_path(&line.points, line.steps, x, y);
-                m.leaf("path", &[("class", &class), ("data-name", &line.name), ("d", &d)]);
+                if let (true, Some((first, _)), Some((last, _))) =
+                    (line.area, line.points.first(), line.points.last())
+                {
+                    let class = format!("area {}", color(line.color));
+                    let ground = format!("{d}L{} 1000H{}Z", units(x.at(*last)), units(x.at(*first)));
+                    m.leaf("path", &[("class", &class), ("d", &ground)]);
+                }
+                m.leaf("path", &[("class", &line.class()), ("data-name", &line.name), ("d", &d)]);
             }
             Self::Bars { name, color: c, bars } => {
                 let class = format!("bar {}", color(*c));
@@ -60,6 +70,10 @@ impl Layer {
             Self::Intervals { color: c, bounds } => {
                 let class = format!("whisker {}", color(*c));
                 m.leaf("path", &[("class", &class), ("d", &intervals_path(bounds, x, y))]);
+            }
+            Self::Cloud { color: c, points } => {
+                let class = format!("cloud {}", color(*c));
+                m.leaf("path", &[("class", &class), ("d", &cloud_path(points, x, y))]);
             }
             Self::Spans { kind, thickness, spans, .. } => {
                 let class = format!("span {kind}");
@@ -90,6 +104,12 @@ impl Layer {
             let (cx, cy) = (percent(x.at(*vx)), percent(1. - y.at(*vy)));
             m.leaf("circle", &[("class", &class), ("cx", &cx), ("cy", &cy), ("r", "3.5")]);
         }
+    }
+}
+
+impl Line {
+    fn class(&self) -> String {
+        format!("line {}{}", color(self.color), if self.area { " solid" } else { "" })
     }
 }
 
@@ -124,6 +144,11 @@ fn intervals_path(bounds: &[(f64, f64, f64)], x: &Axis, y: &Axis) -> String {
         format!("M{} {}V{}", units(x.at(at)), units(1. - y.at(lo)), units(1. - y.at(hi)))
     };
     bounds.iter().map(whisker).collect()
+}
+
+/// A line of no length with round ends is a dot that no stretching deforms.
+fn cloud_path(points: &[(f64, f64)], x: &Axis, y: &Axis) -> String {
+    points.iter().map(|(vx, vy)| format!("M{} {}h0", units(x.at(*vx)), units(1. - y.at(*vy)))).collect()
 }
 
 fn spans_path(spans: &[(f64, f64, f64)], x: &Axis, y: &Axis) -> String {

@@ -151,18 +151,24 @@ fn features() -> BTreeMap<String, String> {
 }
 
 fn config(plan: &Plan) -> serde_json::Value {
+    let default = || serde_json::json!({ "from": "default" });
+    let flag = |name: &str| serde_json::json!({ "from": "flag", "name": name });
+    let set = |value: serde_json::Value, origin: serde_json::Value| serde_json::json!({ "value": value, "origin": origin });
+    let variable = serde_json::json!({ "from": "environment", "name": "STOPWATT_SEED" });
     serde_json::json!({
+        "versions": { "stopwatt": "0.1.0", "format": "1.0" },
         "settings": {
-            "target": {"url": null, "model": plan.model, "endpoint": "completions"},
-            "scenario": "sweep",
-            "load": {"concurrency": plan.concurrency, "input": plan.lengths.0, "output": plan.lengths.1},
-            "pipeline": {"repeats": plan.trials, "warmup": "auto", "seed": 42},
-            "slo": ["ttft=500ms", "e2e=4s"],
+            "measure.concurrency": set(plan.concurrency.clone().into(), flag("--concurrency")),
+            "measure.repeats": set(plan.trials.into(), default()),
+            "scenario": set("sweep".into(), flag("--scenario")),
+            "seed": set(42.into(), variable),
+            "slo": set("ttft < 0.5s, e2e < 4s".into(), flag("--slo")),
+            "target.endpoint": set("completions".into(), default()),
+            "target.model": set(plan.model.clone().into(), default()),
+            "target.url": set(serde_json::Value::Null, default()),
+            "workload.input": set(plan.lengths.0.into(), default()),
+            "workload.output": set(plan.lengths.1.into(), default()),
         },
-        "origins": {
-            "scenario": "flag --scenario",
-            "load.concurrency": "flag --concurrency",
-            "pipeline.seed": "environment STOPWATT_PIPELINE__SEED",
-        },
+        "hashes": { "settings": "5b1f", "files": {} },
     })
 }
