@@ -1,13 +1,35 @@
 //! Request records to metrics with intervals and a validity verdict.
+//!
+//! ```text
+//! run.log ─────────┐   measured     point, summary        document
+//! events.parquet ──┼─► points ────► metrics of a point ─► MetricsDoc ─► metrics.json
+//! config.lock.json ┘   trials       validity ───────────►
+//! ```
+//!
+//! Invariants:
+//!
+//! - pure: the same log, rows and settings give the same document, byte for byte, also from a run that was cut off;
+//! - the order of rows does not matter;
+//! - only successful requests of trials have latencies; failures count in `error_rate`, `slo_attainment` and
+//!   `e2e_with_failures`; requests that we stopped count nowhere;
+//! - no number without its n and an interval, or the reason why there is none.
 
+mod document;
+mod environment;
+mod measured;
+mod point;
 pub mod request;
 pub mod settings;
 pub mod slo;
+mod summary;
 #[cfg(test)]
 mod testing;
+pub mod unusual;
+mod validity;
 
 use stopwatt_core::RequestRecord;
 use stopwatt_core::log::LogEvent;
+use stopwatt_core::metrics_doc::MetricsDoc;
 
 pub use request::{RequestMetrics, request_metrics};
 pub use settings::Settings;
@@ -21,4 +43,9 @@ pub struct Input<'a> {
     pub requests: &'a [RequestRecord],
     /// From the locked configuration.
     pub settings: &'a Settings,
+}
+
+/// Computes the document that becomes `metrics.json`.
+pub fn analyse(input: &Input<'_>) -> MetricsDoc {
+    document::build(input)
 }

@@ -1,6 +1,7 @@
 //! Small records for tests.
 
 use stopwatt_core::clock::Nanos;
+use stopwatt_core::log::{EngineCounters, Fact, LogEvent};
 use stopwatt_core::{ChunkKind, ChunkStamp, EndKind, FinishReason, Phase, RequestRecord};
 
 pub(crate) fn chunk(t_ns: Nanos, tokens: Option<u32>, kind: ChunkKind) -> ChunkStamp {
@@ -34,5 +35,26 @@ pub(crate) fn ok_request(id: u64, begin: Nanos, token_ms: &[i64]) -> RequestReco
         error_hash: None,
         finish: Some(FinishReason::Length),
         chunks,
+    }
+}
+
+/// A log of these facts, a millisecond apart.
+pub(crate) fn log(facts: &[Fact]) -> Vec<LogEvent> {
+    facts.iter().zip(0..).map(|(fact, i)| LogEvent { t_ns: i * 1_000_000, fact: fact.clone() }).collect()
+}
+
+/// The end of a trial with a window in milliseconds and nothing else known.
+pub(crate) fn trial_ended(point: u32, trial: u32, start_ms: i64, end_ms: i64) -> Fact {
+    Fact::TrialEnded {
+        point,
+        trial,
+        start_ns: start_ms * 1_000_000,
+        end_ns: end_ms * 1_000_000,
+        client_cpu_s: None,
+        engine_cpu_s: None,
+        engine_rss_bytes: None,
+        planned: None,
+        counters_before: EngineCounters::new(),
+        counters_after: EngineCounters::new(),
     }
 }

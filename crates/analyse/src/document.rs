@@ -1,0 +1,152 @@
+//! Everything together: the document that becomes `metrics.json`.
+
+use std::collections::BTreeMap;
+
+use stopwatt_core::log::{Fact, LogEvent};
+use stopwatt_core::metrics_doc::{
+    ClientUse, Estimate, LatencyMs, MetricSummary, Metrics, MetricsDoc, Pipeline, Point, RunStatus,
+};
+use stopwatt_core::{FORMAT_MAJOR, FORMAT_MINOR, Metric};
+
+use crate::Input;
+use crate::environment::environment;
+use crate::measured::Measured;
+use crate::validity::{Evidence, judge};
+
+/// Builds the document.
+pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
+    let measured = Measured::sort(input.log, input.requests);
+    let points: Vec<Point> =
+        measured.points.iter().map(|p| crate::point::document(p, input.settings)).collect();
+    let headline = headline(&points);
+    let end = Ending::of(input.log);
+    let evidence =
+        Evidence { log: input.log, measured: &measured, points: &points, headline, status: end.status };
+    let validity = judge(&evidence);
+
+    let metrics = headline.map_or_else(nothing, |h| points[h].metrics.clone());
+    let env = environment(input.log, input.settings.seed);
+    let mut reasons = Reasons::default();
+    let e2e = metrics.get(Metric::E2e.name());
+    let mut ms =
+        |key: &str, of: fn(&MetricSummary) -> &Estimate| reasons.check(key, e2e.map(of)).map(|s| s * 1e3);
+    let latency_ms = LatencyMs {
+        mean: ms("latency_ms.mean", |m| &m.mean),
+        p50: ms("latency_ms.p50", |m| &m.p50),
+        p95: ms("latency_ms.p95", |m| &m.p95),
+    };
+    let throughput = metrics.get(Metric::OutputThroughput.name()).map(|m| &m.mean);
+    let throughput_toks_s = reasons.check("throughput_toks_s", throughput);
+    reasons.add("l2_hit_pct", "no cache counters were read");
+    reasons.add("ept_j_per_tok", "no power was measured");
+    reasons.add("quality_delta_pct", "no baseline to compare the outputs with");
+    if env.gpu.is_none() {
+        reasons.add("env.gpu", "no GPU was found");
+        reasons.add("env.driver", "no GPU was found");
+    } else if env.driver.is_none() {
+        reasons.add("env.driver", "the driver did not tell its version");
+    }
+    if env.fixed_clock.is_none() {
+        reasons.add("env.fixed_clock", "nothing tells whether clocks are fixed");
+    }
+
+    MetricsDoc {
+        format: end.format,
+        run_id: end.run_id,
+        status: end.status,
+        env,
+        pipeline: Pipeline {
+            mode: input.settings.mode.clone(),
+            repeats: points.iter().map(|p| p.requests).sum(),
+            warmup: measured.warmup_requests,
+        },
+        latency_ms,
+        throughput_toks_s,
+        l2_hit_pct: None,
+        ept_j_per_tok: None,
+        quality_delta_pct: None,
+        reasons: reasons.0,
+        metrics,
+        headline_point: headline.map(|h| h as u64),
+        client: ClientUse { cpu_s: client_cpu(&measured), rss_bytes: end.client_rss_bytes },
+        points,
+        validity,
+    }
+}
+
+/// The point with the highest output throughput; the first one where none has any.
+fn headline(points: &[Point]) -> Option<usize> {
+    let throughput =
+        |p: &Point| p.metrics.get(Metric::OutputThroughput.name()).and_then(|m| m.mean.value).unwrap_or(0.0);
+    // On a tie the earlier point stands: it gives as much at less load.
+    (0..points.len())
+        .reduce(|best, i| if throughput(&points[i]) > throughput(&points[best]) { i } else { best })
+}
+
+fn nothing() -> Metrics {
+    Metric::ALL
+        .iter()
+        .map(|&m| (m.name().to_owned(), MetricSummary::unavailable(m, "no point was measured")))
+        .collect()
+}
+
+fn client_cpu(measured: &Measured<'_>) -> Option<f64> {
+    let trials = measured.points.iter().flat_map(|p| &p.trials);
+    trials.filter_map(|t| t.end?.client_cpu_s).reduce(|a, b| a + b)
+}
+
+/// What the first and the last line of the log say.
+struct Ending {
+    run_id: String,
+    format: String,
+    status: RunStatus,
+    client_rss_bytes: Option<u64>,
+}
+
+impl Ending {
+    /// Without a last line the run is incomplete.
+    fn of(log: &[LogEvent]) -> Self {
+        let mut end = Self {
+            run_id: String::new(),
+            format: format!("{FORMAT_MAJOR}.{FORMAT_MINOR}"),
+            status: RunStatus::Incomplete,
+            client_rss_bytes: None,
+        };
+        for event in log {
+            match &event.fact {
+                Fact::RunStarted { run_id, format, .. } => {
+                    run_id.clone_into(&mut end.run_id);
+                    format.clone_into(&mut end.format);
+                }
+                Fact::RunEnded { status, client_rss_bytes, .. } => {
+                    end.status = *status;
+                    end.client_rss_bytes = *client_rss_bytes;
+                }
+                _ => {}
+            }
+        }
+        end
+    }
+}
+
+/// Why keys are `null`, by key.
+#[derive(Default)]
+struct Reasons(BTreeMap<String, String>);
+
+impl Reasons {
+    fn add(&mut self, key: &str, reason: &str) {
+        self.0.insert(key.to_owned(), reason.to_owned());
+    }
+
+    /// The value of an estimate; without one its reason is noted.
+    fn check(&mut self, key: &str, estimate: Option<&Estimate>) -> Option<f64> {
+        let value = estimate.and_then(|e| e.value);
+        if value.is_none() {
+            self.add(key, estimate.and_then(|e| e.reason.as_deref()).unwrap_or("not measured"));
+        }
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! The record, sorted: points, their trials, and the rows of each trial.
+//!
+//! Rows of the warm-up are counted and left out. A trial whose end was never logged (the run was cut off) keeps its
+//! rows; its window then reaches from the first intended send time to the last end.
+
+use std::collections::BTreeMap;
+
+use stopwatt_core::clock::Nanos;
+use stopwatt_core::log::{EngineCounters, Fact, LogEvent, PlannedPoint};
+use stopwatt_core::{EndKind, Phase, RequestRecord};
+
+use crate::request::{RequestMetrics, request_metrics, seconds};
+
+/// Everything measured, by point.
+#[derive(Debug, Default)]
+pub(crate) struct Measured<'a> {
+    /// Points with at least one row or ended trial, in order of the plan.
+    pub(crate) points: Vec<Point<'a>>,
+    /// Requests spent on warm-up.
+    pub(crate) warmup_requests: u64,
+}
+
+/// One point.
+#[derive(Debug)]
+pub(crate) struct Point<'a> {
+    /// Index in the plan.
+    pub(crate) index: u32,
+    /// What was planned.
+    pub(crate) planned: PlannedPoint,
+    /// Trials that measured anything, in order.
+    pub(crate) trials: Vec<Trial<'a>>,
+}
+
+/// One trial.
+#[derive(Debug)]
+pub(crate) struct Trial<'a> {
+    /// What was logged at its end; `None` when it was cut off.
+    pub(crate) end: Option<TrialEnd<'a>>,
+    /// Begin of the window.
+    pub(crate) start_ns: Nanos,
+    /// End of the window.
+    pub(crate) end_ns: Nanos,
+    /// Its requests, in order of planning.
+    pub(crate) rows: Vec<Row<'a>>,
+}
+
+/// What [`Fact::TrialEnded`] says besides the window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrialEnd<'a> {
+    pub(crate) client_cpu_s: Option<f64>,
+    pub(crate) engine_cpu_s: Option<f64>,
+    pub(crate) engine_rss_bytes: Option<u64>,
+    pub(crate) planned: Option<u64>,
+    pub(crate) before: &'a EngineCounters,
+    pub(crate) after: &'a EngineCounters,
+}
+
+/// One request with its values; those of a request that did not end well are empty.
+#[derive(Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) record: &'a RequestRecord,
+    pub(crate) values: RequestMetrics,
+}
+
+impl Row<'_> {
+    pub(crate) fn is_ok(&self) -> bool {
+        self.record.end == EndKind::Ok
+    }
+
+    /// Whether it ended by itself, well or not, rather than being stopped by us.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_ok() || self.record.end.is_failure()
+    }
+}
+
+impl<'a> Trial<'a> {
+    /// Length of the window; `None` when it is empty.
+    pub(crate) fn window_s(&self) -> Option<f64> {
+        let s = seconds(self.end_ns - self.start_ns);
+        (s > 0.0).then_some(s)
+    }
+
+    pub(crate) fn ok(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.rows.iter().filter(|r| r.is_ok())
+    }
+
+    /// Successful requests that ended inside the window.
+    pub(crate) fn ok_in_window(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.ok().filter(|r| (self.start_ns..=self.end_ns).contains(&r.record.end_ns))
+    }
+
+    pub(crate) fn ended(&self) -> usize {
+        self.rows.iter().filter(|r| r.has_ended()).count()
+    }
+
+    pub(crate) fn failed(&self) -> usize {
+        self.rows.iter().filter(|r| r.record.end.is_failure()).count()
+    }
+}
+
+impl<'a> Point<'a> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row<'a>> {
+        self.trials.iter().flat_map(|t| &t.rows)
+    }
+
+    pub(crate) fn ended(&self) -> usize {
+        self.trials.iter().map(Trial::ended).sum()
+    }
+
+    pub(crate) fn failed(&self) -> usize {
+        self.trials.iter().map(Trial::failed).sum()
+    }
+}
+
+impl<'a> Measured<'a> {
+    /// Sorts the record. The order of `requests` does not matter.
+    pub(crate) fn sort(log: &'a [LogEvent], requests: &'a [RequestRecord]) -> Self {
+        let mut ends: BTreeMap<(u32, u32), (TrialEnd<'a>, Nanos, Nanos)> = BTreeMap::new();
+        let mut planned: &[PlannedPoint] = &[];
+        for event in log {
+            match &event.fact {
+                Fact::Plan { points, .. } => planned = points,
+                Fact::TrialEnded {
+                    point,
+                    trial,
+                    start_ns,
+                    end_ns,
+                    client_cpu_s,
+                    engine_cpu_s,
+                    engine_rss_bytes,
+                    planned,
+                    counters_before,
+                    counters_after,
+                } => {
+                    let end = TrialEnd {
+                        client_cpu_s: *client_cpu_s,
+                        engine_cpu_s: *engine_cpu_s,
+                        engine_rss_bytes: *engine_rss_bytes,
+                        planned: *planned,
+                        before: counters_before,
+                        after: counters_after,
+                    };
+                    ends.insert((*point, *trial), (end, *start_ns, *end_ns));
+                }
+                _ => {}
+            }
+        }
+
+        let mut measured: Vec<&RequestRecord> =
+            requests.iter().filter(|r| r.phase == Phase::Measure).collect();
+        let warmup_requests = (requests.len() - measured.len()) as u64;
+        measured.sort_by_key(|r| (r.point, r.trial, r.id));
+        let mut rows: BTreeMap<(u32, u32), Vec<Row<'a>>> = BTreeMap::new();
+        for record in measured {
+            let values =
+                if record.end == EndKind::Ok { request_metrics(record) } else { RequestMetrics::default() };
+            rows.entry((record.point, record.trial)).or_default().push(Row { record, values });
+        }
+
+        let keys: std::collections::BTreeSet<(u32, u32)> = rows.keys().chain(ends.keys()).copied().collect();
+        let mut points: Vec<Point<'a>> = Vec::new();
+        for key in keys {
+            let rows = rows.remove(&key).unwrap_or_default();
+            let trial = match ends.remove(&key) {
+                Some((end, start_ns, end_ns)) => Trial { end: Some(end), start_ns, end_ns, rows },
+                None => {
+                    let start_ns = rows.iter().map(|r| r.record.intended_ns).min().unwrap_or(0);
+                    let end_ns = rows.iter().map(|r| r.record.end_ns).max().unwrap_or(start_ns);
+                    Trial { end: None, start_ns, end_ns, rows }
+                }
+            };
+            match points.last_mut() {
+                Some(point) if point.index == key.0 => point.trials.push(trial),
+                _ => {
+                    let planned = planned.get(key.0 as usize).cloned().unwrap_or_else(|| unplanned(key.0));
+                    points.push(Point { index: key.0, planned, trials: vec![trial] });
+                }
+            }
+        }
+        Self { points, warmup_requests }
+    }
+}
+
+/// A point whose plan was lost with the log.
+fn unplanned(index: u32) -> PlannedPoint {
+    PlannedPoint {
+        label: format!("point {index}"),
+        concurrency: None,
+        rate_rps: None,
+        input: None,
+        output: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{log, ok_request, trial_ended};
+
+    const MS: i64 = 1_000_000;
+
+    fn request(id: u64, point: u32, trial: u32) -> RequestRecord {
+        RequestRecord { point, trial, ..ok_request(id, id as i64 * 100 * MS, &[id as i64 * 100 + 50]) }
+    }
+
+    #[test]
+    fn rows_find_their_trial_in_any_order() {
+        let mut requests = vec![request(3, 1, 0), request(1, 0, 1), request(0, 0, 0), request(2, 0, 1)];
+        requests.push(RequestRecord { phase: Phase::Warmup, ..request(9, 0, 0) });
+        let log = log(&[trial_ended(0, 0, 0, 100), trial_ended(0, 1, 100, 260)]);
+        let m = Measured::sort(&log, &requests);
+        let ids: Vec<Vec<Vec<u64>>> = m
+            .points
+            .iter()
+            .map(|p| p.trials.iter().map(|t| t.rows.iter().map(|r| r.record.id).collect()).collect())
+            .collect();
+        assert_eq!(ids, [vec![vec![0], vec![1, 2]], vec![vec![3]]]);
+        assert_eq!(m.warmup_requests, 1);
+        assert_eq!(m.points[0].trials[1].window_s(), Some(0.16));
+    }
+
+    #[test]
+    fn a_trial_that_was_cut_off_spans_its_rows() {
+        let requests = [request(1, 0, 0), request(2, 0, 0)];
+        let m = Measured::sort(&[], &requests);
+        let t = &m.points[0].trials[0];
+        assert!(t.end.is_none());
+        assert_eq!((t.start_ns, t.end_ns), (100 * MS, 250 * MS));
+    }
+
+    #[test]
+    fn what_ended_after_the_window_is_not_in_it() {
+        let requests = [request(0, 0, 0), request(1, 0, 0)];
+        let log = log(&[trial_ended(0, 0, 0, 120)]);
+        let m = Measured::sort(&log, &requests);
+        assert_eq!(
+            (m.points[0].trials[0].ok().count(), m.points[0].trials[0].ok_in_window().count()),
+            (2, 1)
+        );
+    }
+}

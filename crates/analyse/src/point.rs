@@ -1,0 +1,210 @@
+//! Every metric of one point.
+
+use std::collections::BTreeMap;
+
+use stopwatt_core::metric::Per;
+use stopwatt_core::metrics_doc::{self, MetricSummary, Metrics};
+use stopwatt_core::{Metric, RequestRecord};
+use stopwatt_stats::quantile::{quantile, sort, supported};
+
+use crate::measured::{Point, Row, Trial};
+use crate::request::seconds;
+use crate::settings::Settings;
+use crate::summary::{Range, of_observations, of_trials, with_failures};
+
+const NO_WINDOW: &str = "no trial has a measuring window";
+const NO_SUCCESS: &str = "no request ended well";
+const NO_SLO: &str = "no objective was given (--slo)";
+const NOT_OURS: &str = "only known for an engine that Stopwatt started";
+/// Keys of the engine's counters, as `wire::engine_metrics` names them.
+const PREFIX_QUERIES: &str = "prefix_cache_queries_tokens";
+const PREFIX_HITS: &str = "prefix_cache_hits_tokens";
+
+/// The entry of a point in `metrics.json`.
+pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::Point {
+    let mut errors = BTreeMap::new();
+    for row in point.rows().filter(|r| r.record.end.is_failure()) {
+        *errors.entry(row.record.end.name().to_owned()).or_insert(0) += 1;
+    }
+    let asked = |of: fn(&RequestRecord) -> u32| {
+        let n = point.rows().count();
+        (n > 0).then(|| point.rows().map(|r| f64::from(of(r.record))).sum::<f64>() / n as f64)
+    };
+    metrics_doc::Point {
+        label: point.planned.label.clone(),
+        concurrency: point.planned.concurrency,
+        rate_rps: point.planned.rate_rps,
+        input: asked(|r| r.input_asked),
+        output: asked(|r| r.output_asked),
+        wall_s: point.trials.iter().map(|t| seconds(t.end_ns - t.start_ns)).sum(),
+        requests: point.ended() as u64,
+        errors,
+        metrics: metrics(point, settings),
+    }
+}
+
+fn metrics(point: &Point<'_>, settings: &Settings) -> Metrics {
+    let mut gaps: Option<(Vec<Vec<f64>>, MetricSummary)> = None;
+    let mut summary = |metric: Metric| match metric.info().per {
+        Per::Request if metric == Metric::E2eWithFailures => {
+            let e2e = per_request(point, Metric::E2e);
+            with_failures(metric, &e2e, point.failed(), settings, NO_SUCCESS)
+        }
+        Per::Request => of_observations(metric, &per_request(point, metric), settings, absent(point, metric)),
+        Per::Gap => {
+            let values = per_gap(point, metric);
+            // With one token in every chunk the two gap metrics are the same numbers, and there are many of them.
+            match &gaps {
+                Some((same, known)) if *same == values => relabel(known, metric),
+                _ => {
+                    let s = of_observations(metric, &values, settings, absent(point, metric));
+                    gaps = Some((values, s.clone()));
+                    s
+                }
+            }
+        }
+        Per::Trial => per_trial(point, metric, settings),
+    };
+    Metric::ALL.iter().map(|&m| (m.name().to_owned(), summary(m))).collect()
+}
+
+fn relabel(known: &MetricSummary, metric: Metric) -> MetricSummary {
+    let info = metric.info();
+    MetricSummary {
+        unit: info.unit.to_owned(),
+        better: info.better,
+        definition: info.definition.to_owned(),
+        ..known.clone()
+    }
+}
+
+fn per_request(point: &Point<'_>, metric: Metric) -> Vec<Vec<f64>> {
+    point.trials.iter().map(|t| t.ok().filter_map(|r| r.values.value(metric)).collect()).collect()
+}
+
+fn per_gap(point: &Point<'_>, metric: Metric) -> Vec<Vec<f64>> {
+    point.trials.iter().map(|t| t.ok().flat_map(|r| r.values.gaps(metric)).copied().collect()).collect()
+}
+
+/// Why no successful request has the value.
+fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
+    if !point.rows().any(Row::is_ok) {
+        return NO_SUCCESS;
+    }
+    let any_chunk = point.rows().any(|r| !r.record.chunks.is_empty());
+    match metric {
+        Metric::Connect => "every request used a connection that was already open",
+        Metric::InputTokens => "the server sent no usage",
+        Metric::OutputTokens => "neither the server's usage nor a tokenizer counted tokens",
+        Metric::SendLag => "no request was dispatched",
+        _ if !any_chunk => "chunks were not recorded (--no-chunks)",
+        Metric::TtftAnswer => "every token was reasoning",
+        Metric::Tpot => "no request has two token chunks and a token count",
+        Metric::Itl | Metric::ChunkGap => "no request has two token chunks",
+        _ => "the stamps it needs are missing",
+    }
+}
+
+fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSummary {
+    let rate = |of: &dyn Fn(&Trial<'_>) -> f64| -> Vec<f64> {
+        point.trials.iter().filter_map(|t| Some(of(t) / t.window_s()?)).collect()
+    };
+    let good = |r: &&Row<'_>| settings.slos.iter().all(|s| s.met_by(&r.values));
+    let no_slo = settings.slos.is_empty();
+    let at_least_zero =
+        |values: &[f64], absent: &str| of_trials(metric, values, Range::NotNegative, settings, absent);
+    let share = |values: &[f64], absent: &str| of_trials(metric, values, Range::Share, settings, absent);
+    match metric {
+        Metric::Goodput | Metric::SloAttainment if no_slo => MetricSummary::unavailable(metric, NO_SLO),
+        Metric::Tlr => at_least_zero(&tail_ratios(point), "needs a trial with n >= 100 requests"),
+        Metric::OutputThroughput if !counts(point, Metric::OutputTokens) => {
+            at_least_zero(&[], absent(point, Metric::OutputTokens))
+        }
+        Metric::TotalThroughput
+            if !counts(point, Metric::OutputTokens) || !counts(point, Metric::InputTokens) =>
+        {
+            at_least_zero(&[], "input or output tokens are not known for every request")
+        }
+        Metric::OutputThroughput => at_least_zero(
+            &rate(&|t| t.ok_in_window().filter_map(|r| r.values.output_tokens).sum()),
+            NO_WINDOW,
+        ),
+        Metric::TotalThroughput => {
+            let tokens =
+                |r: &Row<'_>| r.values.output_tokens.unwrap_or(0.0) + r.values.input_tokens.unwrap_or(0.0);
+            at_least_zero(&rate(&|t| t.ok_in_window().map(tokens).sum()), NO_WINDOW)
+        }
+        Metric::RequestThroughput => at_least_zero(&rate(&|t| t.ok_in_window().count() as f64), NO_WINDOW),
+        Metric::Goodput => at_least_zero(&rate(&|t| t.ok_in_window().filter(good).count() as f64), NO_WINDOW),
+        Metric::SloAttainment => share(&of_ended(point, |t| t.ok().filter(good).count()), "no request ended"),
+        Metric::ErrorRate => share(&of_ended(point, |t| t.failed()), "no request ended"),
+        Metric::KvHitRate => match hit_rates(point) {
+            Ok(values) => share(&values, NO_SUCCESS),
+            Err(reason) => MetricSummary::unavailable(metric, reason),
+        },
+        Metric::EngineCpu => {
+            let cores = |t: &Trial<'_>| Some(t.end?.engine_cpu_s? / t.window_s()?);
+            at_least_zero(&point.trials.iter().filter_map(cores).collect::<Vec<_>>(), NOT_OURS)
+        }
+        Metric::EngineMemory => {
+            let bytes = |t: &Trial<'_>| Some(t.end?.engine_rss_bytes? as f64);
+            at_least_zero(&point.trials.iter().filter_map(bytes).collect::<Vec<_>>(), NOT_OURS)
+        }
+        _ => MetricSummary::unavailable(metric, "it has no value a trial"),
+    }
+}
+
+/// Whether every successful request has a count; a sum over some of them would be too small.
+fn counts(point: &Point<'_>, metric: Metric) -> bool {
+    point.rows().filter(|r| r.is_ok()).all(|r| r.values.value(metric).is_some())
+}
+
+/// A share of the ended requests of each trial that has any.
+fn of_ended(point: &Point<'_>, part: impl Fn(&Trial<'_>) -> usize) -> Vec<f64> {
+    let share = |t: &Trial<'_>| (t.ended() > 0).then(|| part(t) as f64 / t.ended() as f64);
+    point.trials.iter().filter_map(share).collect()
+}
+
+/// p99/p50 of the end-to-end latency of each trial that supports a p99.
+fn tail_ratios(point: &Point<'_>) -> Vec<f64> {
+    let mut trials = per_request(point, Metric::E2e);
+    let ratio = |values: &mut Vec<f64>| {
+        sort(values);
+        let ratio = quantile(values, 0.99) / quantile(values, 0.5);
+        (supported(values.len(), 0.99) && ratio.is_finite()).then_some(ratio)
+    };
+    trials.iter_mut().filter_map(ratio).collect()
+}
+
+/// Prefix-cache hits per prompt token looked up: from the engine's counters, else from the usage of each request.
+fn hit_rates(point: &Point<'_>) -> Result<Vec<f64>, &'static str> {
+    let delta = |t: &Trial<'_>, key: &str| {
+        let end = t.end?;
+        Some(end.after.get(key)? - end.before.get(key)?)
+    };
+    let looked_up: Vec<(f64, f64)> = point
+        .trials
+        .iter()
+        .filter_map(|t| Some((delta(t, PREFIX_HITS)?, delta(t, PREFIX_QUERIES)?)))
+        .collect();
+    // A counter that fell was reset by a restart of the engine: its trial says nothing.
+    let rates: Vec<f64> = looked_up
+        .iter()
+        .filter(|(hits, queries)| *queries > 0.0 && *hits >= 0.0)
+        .map(|(h, q)| h / q)
+        .collect();
+    if !rates.is_empty() {
+        return Ok(rates);
+    }
+    let by_usage = |t: &Trial<'_>| {
+        let counted = t.ok().filter_map(|r| Some((r.record.cached_usage?, r.record.input_usage?)));
+        let (cached, input) = counted.fold((0.0, 0.0), |(c, i), (a, b)| (c + f64::from(a), i + f64::from(b)));
+        (input > 0.0).then(|| cached / input)
+    };
+    let rates: Vec<f64> = point.trials.iter().filter_map(by_usage).collect();
+    match (rates.is_empty(), looked_up.is_empty()) {
+        (false, _) => Ok(rates),
+        (true, false) => Err("the engine looked nothing up in its prefix cache"),
+        (true, true) => Err("the engine reports neither prefix-cache counters nor cached tokens"),
+    }
+}
