@@ -30,7 +30,7 @@ pub struct ModelConfig {
 }
 
 /// How rotary frequencies are changed for contexts longer than those of the first training.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// Not at all.
     None,
@@ -50,6 +50,8 @@ pub enum RopeScaling {
         /// Context of the first training.
         original: f64,
     },
+    /// Each frequency divided by its own number, as GGUF files state it.
+    Divisors(Vec<f32>),
 }
 
 /// Why a shape cannot be computed.
@@ -102,12 +104,20 @@ impl ModelConfig {
             return field("rope_theta", &self.rope_theta, "a number of 1 or more");
         }
         let positive = |v: f64| v.is_finite() && v > 0.0;
-        match self.rope_scaling {
+        match &self.rope_scaling {
             RopeScaling::None => {}
-            RopeScaling::Linear { factor } if positive(factor) => {}
+            RopeScaling::Linear { factor } if positive(*factor) => {}
             RopeScaling::Llama3 { factor, low, high, original }
-                if [factor, low, high, original].into_iter().all(positive) && high > low => {}
-            other => return field("rope_scaling", &format!("{other:?}"), "made of positive numbers"),
+                if [factor, low, high, original].into_iter().all(|&v| positive(v)) && high > low => {}
+            RopeScaling::Divisors(by)
+                if by.len() == self.head_dim / 2 && by.iter().all(|&v| positive(v.into())) => {}
+            _ => {
+                return field(
+                    "rope_scaling",
+                    &"something else",
+                    "positive numbers, one a pair where they are listed",
+                );
+            }
         }
         Ok(())
     }
@@ -138,7 +148,7 @@ impl ModelConfig {
         (0..self.head_dim / 2)
             .map(|i| {
                 let base = self.rope_theta.powf(-2.0 * i as f64 / dim);
-                match self.rope_scaling {
+                match &self.rope_scaling {
                     RopeScaling::None => base as f32,
                     RopeScaling::Linear { factor } => (base / factor) as f32,
                     RopeScaling::Llama3 { factor, low, high, original } => {
@@ -146,6 +156,7 @@ impl ModelConfig {
                         let keep = ((turns - low) / (high - low)).clamp(0.0, 1.0);
                         (base * (keep + (1.0 - keep) / factor)) as f32
                     }
+                    RopeScaling::Divisors(by) => (base / f64::from(by[i])) as f32,
                 }
             })
             .collect()

@@ -16,8 +16,11 @@
 //!   rounding only;
 //! - a file from someone else gives a model or an error, never a panic.
 
+mod assemble;
 pub mod config;
 pub mod forward;
+pub mod gguf;
+pub mod hf;
 pub mod kv;
 pub mod load;
 pub mod random;
@@ -25,6 +28,7 @@ pub mod sampling;
 pub mod tokenizer;
 pub mod weights;
 
+pub use assemble::TensorError;
 pub use config::ModelConfig;
 pub use forward::{Chunk, ForwardError, Model};
 pub use kv::PagedKv;

@@ -1,9 +1,14 @@
 //! From a source to a model that can compute, with its tokenizer.
 
+use std::path::{Path, PathBuf};
+
 use stopwatt_kernel::cpu::{Cpu, Precision};
 
+use crate::assemble::{self, TensorError};
 use crate::config::ConfigError;
 use crate::forward::Model;
+use crate::gguf::{Gguf, GgufError};
+use crate::hf::{Folder, HfError};
 use crate::random::{self, Preset};
 use crate::tokenizer::Tokenizer;
 
@@ -18,6 +23,17 @@ pub enum Source {
         /// Where every weight comes from.
         seed: u64,
     },
+    /// A GGUF file.
+    Gguf(PathBuf),
+    /// A folder with `config.json`, safetensors and `tokenizer.json`.
+    HuggingFace(PathBuf),
+}
+
+impl Source {
+    /// A GGUF file, or a Hugging Face folder where `path` is a folder.
+    pub fn from_path(path: &Path) -> Self {
+        if path.is_dir() { Self::HuggingFace(path.to_owned()) } else { Self::Gguf(path.to_owned()) }
+    }
 }
 
 /// How a model is loaded.
@@ -47,6 +63,26 @@ pub enum LoadError {
     /// The shape cannot be computed.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The GGUF file cannot be used.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The Hugging Face folder cannot be used.
+    #[error(transparent)]
+    HuggingFace(#[from] HfError),
+    /// The tensors do not make a model.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+impl LoadError {
+    /// What to try next.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Gguf(error) => error.hint(),
+            Self::HuggingFace(error) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// Loads a model.
@@ -61,6 +97,23 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, LoadError>
                 tokenizer: Tokenizer::byte(),
                 name: format!("stopwatt-random-{}", preset.name()),
             })
+        }
+        Source::Gguf(path) => {
+            let mut file = Gguf::open(path)?;
+            let tokenizer = file.tokenizer()?;
+            let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
+            let name = stem.or(file.name()?.map(str::to_owned)).unwrap_or_default();
+            let config = file.config().clone();
+            let weights = assemble::weights(&mut file, &config, options.precision, None)?;
+            Ok(Loaded { model: Model::new(config, weights, cpu)?, tokenizer, name })
+        }
+        Source::HuggingFace(path) => {
+            let mut folder = Folder::open(path)?;
+            let tokenizer = folder.tokenizer()?;
+            let name = folder.name().unwrap_or_default();
+            let (config, tied) = (folder.config().clone(), folder.tied());
+            let weights = assemble::weights(folder.tensors(), &config, options.precision, Some(tied))?;
+            Ok(Loaded { model: Model::new(config, weights, cpu)?, tokenizer, name })
         }
     }
 }

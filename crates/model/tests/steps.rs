@@ -24,7 +24,8 @@ fn chunked(model: &Model, tokens: &[u32], cuts: &[usize], blocks: &[u32], block_
     let mut begin = 0;
     for end in cuts.iter().copied().chain([tokens.len()]) {
         if end > begin {
-            let chunk = Chunk { tokens: &tokens[begin..end], position: begin, blocks, logits: end == tokens.len() };
+            let chunk =
+                Chunk { tokens: &tokens[begin..end], position: begin, blocks, logits: end == tokens.len() };
             model.forward(&mut kv, &[chunk], &mut logits).unwrap();
             begin = end;
         }
@@ -87,7 +88,8 @@ fn a_mixed_batch_is_each_sequence_alone() {
         // point where many rows are multiplied in another way than few.
         let parts = [(0, 17), (33, 1), (5, 40), (64, 1), (0, 1), (12, 3)];
         let mut shared = kv(model.config(), 16);
-        let tables: Vec<Vec<u32>> = (0..parts.len() as u32).map(|i| (0..8).map(|b| b * 8 + i).collect()).collect();
+        let tables: Vec<Vec<u32>> =
+            (0..parts.len() as u32).map(|i| (0..8).map(|b| b * 8 + i).collect()).collect();
         let sequences: Vec<Vec<u32>> =
             parts.iter().enumerate().map(|(i, (a, b))| prompt(a + b + i)[i..].to_vec()).collect();
         let mut logits = Vec::new();
@@ -110,7 +112,8 @@ fn a_mixed_batch_is_each_sequence_alone() {
             })
             .collect();
         model.forward(&mut shared, &batch, &mut logits).unwrap();
-        let wanted: Vec<&Vec<u32>> = sequences.iter().zip(&parts).filter(|(_, p)| p.0 != 5).map(|(s, _)| s).collect();
+        let wanted: Vec<&Vec<u32>> =
+            sequences.iter().zip(&parts).filter(|(_, p)| p.0 != 5).map(|(s, _)| s).collect();
         assert_eq!(logits.len(), wanted.len() * model.config().vocab);
         let blocks: Vec<u32> = (0..64).collect();
         for (row, tokens) in logits.chunks(model.config().vocab).zip(wanted) {
@@ -134,7 +137,8 @@ fn threads_do_not_change_a_bit() {
 fn every_instruction_set_agrees() {
     let blocks: Vec<u32> = (0..64).collect();
     let tokens = prompt(50);
-    let portable = chunked(&model(Precision::F16, Cpu::with_isa(Isa::PORTABLE, 1)), &tokens, &[30], &blocks, 16);
+    let portable =
+        chunked(&model(Precision::F16, Cpu::with_isa(Isa::PORTABLE, 1)), &tokens, &[30], &blocks, 16);
     for isa in Isa::available() {
         let other = chunked(&model(Precision::F16, Cpu::with_isa(isa, 1)), &tokens, &[30], &blocks, 16);
         assert_close(&portable, &other);

@@ -7,6 +7,7 @@ mod stream;
 
 use std::path::Path;
 
+use chat::Chat;
 pub use chat::ChatMessage;
 pub use stream::DecodeStream;
 
@@ -19,8 +20,21 @@ const BYTE_EOS: u32 = 257;
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     kind: Kind,
-    bos: Option<u32>,
-    eos: Vec<u32>,
+    specials: Specials,
+    chat: Chat,
+}
+
+/// What a model's files say about its special tokens.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Specials {
+    /// Begins a text.
+    pub(crate) bos: Option<u32>,
+    /// Any of them ends an answer.
+    pub(crate) eos: Vec<u32>,
+    /// Put before every plain prompt by us; `None` where the tokenizer does so itself, or nothing does.
+    pub(crate) prefix: Option<u32>,
+    /// Chat template, in Jinja.
+    pub(crate) template: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +53,9 @@ pub enum TokenizerError {
     /// The text could not be encoded.
     #[error("text cannot be encoded")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The chat template does not compile, or refuses the conversation.
+    #[error("the model's chat template refuses the conversation")]
+    Template(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The tokens that a model may generate.
@@ -66,22 +83,30 @@ impl Tokenizer {
     /// and its length in bytes is its length in tokens; a random model never ends a text by itself.
     pub fn byte() -> Self {
         let mask = (0..BYTE_VOCAB).map(|t| (0x20..0x7f).contains(&t)).collect();
-        Self { kind: Kind::Byte(VocabMask(mask)), bos: Some(BYTE_BOS), eos: vec![BYTE_EOS] }
+        let specials = Specials { bos: Some(BYTE_BOS), eos: vec![BYTE_EOS], ..Specials::default() };
+        Self { kind: Kind::Byte(VocabMask(mask)), specials, chat: Chat::Lines }
     }
 
     /// Reads a Hugging Face `tokenizer.json`.
-    pub fn from_file(path: &Path, bos: Option<u32>, eos: Vec<u32>) -> Result<Self, TokenizerError> {
+    pub(crate) fn from_file(path: &Path, specials: Specials) -> Result<Self, TokenizerError> {
         let inner = tokenizers::Tokenizer::from_file(path).map_err(TokenizerError::File)?;
-        Ok(Self::from_hf(inner, bos, eos))
+        Self::from_hf(inner, specials)
     }
 
-    pub(crate) fn from_hf(inner: tokenizers::Tokenizer, bos: Option<u32>, eos: Vec<u32>) -> Self {
-        Self { kind: Kind::Hf(Box::new(inner)), bos, eos }
+    pub(crate) fn from_hf(inner: tokenizers::Tokenizer, specials: Specials) -> Result<Self, TokenizerError> {
+        let has = |mark| inner.token_to_id(mark).is_some();
+        let chat = match &specials.template {
+            Some(source) => Chat::template(source.clone())?,
+            None if has("<|im_start|>") && has("<|im_end|>") => Chat::ChatMl,
+            None => Chat::Lines,
+        };
+        Ok(Self { kind: Kind::Hf(Box::new(inner)), specials, chat })
     }
 
     /// Tokens of a prompt, with the special tokens that the model wants around plain text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        self.tokens(text, true)
+        let tokens = self.tokens(text, true)?;
+        Ok(self.specials.prefix.into_iter().chain(tokens).collect())
     }
 
     fn tokens(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizerError> {
@@ -112,7 +137,13 @@ impl Tokenizer {
 
     /// Tokens of a conversation, up to where the assistant begins to answer.
     pub fn encode_chat(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, TokenizerError> {
-        self.tokens(&chat::render(self, messages), false)
+        let literal = |token: Option<u32>| match &self.kind {
+            Kind::Byte(_) => None,
+            Kind::Hf(inner) => token.and_then(|id| inner.id_to_token(id)),
+        };
+        let (bos, eos) = (literal(self.specials.bos), literal(self.specials.eos.first().copied()));
+        let text = self.chat.render(messages, bos.as_deref(), eos.as_deref())?;
+        self.tokens(&text, false)
     }
 
     /// Number of tokens.
@@ -133,12 +164,12 @@ impl Tokenizer {
 
     /// Tokens that end an answer.
     pub fn eos(&self) -> &[u32] {
-        &self.eos
+        &self.specials.eos
     }
 
     /// Token that begins a text, where the model has one.
     pub fn bos(&self) -> Option<u32> {
-        self.bos
+        self.specials.bos
     }
 
     /// The tokens that may be generated; `None` means all.
