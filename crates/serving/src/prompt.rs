@@ -193,30 +193,35 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn a_cache_can_hit_the_shared_prefix_and_nothing_else() {
-        // Byte-sized vocabulary, the hardest case; 2,000 requests, five groups, warm-up first.
+    /// 2,000 requests with a byte-sized vocabulary, the hardest case; warm-up first.
+    #[track_caller]
+    fn check_sharing(share: PrefixShare) {
         let prompts = TokenPrompts::new(1, 0, 32..127).unwrap();
         let mut workload = Workload::new(Length::uniform(40, 400).unwrap(), Length::fixed(1).unwrap());
-        workload.prefix_share = PrefixShare::new(0.5, 5).unwrap();
+        workload.prefix_share = share;
         let mut first_owner: HashMap<BlockHash, (Phase, u64, u32)> = HashMap::new();
         for phase in [Phase::Warmup, Phase::Measure] {
-            for (index, shape) in workload.shapes(7).take(1_000).enumerate() {
-                let key = PromptKey { phase, epoch: 0, index: index as u64 };
-                let tokens = prompts.prompt(&shape, key);
+            for (index, shape) in (0..1_000).zip(workload.shapes(7)) {
+                let tokens = prompts.prompt(&shape, PromptKey { phase, epoch: 0, index });
                 let shared = shape.prefix.map_or(0, |p| p.tokens);
                 for (i, hash) in chain(&tokens, 16).into_iter().enumerate() {
                     let (owner_phase, owner, owner_shared) =
-                        *first_owner.entry(hash).or_insert((phase, key.index, shared));
+                        *first_owner.entry(hash).or_insert((phase, index, shared));
                     assert_eq!(owner_phase, phase, "request {index} shares block {i} with warm-up");
                     // One token of their own in this block, and numbers that 94 symbols cannot tell apart there.
                     let exhausted =
-                        shared % 16 == 15 && owner_shared == shared && (key.index - owner).is_multiple_of(47);
-                    let common = i < shared as usize / 16 || owner == key.index || exhausted;
+                        shared % 16 == 15 && owner_shared == shared && (index - owner).is_multiple_of(47);
+                    let common = i < shared as usize / 16 || owner == index || exhausted;
                     assert!(common, "request {index} shares its own block {i} with request {owner}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_cache_can_hit_the_shared_prefix_and_nothing_else() {
+        check_sharing(PrefixShare::NONE);
+        check_sharing(PrefixShare::new(0.5, 5).unwrap());
     }
 
     #[test]
