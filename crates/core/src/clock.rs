@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A stamp, in nanoseconds. Since `t0` of the run unless a name says *raw*.
@@ -29,7 +30,7 @@ pub fn monotonic_resolution() -> Duration {
 }
 
 /// The zero of a run on both clocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Clock {
     /// Raw monotonic nanoseconds at `t0`.
     pub t0_monotonic_ns: Nanos,

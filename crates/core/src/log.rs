@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Nanos};
@@ -12,7 +13,7 @@ use crate::fingerprint::Fingerprint;
 use crate::metrics_doc::RunStatus;
 
 /// One line of `run.log`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LogEvent {
     /// Since `t0`.
     pub t_ns: Nanos,
@@ -24,7 +25,7 @@ pub struct LogEvent {
 pub type EngineCounters = BTreeMap<String, f64>;
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Fact {
     /// First line of every run.
@@ -124,7 +125,7 @@ pub enum Fact {
 }
 
 /// One point of the plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedPoint {
     /// Name for people.
     pub label: String,

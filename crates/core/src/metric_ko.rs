@@ -44,7 +44,9 @@ impl Metric {
             ),
             Self::E2eWithFailures => ("실패 포함 E2E", "실패한 요청을 무한히 늦은 것으로 친 종단 간 지연."),
             Self::Connect => ("연결", "연결을 맺는 데 걸린 시간(TLS 포함). 새로 연결한 요청만 해당."),
-            Self::SendLag => ("전송 지연", "클라이언트가 요청을 늦게 집어 든 정도: 집어 든 시각 − 예정 시각."),
+            Self::SendLag => {
+                ("전송 지연", "클라이언트가 요청을 늦게 집어 든 정도: 집어 든 시각 − 예정 시각.")
+            }
             Self::Tlr => ("꼬리 지연 비율", "한 시행에서 E2E의 p99 / p50."),
             Self::OutputThroughput => ("출력 토큰/s", "성공한 요청의 출력 토큰 수 / 측정 구간."),
             Self::TotalThroughput => ("전체 토큰/s", "성공한 요청의 입력과 출력 토큰 수 / 측정 구간."),
@@ -57,10 +59,13 @@ impl Metric {
                 "접두사 캐시에서 가져온 프롬프트 토큰 / 조회한 프롬프트 토큰. 엔진의 카운터 또는 usage 기준.",
             ),
             Self::InputTokens => ("입력 토큰", "서버 usage 기준 요청당 프롬프트 토큰 수."),
-            Self::OutputTokens => ("출력 토큰", "서버 usage 기준 요청당 생성 토큰 수. 없으면 토크나이저 기준."),
-            Self::EngineCpu => {
-                ("엔진 CPU 코어", "엔진의 CPU 초 / 측정 구간, 즉 사용한 코어 수. Stopwatt가 띄운 엔진만 해당.")
+            Self::OutputTokens => {
+                ("출력 토큰", "서버 usage 기준 요청당 생성 토큰 수. 없으면 토크나이저 기준.")
             }
+            Self::EngineCpu => (
+                "엔진 CPU 코어",
+                "엔진의 CPU 초 / 측정 구간, 즉 사용한 코어 수. Stopwatt가 띄운 엔진만 해당.",
+            ),
             Self::EngineMemory => ("엔진 메모리", "엔진의 최대 상주 메모리. Stopwatt가 띄운 엔진만 해당."),
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! The keys of the measurement SOP stand literally at the top (`run_id`, `env`, `pipeline`, `latency_ms`, …);
 //! every further number is an [`Estimate`] under `metrics` and `points`. Unavailable is `null` with a reason.
+//!
+//! The schema is strict where numbers stand, so that what is written is checked; reading is not, since a newer minor
+//! version may add keys.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +27,7 @@ pub enum IntervalKind {
 
 /// An interval around an estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Interval {
     /// What the interval means.
     pub kind: IntervalKind,
@@ -38,7 +41,7 @@ pub struct Interval {
 
 /// A number that never travels without its sample size and interval.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct Estimate {
     /// The value, in the unit of its metric; `None` when it is unavailable.
     pub value: Option<f64>,
@@ -61,7 +64,7 @@ impl Estimate {
 
 /// The statistics of one metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct MetricSummary {
     /// Unit of every value below.
     pub unit: String,

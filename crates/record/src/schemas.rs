@@ -1,1 +1,50 @@
-//! The files under `schemas/`.
+//! The files under `schemas/`: the JSON that Stopwatt writes, for those who read it with other tools.
+//!
+//! Each is made from the very type that writes, and a test fails when a file is stale; `UPDATE_SCHEMAS=1 cargo test
+//! -p stopwatt-record schemas` writes them anew.
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use stopwatt_core::log::LogEvent;
+use stopwatt_core::metrics_doc::MetricsDoc;
+
+use crate::config::{ConfigLock, schema_text};
+
+/// Every schema by file name.
+pub fn all() -> Vec<(&'static str, String)> {
+    vec![
+        ("metrics.schema.json", of::<MetricsDoc>()),
+        ("config.lock.schema.json", of::<ConfigLock>()),
+        ("run.log.schema.json", of::<LogEvent>()),
+    ]
+}
+
+/// The schema of what is written: a key that may be `null` is there all the same.
+fn of<T: JsonSchema>() -> String {
+    schema_text(&SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_schemas_in_the_repository_are_up_to_date() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas");
+        let update = std::env::var_os("UPDATE_SCHEMAS").is_some();
+        for (name, text) in all() {
+            let path = folder.join(name);
+            if update {
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&path, &text).unwrap();
+            }
+            let stored = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                stored == text,
+                "schemas/{name} is stale: run UPDATE_SCHEMAS=1 cargo test -p stopwatt-record schemas"
+            );
+        }
+    }
+}

@@ -32,6 +32,7 @@ pub use file::read_file;
 pub use layers::{Layers, Resolved, Settings};
 pub use lock::{ConfigLock, Hashes, LockedSetting, Versions};
 pub use origin::Origin;
+pub(crate) use schema::pretty as schema_text;
 
 /// JSON schema of `T`, for `--print-schema`.
 pub fn print_schema<T: schemars::JsonSchema>() -> String {

@@ -1,0 +1,158 @@
+//! What is really written is valid by the schemas that are published.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stopwatt_core::log::{Fact, PlannedPoint};
+use stopwatt_core::metrics_doc::*;
+use stopwatt_core::{Clock, Metric};
+use stopwatt_record::{Create, Layers, RunWriter, host, schemas};
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    seed: u64,
+    rates: Vec<f64>,
+    url: Option<String>,
+}
+
+fn validator(name: &str) -> jsonschema::Validator {
+    let text = schemas::all().into_iter().find(|(n, _)| *n == name).unwrap().1;
+    jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
+}
+
+#[track_caller]
+fn check(schema: &str, document: &Value) {
+    let errors: Vec<String> =
+        validator(schema).iter_errors(document).map(|e| format!("{e} at {}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{schema}: {errors:?}\n{document:#}");
+}
+
+fn every_fact() -> Vec<Fact> {
+    let counters = BTreeMap::from([("kv_hits".to_owned(), 1.0), ("broken".to_owned(), f64::INFINITY)]);
+    vec![
+        Fact::Fingerprint { fingerprint: host::fingerprint() },
+        Fact::EngineProbed {
+            model: "m".to_owned(),
+            features: BTreeMap::from([("ignore_eos".to_owned(), "yes".to_owned())]),
+        },
+        Fact::Plan {
+            points: vec![PlannedPoint {
+                label: "c=1".to_owned(),
+                concurrency: Some(1),
+                rate_rps: None,
+                input: Some(1),
+                output: None,
+            }],
+            trials: 5,
+        },
+        Fact::WarmupEnded { point: 0, requests: 3, steady: Some(true), detail: String::new() },
+        Fact::TrialStarted { point: 0, trial: 0 },
+        Fact::TrialEnded {
+            point: 0,
+            trial: 0,
+            start_ns: 0,
+            end_ns: 1,
+            client_cpu_s: Some(0.5),
+            engine_cpu_s: None,
+            engine_rss_bytes: None,
+            planned: Some(3),
+            counters_before: counters.clone(),
+            counters_after: counters,
+        },
+        Fact::EngineSample { rss_bytes: 1 },
+        Fact::Warning { code: "late".to_owned(), fatal: false, detail: String::new() },
+        Fact::RunEnded {
+            status: RunStatus::Complete,
+            reason: None,
+            client_rss_bytes: None,
+            wall_drift_ns: -1,
+        },
+    ]
+}
+
+#[test]
+fn a_run_is_valid_by_its_schemas() {
+    let dir = tempfile::tempdir().unwrap();
+    let resolved = Layers::<Config>::new()
+        .overrides(&["rates=1,2.5"])
+        .flag("seed", "--seed", Some(3))
+        .resolve()
+        .unwrap();
+    let options = Create {
+        root: dir.path().to_owned(),
+        out: None,
+        name: "bench".to_owned(),
+        clock: Clock::start(),
+        keep_chunks: true,
+    };
+    let run = RunWriter::create(options, &resolved.lock()).unwrap();
+    for fact in every_fact() {
+        run.log(fact).unwrap();
+    }
+    let path = run.path().to_owned();
+    run.finish().unwrap();
+
+    check(
+        "config.lock.schema.json",
+        &serde_json::from_slice(&std::fs::read(path.join("config.lock.json")).unwrap()).unwrap(),
+    );
+    let log = std::fs::read_to_string(path.join("run.log")).unwrap();
+    assert_eq!(log.lines().count(), every_fact().len() + 1);
+    for line in log.lines() {
+        check("run.log.schema.json", &serde_json::from_str(line).unwrap());
+    }
+}
+
+fn summary() -> Value {
+    let ttft = MetricSummary::unavailable(Metric::Ttft, "not measured");
+    let point = Point {
+        label: "c=1".to_owned(),
+        concurrency: Some(1),
+        rate_rps: None,
+        input: None,
+        output: None,
+        wall_s: 1.0,
+        requests: 1,
+        errors: BTreeMap::from([("timeout".to_owned(), 1)]),
+        metrics: BTreeMap::from([("ttft".to_owned(), ttft.clone())]),
+    };
+    let doc = MetricsDoc {
+        format: "1.0".to_owned(),
+        run_id: "20261122-061530-bench-7f3a".to_owned(),
+        status: RunStatus::Complete,
+        env: Env::default(),
+        pipeline: Pipeline::default(),
+        latency_ms: LatencyMs::default(),
+        throughput_toks_s: Some(3.0),
+        l2_hit_pct: None,
+        ept_j_per_tok: None,
+        quality_delta_pct: None,
+        reasons: BTreeMap::new(),
+        metrics: BTreeMap::from([("ttft".to_owned(), ttft)]),
+        headline_point: Some(0),
+        points: vec![point],
+        client: ClientUse::default(),
+        validity: Validity::default(),
+    };
+    serde_json::to_value(doc).unwrap()
+}
+
+#[test]
+fn the_summary_is_valid_and_a_stray_key_is_not() {
+    let good = summary();
+    check("metrics.schema.json", &good);
+    let mut stray = good.clone();
+    stray["metrics"]["ttft"]["p95"]["guess"] = 1.into();
+    assert!(!validator("metrics.schema.json").is_valid(&stray));
+    for key in ["run_id", "throughput_toks_s", "ept_j_per_tok"] {
+        let mut missing = good.clone();
+        missing.as_object_mut().unwrap().remove(key);
+        assert!(!validator("metrics.schema.json").is_valid(&missing), "{key} may be null, not absent");
+    }
+    // A newer minor version may add what this one does not know.
+    let read: MetricsDoc = serde_json::from_value(stray).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), good);
+}
