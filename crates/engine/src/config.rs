@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stopwatt_serving::scheduler;
+use stopwatt_serving::step::{LinearStepModel, StepModel};
 
 use crate::exact::config::ExactConfig;
 
@@ -66,14 +68,26 @@ impl std::fmt::Debug for Token {
 }
 
 /// What answers the requests.
-#[derive(Debug)]
 pub enum Kind {
     /// A decoder on the CPU.
     Real(RealConfig),
     /// Scripted latencies with a log of the truth.
     Exact(ExactConfig),
-    /// Token times from a step-time model.
+    /// Token times from the linear step-time model of the configuration.
     Simulated(SimulatedConfig),
+    /// Token times from this step-time model; that of the configuration is not used.
+    SimulatedBy(SimulatedConfig, Box<dyn StepModel>),
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let config: &dyn std::fmt::Debug = match self {
+            Self::Real(config) => config,
+            Self::Exact(config) => config,
+            Self::Simulated(config) | Self::SimulatedBy(config, _) => config,
+        };
+        f.debug_tuple(self.name()).field(config).finish()
+    }
 }
 
 impl Kind {
@@ -82,7 +96,7 @@ impl Kind {
         match self {
             Self::Real(_) => "real",
             Self::Exact(_) => "exact",
-            Self::Simulated(_) => "simulated",
+            Self::Simulated(_) | Self::SimulatedBy(..) => "simulated",
         }
     }
 
@@ -91,7 +105,7 @@ impl Kind {
         match self {
             Self::Real(_) => "stopwatt-real",
             Self::Exact(_) => "stopwatt-exact",
-            Self::Simulated(_) => "stopwatt-simulated",
+            Self::Simulated(_) | Self::SimulatedBy(..) => "stopwatt-simulated",
         }
     }
 }
@@ -123,6 +137,10 @@ pub struct RealConfig {
     pub max_model_len: Option<u32>,
     /// Threads that compute; `None` takes the CPUs this process may use, less one, at least one.
     pub threads: Option<usize>,
+    /// Output tokens of a chat that sets no limit. A random model never ends by itself.
+    pub default_output: u32,
+    /// Seed of requests that give none and sample.
+    pub seed: u64,
     /// The scheduler.
     pub scheduler: SchedulerConfig,
 }
@@ -133,6 +151,8 @@ impl Default for RealConfig {
             weights: Weights::Random { size: "small".to_owned(), seed: 0 },
             max_model_len: None,
             threads: None,
+            default_output: 512,
+            seed: 0,
             scheduler: SchedulerConfig::default(),
         }
     }
@@ -142,8 +162,12 @@ impl Default for RealConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SimulatedConfig {
+    /// How long a step takes; the default is of no device.
+    pub step: LinearStepModel,
     /// Longest prompt and output together.
     pub max_model_len: u32,
+    /// Output tokens of a chat that sets no limit.
+    pub default_output: u32,
     /// Seed of the generated text.
     pub seed: u64,
     /// The scheduler.
@@ -152,7 +176,17 @@ pub struct SimulatedConfig {
 
 impl Default for SimulatedConfig {
     fn default() -> Self {
-        Self { max_model_len: 32_768, seed: 0, scheduler: SchedulerConfig::default() }
+        Self {
+            step: LinearStepModel::illustrative_example(),
+            max_model_len: 32_768,
+            default_output: 128,
+            seed: 0,
+            scheduler: SchedulerConfig {
+                max_num_seqs: 256,
+                max_num_batched_tokens: 2048,
+                ..SchedulerConfig::default()
+            },
+        }
     }
 }
 
@@ -170,6 +204,19 @@ pub struct SchedulerConfig {
     pub kv_cache_tokens: Option<u32>,
     /// Whether prompts that begin alike share KV blocks.
     pub enable_prefix_caching: bool,
+}
+
+impl SchedulerConfig {
+    /// The settings of `serving`, with a cache of `kv_tokens` tokens.
+    pub(crate) fn rules(&self, kv_tokens: u32, max_model_len: u32) -> scheduler::SchedulerConfig {
+        scheduler::SchedulerConfig {
+            block_size: self.block_size,
+            max_num_batched_tokens: self.max_num_batched_tokens,
+            max_num_seqs: self.max_num_seqs,
+            enable_prefix_caching: self.enable_prefix_caching,
+            ..scheduler::SchedulerConfig::new(kv_tokens.div_ceil(self.block_size.max(1)), max_model_len)
+        }
+    }
 }
 
 impl Default for SchedulerConfig {

@@ -30,6 +30,15 @@ pub enum ServeError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The scheduler cannot work with these settings.
+    #[error("set up the scheduler")]
+    Scheduler(#[from] stopwatt_serving::scheduler::ConfigError),
+    /// The model could not be loaded.
+    #[error("load the model")]
+    Load(#[from] stopwatt_model::LoadError),
+    /// The KV cache could not be made.
+    #[error("make the KV cache")]
+    Cache(#[from] stopwatt_model::kv::KvError),
     /// The event loop could not go on.
     #[error("run the event loop")]
     EventLoop(#[source] io::Error),
@@ -48,6 +57,7 @@ impl ServeError {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 Some("another process listens there; use port 0 for a free one")
             }
+            Self::Scheduler(error) => error.hint(),
             Self::Exposed { .. } => Some("listen on 127.0.0.1, or set a token"),
             _ => None,
         }

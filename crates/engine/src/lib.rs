@@ -14,6 +14,7 @@
 
 mod api;
 mod config;
+mod decode;
 mod error;
 pub mod exact;
 mod net;

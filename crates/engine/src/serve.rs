@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 
 use crate::config::{Kind, ServeConfig, Token};
+use crate::decode::{real, simulated};
 use crate::error::ServeError;
 use crate::exact;
 use crate::net::{Limits, Waker, Wakeups};
@@ -79,9 +80,8 @@ pub fn serve(
     let (front, kind) = Front::open(config, &shutdown)?;
     match kind {
         Kind::Exact(config) => exact::serve(front, config, ready, &shutdown),
-        Kind::Real(_) | Kind::Simulated(_) => Err(ServeError::Setting {
-            setting: "kind",
-            problem: format!("{} is not available yet", kind.name()),
-        }),
+        Kind::Real(config) => real::serve(front, &config, ready, &shutdown),
+        Kind::Simulated(config) => simulated::serve(front, &config, Box::new(config.step), ready, &shutdown),
+        Kind::SimulatedBy(config, model) => simulated::serve(front, &config, model, ready, &shutdown),
     }
 }

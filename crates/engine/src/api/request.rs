@@ -17,8 +17,6 @@ pub(crate) struct GenerateRequest {
     pub(crate) min_tokens: u32,
     pub(crate) temperature: f64,
     pub(crate) top_p: f64,
-    /// 0 or `None`: all tokens.
-    pub(crate) top_k: Option<u32>,
     pub(crate) seed: Option<u64>,
     pub(crate) stop: Vec<String>,
     pub(crate) ignore_eos: bool,
@@ -124,9 +122,6 @@ impl GenerateRequest {
         if !(top_p > 0.0 && top_p <= 1.0) {
             return Err(ApiError::field("top_p", "top_p must be above 0 and at most 1"));
         }
-        if body.top_k.is_some_and(|k| k < -1) {
-            return Err(ApiError::field("top_k", "top_k must be at least 1, or 0 or -1 for all tokens"));
-        }
         Ok(Self {
             endpoint,
             prompt,
@@ -134,7 +129,6 @@ impl GenerateRequest {
             min_tokens,
             temperature,
             top_p,
-            top_k: body.top_k.filter(|k| *k > 0).map(|k| u32::try_from(k).unwrap_or(u32::MAX)),
             seed: body.seed.map(i64::cast_unsigned),
             stop: stop_strings(body.stop)?,
             ignore_eos: body.ignore_eos.unwrap_or(false),
@@ -236,6 +230,7 @@ fn refuse_unsupported(body: &Body) -> Result<(), ApiError> {
         ("tools", asks(&body.tools)),
         ("response_format", !plain_text),
         ("logit_bias", asks(&body.logit_bias)),
+        ("top_k", body.top_k.is_some_and(|k| k > 0)),
         ("frequency_penalty", body.frequency_penalty.is_some_and(|p| p != 0.0)),
         ("presence_penalty", body.presence_penalty.is_some_and(|p| p != 0.0)),
         ("repetition_penalty", body.repetition_penalty.is_some_and(|p| p != 1.0)),
@@ -295,14 +290,14 @@ mod tests {
         let request = GenerateRequest::parse(
             Endpoint::Chat,
             br#"{"model":"m","messages":[{"role":"user","content":"x"}],"max_tokens":9,"max_completion_tokens":7,
-                "min_tokens":7,"temperature":0,"top_p":0.5,"top_k":40,"seed":-1,"stop":["a","b"],"ignore_eos":true,
+                "min_tokens":7,"temperature":0,"top_p":0.5,"top_k":-1,"seed":-1,"stop":["a","b"],"ignore_eos":true,
                 "stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true},
                 "return_token_ids":true}"#,
             "m",
         )
         .unwrap();
         assert_eq!(request.max_tokens, Some(7), "the newer name wins");
-        assert_eq!((request.temperature, request.top_p, request.top_k), (0.0, 0.5, Some(40)));
+        assert_eq!((request.temperature, request.top_p), (0.0, 0.5));
         assert_eq!(request.stop, ["a", "b"]);
         assert_eq!(request.seed, Some(u64::MAX));
         assert!(
@@ -320,6 +315,7 @@ mod tests {
         refused(r#","echo":true"#, 400, Some("echo"));
         refused(r#","tools":[{"type":"function"}]"#, 400, Some("tools"));
         refused(r#","response_format":{"type":"json_object"}"#, 400, Some("response_format"));
+        refused(r#","top_k":40"#, 400, Some("top_k"));
         refused(r#","presence_penalty":0.5"#, 400, Some("presence_penalty"));
         refused(r#","temperature":-1"#, 400, Some("temperature"));
         refused(r#","top_p":0"#, 400, Some("top_p"));

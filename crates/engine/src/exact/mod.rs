@@ -18,6 +18,9 @@ mod server;
 pub mod truth;
 mod truth_log;
 
+pub use config::ExactConfig;
+pub use truth::{Fault, FlushKind, TruthEnd, TruthRecord};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,9 +34,7 @@ use crate::error::ServeError;
 use crate::net::EventLoop;
 use crate::serve::{Front, Listening};
 use crate::shutdown::Shutdown;
-use config::ExactConfig;
 use server::ExactServer;
-use truth::TruthRecord;
 use truth_log::{Memory, TruthLog};
 
 /// Serves the script until shut down.

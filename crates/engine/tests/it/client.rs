@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// How the connection stood after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// The answer was complete.
     Complete,
     /// The connection was closed before its end.
@@ -21,101 +21,101 @@ pub enum End {
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
     /// The pieces of a chunked body, or the body as one piece.
-    pub pieces: Vec<Vec<u8>>,
-    pub end: End,
+    pub(crate) pieces: Vec<Vec<u8>>,
+    pub(crate) end: End,
 }
 
 impl Answer {
-    pub fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         self.pieces.concat()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body()).expect("the body is UTF-8")
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body()).unwrap_or_else(|e| panic!("{e} in {:?}", self.text()))
     }
 
     /// The payloads of the events of a stream, `[DONE]` included.
-    pub fn events(&self) -> Vec<String> {
+    pub(crate) fn events(&self) -> Vec<String> {
         let text = self.text().replace("\r\n", "\n");
         text.split("\n\n").filter_map(|e| e.trim_start().strip_prefix("data: ").map(str::to_owned)).collect()
     }
 
     /// The events that are JSON.
-    pub fn values(&self) -> Vec<Value> {
+    pub(crate) fn values(&self) -> Vec<Value> {
         self.events().iter().filter_map(|e| serde_json::from_str(e).ok()).collect()
     }
 
     /// The text that was generated, streamed or not.
-    pub fn generated(&self) -> String {
+    pub(crate) fn generated(&self) -> String {
         let values = if self.head.contains("event-stream") { self.values() } else { vec![self.json()] };
         let paths = ["/choices/0/text", "/choices/0/delta/content", "/choices/0/message/content"];
         values.iter().flat_map(|v| paths.iter().filter_map(|p| v.pointer(p)?.as_str())).collect()
     }
 
     /// The usage, of a stream or not.
-    pub fn usage(&self) -> Option<Value> {
+    pub(crate) fn usage(&self) -> Option<Value> {
         let values = if self.head.contains("event-stream") { self.values() } else { vec![self.json()] };
         values.iter().rev().find_map(|v| v.get("usage").filter(|u| u.is_object()).cloned())
     }
 
     /// The last finish reason.
-    pub fn finish(&self) -> Option<String> {
+    pub(crate) fn finish(&self) -> Option<String> {
         let values = if self.head.contains("event-stream") { self.values() } else { vec![self.json()] };
         values.iter().rev().find_map(|v| v.pointer("/choices/0/finish_reason")?.as_str().map(str::to_owned))
     }
 }
 
 /// A connection.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     input: Vec<u8>,
 }
 
 impl Client {
-    pub fn connect(addr: SocketAddr) -> Self {
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).expect("the server listens");
         stream.set_nodelay(true).expect("a socket option");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket option");
         Self { stream, input: Vec::new() }
     }
 
-    pub fn silent_after(&mut self, timeout: Duration) {
+    pub(crate) fn silent_after(&mut self, timeout: Duration) {
         self.stream.set_read_timeout(Some(timeout)).expect("a socket option");
     }
 
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).expect("the server reads");
     }
 
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"));
         self.answer()
     }
 
-    pub fn post(&mut self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&mut self, path: &str, body: &Value) -> Answer {
         self.post_as(path, body, "")
     }
 
     /// Posts with further header lines, each with its line end.
-    pub fn post_as(&mut self, path: &str, body: &Value, headers: &str) -> Answer {
+    pub(crate) fn post_as(&mut self, path: &str, body: &Value, headers: &str) -> Answer {
         self.begin_post(path, body, headers);
         self.answer()
     }
 
-    pub fn begin_post(&mut self, path: &str, body: &Value, headers: &str) {
+    pub(crate) fn begin_post(&mut self, path: &str, body: &Value, headers: &str) {
         self.send(post_bytes(path, &body.to_string(), headers));
     }
 
     /// Reads one answer.
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let mut answer = Answer { status: 0, head: String::new(), pieces: Vec::new(), end: End::Complete };
         answer.end = self.read_answer(&mut answer).err().unwrap_or(End::Complete);
         answer
@@ -163,7 +163,7 @@ impl Client {
     }
 
     /// Reads what comes next.
-    pub fn fill(&mut self) -> Result<(), End> {
+    pub(crate) fn fill(&mut self) -> Result<(), End> {
         let mut buffer = [0; 64 << 10];
         match self.stream.read(&mut buffer) {
             Ok(0) => Err(End::Closed),
@@ -178,13 +178,13 @@ impl Client {
     }
 
     /// Whether the server has closed the connection, and nothing came before.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         self.input.is_empty() && self.fill() == Err(End::Closed)
     }
 }
 
 /// The bytes of a POST.
-pub fn post_bytes(path: &str, body: &str, headers: &str) -> String {
+pub(crate) fn post_bytes(path: &str, body: &str, headers: &str) -> String {
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
         body.len()

@@ -8,21 +8,21 @@ use stopwatt_engine::{ExactConfig, Kind, ServeConfig, Shutdown};
 
 use crate::client::{Answer, Client, End};
 
-pub fn fast() -> ExactConfig {
+pub(crate) fn fast() -> ExactConfig {
     ExactConfig { ttft_s: 0.004, itl_s: 0.001, ..ExactConfig::default() }
 }
 
-pub fn start(config: ExactConfig) -> (ExactHandle, Client) {
+pub(crate) fn start(config: ExactConfig) -> (ExactHandle, Client) {
     let server = exact::spawn(config).expect("the server starts");
     let client = Client::connect(server.addr());
     (server, client)
 }
 
-pub fn completion(extra: Value) -> Value {
+pub(crate) fn completion(extra: Value) -> Value {
     merge(json!({"model": "stopwatt-exact", "prompt": "one two three", "stream": true}), extra)
 }
 
-pub fn chat(extra: Value) -> Value {
+pub(crate) fn chat(extra: Value) -> Value {
     let messages = json!([{"role": "user", "content": "one two three"}]);
     merge(json!({"model": "stopwatt-exact", "messages": messages, "stream": true}), extra)
 }

@@ -1,6 +1,7 @@
 //! The server over real loopback sockets: what a client sends and sees, byte for byte.
 
 mod client;
+mod decode;
 mod exact;
 mod exact_faults;
 mod protocol;

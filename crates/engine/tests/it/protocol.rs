@@ -99,11 +99,12 @@ fn too_large_a_body_is_refused_while_it_is_sent() {
 }
 
 /// Runs `serve` on a thread; the second value ends it.
-pub fn spawn(config: ServeConfig) -> (std::net::SocketAddr, impl FnOnce()) {
+pub(crate) fn spawn(config: ServeConfig) -> (std::net::SocketAddr, impl FnOnce()) {
     let shutdown = Shutdown::new();
     let (sender, receiver) = std::sync::mpsc::channel();
     let handle = shutdown.clone();
-    let serve = move || stopwatt_engine::serve(config, |l| sender.send(l.addr).unwrap(), handle);
+    let serve =
+        move || stopwatt_engine::serve(config, |l| sender.send(l.addr).expect("the test waits"), handle);
     let thread = std::thread::spawn(serve);
     let addr = receiver.recv().expect("the server listens");
     let stop = move || {
