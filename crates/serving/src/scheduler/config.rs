@@ -74,6 +74,14 @@ pub enum ConfigError {
         /// Which limit.
         name: &'static str,
     },
+    /// More blocks than the scheduler keeps books of.
+    #[error("{kv_blocks} KV blocks; {most} are the most")]
+    TooManyBlocks {
+        /// Blocks asked for.
+        kv_blocks: u32,
+        /// Most blocks.
+        most: u32,
+    },
     /// One sequence of full length does not fit, so that it could never finish.
     #[error("KV cache of {kv_tokens} tokens cannot hold one sequence of {max_model_len} tokens")]
     CacheTooSmall {
@@ -99,6 +107,7 @@ impl ConfigError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Zero { .. } => None,
+            Self::TooManyBlocks { .. } => Some("raise block_size"),
             Self::CacheTooSmall { .. } => Some("give the KV cache more blocks or lower max_model_len"),
             Self::StepTooSmall { .. } => Some("set enable_chunked_prefill or raise max_num_batched_tokens"),
         }
@@ -106,6 +115,9 @@ impl ConfigError {
 }
 
 impl SchedulerConfig {
+    /// Most KV blocks: 4 billion tokens in blocks of 16, far beyond any machine, and books that still fit in memory.
+    pub const MOST_BLOCKS: u32 = 1 << 28;
+
     /// vLLM's defaults for a small accelerator, with this much KV cache.
     pub fn new(kv_blocks: u32, max_model_len: u32) -> Self {
         Self {
@@ -139,6 +151,9 @@ impl SchedulerConfig {
             if value == 0 {
                 return Err(ConfigError::Zero { name });
             }
+        }
+        if self.kv_blocks > Self::MOST_BLOCKS {
+            return Err(ConfigError::TooManyBlocks { kv_blocks: self.kv_blocks, most: Self::MOST_BLOCKS });
         }
         let (max_model_len, max_num_batched_tokens) = (self.max_model_len, self.max_num_batched_tokens);
         if self.blocks_for(max_model_len) > self.kv_blocks {

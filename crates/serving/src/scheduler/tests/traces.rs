@@ -261,6 +261,7 @@ fn settings_that_could_stall_are_refused() {
         c.check().unwrap_err()
     };
     assert_eq!(check(|c| c.max_num_seqs = 0), ConfigError::Zero { name: "max_num_seqs" });
+    assert!(matches!(check(|c| c.kv_blocks = u32::MAX), ConfigError::TooManyBlocks { .. }));
     let too_small = check(|c| c.max_model_len = 17);
     assert_eq!(too_small, ConfigError::CacheTooSmall { kv_tokens: 16, max_model_len: 17 });
     assert!(too_small.hint().is_some());
