@@ -1,9 +1,10 @@
 //! Why a benchmark could not be run at all. What goes wrong with single requests is data and stands in the record.
 
 use stopwatt_load::{LoadError, RequestError, TargetError};
+use stopwatt_record::config::ConfigError;
 use stopwatt_record::run_dir::RunError;
 use stopwatt_serving::arrival::ArrivalError;
-use stopwatt_serving::workload::LengthError;
+use stopwatt_serving::workload::{LengthError, ProfileError};
 
 /// Why a benchmark could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +45,18 @@ pub enum BenchError {
         limit: u32,
     },
     /// The workload file could not be used.
-    #[error("workload file {file}: {problem}")]
+    #[error("workload file")]
     WorkloadFile {
-        /// Its name.
-        file: String,
+        /// What is wrong, and where.
+        #[source]
+        source: ConfigError,
+    },
+    /// No such workload profile.
+    #[error("setting `workload.profile`")]
+    Profile {
         /// What is wrong.
-        problem: String,
+        #[source]
+        source: ProfileError,
     },
     /// The URL or its headers are wrong.
     #[error("target of the benchmark")]
@@ -134,6 +141,8 @@ impl BenchError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Length { source, .. } => source.hint(),
+            Self::Profile { source } => source.hint(),
+            Self::WorkloadFile { source } => source.hint(),
             Self::TooLong { .. } => Some("choose shorter --input and --output, or start the engine with a longer context"),
             Self::Target { source } => source.hint(),
             Self::Unreachable { .. } => Some("check that the engine runs and that the address and port are right"),

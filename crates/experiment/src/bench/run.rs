@@ -130,14 +130,10 @@ pub fn run(setup: Setup, stop: &Stop, watch: &mut (dyn FnMut(Progress) + Send)) 
 /// A built-in profile by name, or one from a file.
 fn load_profile(name: &str) -> Result<Profile, BenchError> {
     let path = Path::new(name);
-    let file = path.file_name().map_or_else(|| name.to_owned(), |f| f.to_string_lossy().into_owned());
-    let wrong = |problem: String| BenchError::WorkloadFile { file: file.clone(), problem };
-    let is_file = path.extension().is_some() || path.exists();
-    if !is_file {
-        return Profile::built_in(name).map_err(|e| wrong(e.to_string()));
+    if path.extension().is_some() || path.exists() {
+        return stopwatt_record::config::read_file(path).map_err(|source| BenchError::WorkloadFile { source });
     }
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
-    toml::from_str(&text).map_err(|e| wrong(e.to_string()))
+    Profile::built_in(name).map_err(|source| BenchError::Profile { source })
 }
 
 /// Context to start the built-in engine with: what was asked for, else what the longest listed input needs.

@@ -93,6 +93,16 @@ impl Tokenizer {
         Self::from_hf(inner, specials)
     }
 
+    /// Reads a Hugging Face `tokenizer.json` alone, to count the tokens of text that another engine made.
+    pub fn for_counting(path: &Path) -> Result<Self, TokenizerError> {
+        Self::from_file(path, Specials::default())
+    }
+
+    /// Tokens of `text` without any special token.
+    pub fn count(&self, text: &str) -> Result<usize, TokenizerError> {
+        Ok(self.tokens(text, false)?.len())
+    }
+
     pub(crate) fn from_hf(inner: tokenizers::Tokenizer, specials: Specials) -> Result<Self, TokenizerError> {
         let has = |mark| inner.token_to_id(mark).is_some();
         let chat = match &specials.template {

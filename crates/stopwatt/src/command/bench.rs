@@ -168,7 +168,7 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     let stop = bench::Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
-    let progress = Progress::new(!args.quiet && std::io::stderr().is_terminal());
+    let mut progress = Progress::new(!args.quiet && std::io::stderr().is_terminal());
     let finished = bench::run(setup, &stop, &mut |event| progress.show(event))?;
     progress.end();
 

@@ -59,6 +59,7 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
                 | BenchError::Arrival { .. }
                 | BenchError::TooLong { .. }
                 | BenchError::WorkloadFile { .. }
+                | BenchError::Profile { .. }
                 | BenchError::Target { .. }
                 | BenchError::Unsupported { .. } => Outcome::Configuration,
                 BenchError::UnknownModel { .. } | BenchError::AmbiguousModel { .. } => Outcome::MissingResource,
