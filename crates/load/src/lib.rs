@@ -13,11 +13,17 @@
 //! Not here: what to send (`serving`, `wire::openai`), what the stamps mean (`analyse`), and HTTP/2.
 
 mod client;
+mod conn;
+mod cpu;
 mod error;
+mod exchange;
 mod job;
+mod open_files;
+mod pacer;
 mod simple;
 mod stop;
 mod target;
+mod tls;
 
 pub use client::{Client, run};
 pub use error::{LoadError, RequestError, TargetError};

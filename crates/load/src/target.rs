@@ -148,7 +148,8 @@ impl Target {
             ("content-type", "application/json"),
         ];
         for (name, value) in defaults {
-            if !given(name) && !(name == "content-type" && method == "GET") {
+            let pointless = name == "content-type" && method == "GET";
+            if !given(name) && !pointless {
                 head.extend([name, ": ", value, "\r\n"]);
             }
         }
