@@ -56,6 +56,7 @@ texts! {
     FailedCount { "{} failed", "실패 {}건" }
     NoneFailed { "none failed", "실패 없음" }
     InvalidRun { "Invalid run: do not trust these numbers", "유효하지 않은 실행: 이 수치를 신뢰하지 마십시오" }
+    Incomplete { "incomplete", "미완료" }
     IncompleteRun { "Incomplete run: only what was measured before it stopped", "미완료 실행: 중단되기 전까지 측정된 값만 있습니다" }
     Latency { "Latency", "지연 시간" }
     Throughput { "Throughput and cost", "처리량과 자원" }

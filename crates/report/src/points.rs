@@ -10,8 +10,8 @@ use crate::table::Cell;
 /// One column: its title, and a cell a point.
 #[derive(Debug)]
 pub(crate) struct Column {
-    /// Title, with the unit.
-    pub(crate) title: String,
+    /// Title, with the unit as its note.
+    pub(crate) title: Cell,
     /// A cell a point, in order.
     pub(crate) cells: Vec<Cell>,
 }
@@ -36,7 +36,7 @@ pub(crate) fn columns(doc: &MetricsDoc, lang: Lang) -> Vec<Column> {
     );
     let failed = |p: &Point| Cell::plain(count(p.errors.values().sum()));
     columns.push(Column {
-        title: Text::FailedColumn.get(lang).to_owned(),
+        title: Cell::plain(Text::FailedColumn.get(lang)),
         cells: points.iter().map(failed).collect(),
     });
     columns
@@ -46,7 +46,7 @@ pub(crate) fn columns(doc: &MetricsDoc, lang: Lang) -> Vec<Column> {
 fn load(points: &[Point], lang: Lang) -> Vec<Column> {
     let column = |title: Text, text: &dyn Fn(&Point) -> Option<String>| -> Option<Column> {
         let cells: Option<Vec<Cell>> = points.iter().map(|p| text(p).map(Cell::plain)).collect();
-        Some(Column { title: title.get(lang).to_owned(), cells: cells? })
+        Some(Column { title: Cell::plain(title.get(lang)), cells: cells? })
     };
     let first = column(Text::Concurrency, &|p| p.concurrency.map(|c| count(c.into())))
         .or_else(|| column(Text::RateColumn, &|p| p.rate_rps.map(|r| r.to_string())));
@@ -76,8 +76,8 @@ fn measured(points: &[Point], metric: Metric, statistic: &str, pick: Pick, lang:
     let scale = Scale::for_all(kind(metric), values);
     let name = if metric == Metric::OutputThroughput { "tok/s" } else { metric.title(lang) };
     let statistic = if statistic == "mean" { Text::Mean.get(lang) } else { statistic };
-    let words = [name.trim_end_matches(" latency").trim_end_matches(" 지연"), statistic, scale.unit];
-    let title = words.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ");
+    let name = name.trim_end_matches(" latency").trim_end_matches(" 지연");
+    let title = Cell { main: format!("{name} {statistic}").trim().to_owned(), note: scale.unit.to_owned() };
     let cell = |estimate: &Estimate| match scale.estimate(estimate) {
         Some(shown) => Cell { main: shown.value, note: relative(estimate).unwrap_or_default() },
         None => Cell::plain("–"),

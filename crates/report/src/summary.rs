@@ -86,22 +86,27 @@ impl Standing {
     }
 }
 
-/// `640 requests`, `none failed`, `5 trials`.
+/// `640 requests`, `none failed`, `5 trials`; and `incomplete` where the verdict does not say so.
 pub(crate) fn totals(doc: &MetricsDoc, lang: Lang) -> Vec<String> {
     let requests: u64 = doc.points.iter().map(|p| p.requests).sum();
     let failed: u64 = failures(doc).iter().map(|(_, n)| n).sum();
     let trials = doc.points.iter().flat_map(|p| p.metrics.values()).map(|m| m.mean.trials).max().unwrap_or(0);
-    vec![
-        fill(Text::RequestCount.get(lang), &[&count(requests)]),
-        match failed {
+    let mut words = vec![fill(Text::RequestCount.get(lang), &[&count(requests)])];
+    if requests > 0 {
+        words.push(match failed {
             0 => Text::NoneFailed.get(lang).to_owned(),
             n => fill(Text::FailedCount.get(lang), &[&count(n)]),
-        },
-        match trials {
-            1 => Text::OneTrial.get(lang).to_owned(),
-            n => fill(Text::TrialCount.get(lang), &[&count(n)]),
-        },
-    ]
+        });
+    }
+    match trials {
+        0 => {}
+        1 => words.push(Text::OneTrial.get(lang).to_owned()),
+        n => words.push(fill(Text::TrialCount.get(lang), &[&count(n)])),
+    }
+    if Standing::of(doc) == Standing::Invalid && doc.status == RunStatus::Incomplete {
+        words.push(Text::Incomplete.get(lang).to_owned());
+    }
+    words
 }
 
 /// Failures by kind over all points, most frequent first.

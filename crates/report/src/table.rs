@@ -57,14 +57,14 @@ impl Cell {
 /// A table of numbers; the first column is set flush left unless it holds only numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    headers: Vec<String>,
+    headers: Vec<Cell>,
     rows: Vec<Vec<Cell>>,
     even: bool,
 }
 
 impl Table {
-    /// A table with the given column titles.
-    pub(crate) fn new(headers: impl IntoIterator<Item = String>) -> Self {
+    /// A table with the given column titles; the note of a title is its unit.
+    pub(crate) fn new(headers: impl IntoIterator<Item = Cell>) -> Self {
         Self { headers: headers.into_iter().collect(), rows: Vec::new(), even: false }
     }
 
@@ -80,45 +80,54 @@ impl Table {
 
     /// The lines of the table, indented by two.
     pub(crate) fn render(&self, width: usize, paint: Paint) -> String {
-        let widest = |i: usize, of: fn(&Cell) -> &str| self.cells(i).map(|c| wide(of(c))).max().unwrap_or(0);
-        let mains: Vec<usize> =
-            self.headers.iter().enumerate().map(|(i, h)| wide(h).max(widest(i, |c| &c.main))).collect();
-        let notes: Vec<usize> = (0..self.headers.len()).map(|i| widest(i, |c| &c.note)).collect();
-        let beside: usize =
-            mains.iter().zip(&notes).map(|(m, n)| GAP + m + if *n > 0 { n + 1 } else { 0 }).sum::<usize>();
-        if beside <= width {
-            self.beside(&mains, &notes, paint)
+        let widest = |i: usize, of: fn(&Cell) -> &str| {
+            let cells = self.rows.iter().chain([&self.headers]).filter_map(|row| row.get(i));
+            cells.map(|c| wide(of(c))).max().unwrap_or(0)
+        };
+        let columns = 0..self.headers.len();
+        let mains: Vec<usize> = columns.clone().map(|i| widest(i, |c| &c.main)).collect();
+        let notes: Vec<usize> = columns.map(|i| widest(i, |c| &c.note)).collect();
+        let beside = mains.iter().zip(&notes).map(|(m, n)| GAP + m + if *n > 0 { n + 1 } else { 0 });
+        let mut out = String::new();
+        if beside.sum::<usize>() <= width {
+            self.beside(&mut out, &self.headers, &mains, &notes, paint, true);
+            self.rows.iter().for_each(|row| self.beside(&mut out, row, &mains, &notes, paint, false));
         } else {
-            self.below(&self.shared(&mains, &notes, width), paint)
+            let widths = self.shared(&mains, &notes, width);
+            let gap = if widths.iter().map(|w| w + GAP).sum::<usize>() <= width { GAP } else { 1 };
+            self.below(&mut out, &self.headers, &widths, gap, paint, true);
+            self.rows.iter().for_each(|row| self.below(&mut out, row, &widths, gap, paint, false));
         }
-    }
-
-    fn cells(&self, column: usize) -> impl Iterator<Item = &Cell> {
-        self.rows.iter().filter_map(move |r| r.get(column))
+        out
     }
 
     fn side(&self, column: usize, text: &str, width: usize) -> String {
-        let number = |c: &Cell| c.main.starts_with(|c: char| c.is_ascii_digit());
-        let is_text = column == 0 && !self.cells(0).all(number);
+        let number =
+            |row: &Vec<Cell>| row.first().is_some_and(|c| c.main.starts_with(|c: char| c.is_ascii_digit()));
+        let is_text = column == 0 && !self.rows.iter().all(number);
         if is_text { left(text, width) } else { right(text, width) }
     }
 
-    fn beside(&self, mains: &[usize], notes: &[usize], paint: Paint) -> String {
-        let note = |i: usize, text: &str| {
-            if notes[i] > 0 { format!(" {}", left(text, notes[i])) } else { String::new() }
-        };
-        let mut out = String::new();
-        let headers = self.headers.iter().enumerate();
-        let line: String = headers.map(|(i, h)| gap() + &self.side(i, h, mains[i]) + &note(i, "")).collect();
-        push_line(&mut out, &paint.dim(line.trim_end()));
-        for row in &self.rows {
-            let cells = row.iter().enumerate();
-            let line: String = cells
-                .map(|(i, c)| gap() + &self.side(i, &c.main, mains[i]) + &paint.dim(&note(i, &c.note)))
-                .collect();
-            push_line(&mut out, &line);
+    /// A row with its notes to the right of the values.
+    fn beside(
+        &self,
+        out: &mut String,
+        row: &[Cell],
+        mains: &[usize],
+        notes: &[usize],
+        paint: Paint,
+        header: bool,
+    ) {
+        let mut line = String::new();
+        for (i, cell) in row.iter().enumerate() {
+            line.push_str(&" ".repeat(GAP));
+            line.push_str(&self.side(i, &cell.main, mains[i]));
+            if notes[i] > 0 {
+                let note = format!(" {}", left(&cell.note, notes[i]));
+                line.push_str(&if header { note } else { paint.dim(&note) });
+            }
         }
-        out
+        push_line(out, &if header { paint.dim(line.trim_end()) } else { line });
     }
 
     /// Widths of columns whose notes stand below their values.
@@ -134,27 +143,26 @@ impl Table {
         }
     }
 
-    fn below(&self, widths: &[usize], paint: Paint) -> String {
-        let mut out = String::new();
-        let line: String =
-            self.headers.iter().enumerate().map(|(i, h)| gap() + &self.side(i, h, widths[i])).collect();
-        push_line(&mut out, &paint.dim(line.trim_end()));
-        for row in &self.rows {
-            let line = |of: fn(&Cell) -> &str| -> String {
-                row.iter().enumerate().map(|(i, c)| gap() + &self.side(i, of(c), widths[i])).collect()
-            };
-            push_line(&mut out, &line(|c| &c.main));
-            let notes = line(|c| &c.note);
-            if !notes.trim().is_empty() {
-                push_line(&mut out, &paint.dim(notes.trim_end()));
-            }
+    /// A row with its notes on a line of their own.
+    fn below(
+        &self,
+        out: &mut String,
+        row: &[Cell],
+        widths: &[usize],
+        gap: usize,
+        paint: Paint,
+        header: bool,
+    ) {
+        let line = |of: fn(&Cell) -> &str| -> String {
+            let cells = row.iter().enumerate();
+            cells.map(|(i, c)| " ".repeat(gap) + &self.side(i, of(c), widths[i])).collect()
+        };
+        let (values, notes) = (line(|c| &c.main), line(|c| &c.note));
+        push_line(out, &if header { paint.dim(values.trim_end()) } else { values });
+        if !notes.trim().is_empty() {
+            push_line(out, &paint.dim(notes.trim_end()));
         }
-        out
     }
-}
-
-fn gap() -> String {
-    " ".repeat(GAP)
 }
 
 fn push_line(out: &mut String, line: &str) {
@@ -203,7 +211,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Table {
-        let mut table = Table::new(["지표", "mean", "p50"].map(String::from));
+        let mut table = Table::new(["지표", "mean", "p50"].map(Cell::plain));
         let cell = |main: &str, note: &str| Cell { main: main.into(), note: note.into() };
         table.row([Cell::plain("TTFT"), cell("48.2 ms", "±1.1"), cell("47 ms", "[40, 60]")]);
         table.row([Cell::plain("오류율"), cell("8.21 ms", "±0.05"), Cell::plain("–")]);

@@ -54,10 +54,10 @@ pub fn terminal(view: &View<'_>, style: Style<'_>) -> String {
     let page = Page { view, width: usize::from(style.width.max(40)), paint: Paint(style.color) };
     let mut out = String::new();
     page.heading(&mut out, &facts);
-    page.verdict(&mut out);
+    page.verdict(&mut out, &facts);
     let mut notes = Notes::default();
     page.latency(&mut out, &mut notes);
-    page.figures(&mut out);
+    page.figures(&mut out, &mut notes);
     page.points(&mut out);
     page.failures(&mut out);
     page.notes(&mut out, &notes);
@@ -106,7 +106,7 @@ impl Page<'_> {
         }
     }
 
-    fn verdict(&self, out: &mut String) {
+    fn verdict(&self, out: &mut String, facts: &Facts<'_>) {
         let standing = Standing::of(self.doc());
         let text = format!("{} {}", standing.mark(), self.text(standing.text()));
         let painted = match standing {
@@ -120,6 +120,11 @@ impl Page<'_> {
         } else {
             writeln!(out, "\n{painted}\n  {totals}")
         };
+        for line in
+            facts.ended.and_then(|(_, reason)| reason).iter().flat_map(|r| wrap(&inert(r), self.width - 2))
+        {
+            let _ = writeln!(out, "  {line}");
+        }
         for reason in &self.doc().validity.reasons {
             let mark = if reason.fatal { self.paint.bad("✗") } else { self.paint.warn("!") };
             let detail = format!("{}: {}", inert(&reason.code), inert(&reason.detail));
@@ -136,7 +141,7 @@ impl Page<'_> {
             .filter(|_| doc.points.len() > 1)
             .map(|p| fill(self.text(Text::ShownPoint), &[&inert(&p.label)]));
         self.section(out, self.text(Text::Latency), rest.as_deref().unwrap_or_default());
-        let headers = ["", self.text(Text::Mean), "p50", "p95", "p99"].map(str::to_owned);
+        let headers = ["", self.text(Text::Mean), "p50", "p95", "p99"].map(Cell::plain);
         let mut table = Table::new(headers).even();
         for metric in LATENCY {
             let missing = Estimate::default();
@@ -149,7 +154,7 @@ impl Page<'_> {
         out.push_str(&table.render(self.width, self.paint));
     }
 
-    fn figures(&self, out: &mut String) {
+    fn figures(&self, out: &mut String, notes: &mut Notes) {
         let mut rows: Vec<(&str, String, String)> = Vec::new();
         for metric in FIGURES {
             let Some(summary) = self.doc().metrics.get(metric.name()) else { continue };
@@ -159,7 +164,7 @@ impl Page<'_> {
             let scale = Scale::of(kind(metric), value);
             let Some(shown) = scale.estimate(estimate) else { continue };
             let tail = metric == Metric::Tlr && value >= HEAVY_TAIL;
-            let interval = shown.interval.unwrap_or_default();
+            let interval = shown.interval.unwrap_or_else(|| reason_mark(estimate, notes));
             let mark = if tail { format!("  ▲ {}", self.text(Text::HeavyTail)) } else { String::new() };
             rows.push((
                 metric.title(self.view.lang),
@@ -245,12 +250,16 @@ impl Page<'_> {
 }
 
 fn estimate_cell(estimate: &Estimate, scale: Scale, notes: &mut Notes) -> Cell {
-    let mark = |notes: &mut Notes| estimate.reason.as_deref().map(|r| notes.mark(r)).unwrap_or_default();
     match scale.estimate(estimate) {
-        None => Cell::plain(format!("–{}", mark(notes))),
+        None => Cell::plain(format!("–{}", reason_mark(estimate, notes))),
         Some(shown) => Cell {
             main: joined(&shown.value, scale.unit),
-            note: shown.interval.unwrap_or_else(|| mark(notes)),
+            note: shown.interval.unwrap_or_else(|| reason_mark(estimate, notes)),
         },
     }
+}
+
+/// The mark of the footnote that says why something is missing.
+fn reason_mark(estimate: &Estimate, notes: &mut Notes) -> String {
+    estimate.reason.as_deref().map(|r| notes.mark(r)).unwrap_or_default()
 }

@@ -11,6 +11,7 @@ use crate::notes::Notes;
 use crate::points;
 use crate::quantity::{Scale, count, kind};
 use crate::summary;
+use crate::table::Cell;
 use crate::terminal::HEAVY_TAIL;
 
 type Pick = fn(&MetricSummary) -> &Estimate;
@@ -104,7 +105,13 @@ impl Page<'_> {
             m.el("table", &[], |m| {
                 m.el("thead", &[], |m| {
                     m.el("tr", &[], |m| {
-                        columns.iter().for_each(|c| m.el_text("th", &[("scope", "col")], &c.title))
+                        for Cell { main, note } in columns.iter().map(|c| &c.title) {
+                            m.el("th", &[("scope", "col")], |m| {
+                                m.text(main);
+                                m.text(" ");
+                                m.el_text("small", &[], note);
+                            });
+                        }
                     });
                 });
                 m.el("tbody", &[], |m| {

@@ -7,6 +7,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 mod engine;
+pub mod odd;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -58,7 +59,7 @@ impl Plan {
 
     /// Many requests, to see that a page stays small.
     pub fn large(requests: u64) -> Self {
-        let per_second = 240.;
+        let per_second = 150.;
         Self {
             concurrency: vec![256],
             trials: 4,

@@ -142,7 +142,8 @@ fn quantile(values: &mut [f64], q: f64) -> f64 {
 fn summary(metric: Metric, trials: &Trials) -> MetricSummary {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len() as f64;
     let std = |v: &[f64]| {
-        (v.iter().map(|x| (x - mean(v)).powi(2)).sum::<f64>() / (v.len().max(2) - 1) as f64).sqrt()
+        let centre = mean(v);
+        (v.iter().map(|x| (x - centre).powi(2)).sum::<f64>() / (v.len().max(2) - 1) as f64).sqrt()
     };
     let all = || trials.concat();
     let n = all().len() as u64;
@@ -157,7 +158,8 @@ fn summary(metric: Metric, trials: &Trials) -> MetricSummary {
             lo: value - half * (1. - skew),
             hi: value + half * (1. + skew),
         });
-        Estimate { value: (n > 0).then_some(value), n, trials: by_trial.len() as u64, interval, reason: None }
+        let reason = interval.is_none().then(|| "1 trial; an interval needs at least 2".to_owned());
+        Estimate { value: (n > 0).then_some(value), n, trials: by_trial.len() as u64, interval, reason }
     };
     let bare = |statistic: &dyn Fn(&mut Vec<f64>) -> f64| Estimate {
         interval: None,
