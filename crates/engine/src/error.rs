@@ -58,6 +58,7 @@ impl ServeError {
                 Some("another process listens there; use port 0 for a free one")
             }
             Self::Scheduler(error) => error.hint(),
+            Self::Load(error) => error.hint(),
             Self::Exposed { .. } => Some("listen on 127.0.0.1, or set a token"),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! Storage of the paged key/value cache.
 //!
 //! Blocks are numbered from 0 and have no owner here: the scheduler hands them out. Memory is taken from the system
-//! when a block is first written.
+//! when a block is first written, or by [`PagedKv::populate`].
 
 use stopwatt_kernel::cpu::{KvLayer, KvLayerMut, KvShape};
 
@@ -48,6 +48,14 @@ impl PagedKv {
         let numbers = shape.block_len() * blocks;
         let layers = (0..config.layers).map(|_| (vec![0.0; numbers], vec![0.0; numbers])).collect();
         Ok(Self { shape, blocks, layers })
+    }
+
+    /// Takes all memory from the system now, so that a process does not grow while it works.
+    pub fn populate(&mut self) {
+        for (keys, values) in &mut self.layers {
+            keys.fill(0.0);
+            values.fill(0.0);
+        }
     }
 
     /// Number of blocks.

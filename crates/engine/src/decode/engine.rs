@@ -11,7 +11,7 @@ use super::executor::{Executor, StepFailed};
 use super::order::{Notice, Notices, Serial, Task, Token, What, Work};
 use super::stop::StopScanner;
 use crate::api::{ApiError, Finish};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Ended, Metrics};
 
 /// See the module.
 pub(super) struct Engine<E> {
@@ -35,6 +35,7 @@ struct Live {
     output: u32,
     received_ns: Nanos,
     added_ns: Nanos,
+    started_ns: Nanos,
     first_token_ns: Option<Nanos>,
     last_token_ns: Nanos,
     /// The stop string that was met.
@@ -67,7 +68,9 @@ impl<E: Executor> Engine<E> {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
-            self.step();
+            if self.scheduler.has_work() {
+                self.step();
+            }
         }
     }
 
@@ -109,6 +112,7 @@ impl<E: Executor> Engine<E> {
             output: 0,
             received_ns: task.received_ns,
             added_ns: monotonic_raw(),
+            started_ns: 0,
             first_token_ns: None,
             last_token_ns: 0,
             stopped_by: None,
@@ -121,16 +125,15 @@ impl<E: Executor> Engine<E> {
     fn step(&mut self) {
         let mut plan = std::mem::take(&mut self.plan);
         self.scheduler.schedule(&mut plan);
-        if !plan.is_empty() {
-            self.admit(&plan);
-            self.report();
-            self.tokens.clear();
-            match self.executor.step(&self.scheduler, &plan, &mut self.tokens) {
-                Ok(()) => self.complete(&plan),
-                Err(error) => self.give_up(&plan, &error),
-            }
-            self.notices.wake();
+        debug_assert!(!plan.is_empty() || !self.scheduler.has_work(), "whatever is admitted makes progress");
+        self.admit(&plan);
+        self.report();
+        self.tokens.clear();
+        match self.executor.step(&self.scheduler, &plan, &mut self.tokens) {
+            Ok(()) => self.complete(&plan),
+            Err(error) => self.give_up(&plan, &error),
         }
+        self.notices.wake();
         self.plan = plan;
     }
 
@@ -142,6 +145,7 @@ impl<E: Executor> Engine<E> {
                 && !admission.resumed
             {
                 live.cached_tokens = admission.cached;
+                live.started_ns = now;
                 self.metrics.queued(now - live.added_ns);
             }
         }
@@ -164,8 +168,7 @@ impl<E: Executor> Engine<E> {
                     FinishReason::Length => Finish::Length,
                 };
                 request.flush(finished.id, &mut self.executor, finish);
-                let after_first = now - request.first_token_ns.unwrap_or(now);
-                self.metrics.finished(finish, now - request.received_ns, after_first, request.output);
+                self.metrics.finished(&request.ended(finish));
                 self.executor.end(finished.id);
                 let stopped_by = request.stopped_by.take();
                 request.tell(finished.id, &self.notices, Some((finish, stopped_by)));
@@ -237,6 +240,17 @@ impl Live {
         self.pending = Some((token, text));
         self.stopped_by = stop.map(|index| self.stops.name(index).to_owned());
         stop.is_some()
+    }
+
+    fn ended(&self, finish: Finish) -> Ended {
+        Ended {
+            finish,
+            received_ns: self.received_ns,
+            started_ns: self.started_ns,
+            first_token_ns: self.first_token_ns.unwrap_or(self.last_token_ns),
+            last_token_ns: self.last_token_ns,
+            tokens: self.output,
+        }
     }
 
     /// Adds what was held back to the last piece.

@@ -45,7 +45,8 @@ pub(crate) fn serve(
     let max_model_len = config.max_model_len.unwrap_or(longest.min(kv_tokens));
     let scheduler = Scheduler::new(config.scheduler.rules(kv_tokens, max_model_len))?;
     let rules = scheduler.config();
-    let kv = PagedKv::new(shape, rules.kv_blocks as usize, rules.block_size as usize)?;
+    let mut kv = PagedKv::new(shape, rules.kv_blocks as usize, rules.block_size as usize)?;
+    kv.populate();
     let mut facts = facts("real", rules);
     let more = [
         ("model", name),
@@ -85,10 +86,8 @@ fn source(weights: &Weights) -> Result<Source, ServeError> {
             })?;
             Ok(Source::Random { preset, seed: *seed })
         }
-        Weights::Gguf(_) | Weights::Safetensors(_) => Err(ServeError::Setting {
-            setting: "weights",
-            problem: "weights from files are not available yet".to_owned(),
-        }),
+        Weights::Gguf(path) => Ok(Source::Gguf(path.clone())),
+        Weights::Safetensors(path) => Ok(Source::HuggingFace(path.clone())),
     }
 }
 
@@ -110,7 +109,7 @@ impl Language for ModelLanguage {
                     content: m.content.clone(),
                 };
                 let messages: Vec<_> = messages.iter().map(chat).collect();
-                self.tokenizer.encode_chat(&messages).map_err(|e| bad(&e))
+                self.tokenizer.encode_chat(&messages).map_err(|e| ApiError::field("messages", e.to_string()))
             }
             Prompt::Tokens(ids) => match ids.iter().find(|id| **id as usize >= self.vocab) {
                 Some(id) => Err(ApiError::field(

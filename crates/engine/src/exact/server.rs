@@ -16,6 +16,7 @@ use crate::net::{
     Conclusion, ConnId, Handler, Net, Refusal, Reply, Request, Sent, push_chunk, push_last_chunk,
 };
 use crate::shutdown::Shutdown;
+use crate::telemetry::Ended;
 use crate::words;
 
 /// The loop spins before deadlines only while there are no more open streams than this.
@@ -333,10 +334,14 @@ impl ExactServer {
         x.record.end = end;
         x.record.end_ns = monotonic_raw();
         match (end, x.first_token) {
-            (TruthEnd::Complete, Some(first)) => {
-                let e2e = x.last_token - x.record.received_ns;
-                metrics.finished(x.script.finish, e2e, x.last_token - first, x.written);
-            }
+            (TruthEnd::Complete, Some(first_token_ns)) => metrics.finished(&Ended {
+                finish: x.script.finish,
+                received_ns: x.record.received_ns,
+                started_ns: x.record.received_ns,
+                first_token_ns,
+                last_token_ns: x.last_token,
+                tokens: x.written,
+            }),
             (TruthEnd::Fault, _) => metrics.failed(),
             _ => metrics.aborted(),
         }

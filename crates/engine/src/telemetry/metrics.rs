@@ -22,6 +22,18 @@ const REQUEST_BOUNDS: &[f64] = &[
     960.0, 1920.0, 7680.0,
 ];
 
+/// A request that came to its end. Stamps are raw monotonic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) finish: Finish,
+    pub(crate) received_ns: Nanos,
+    /// When its first step was planned.
+    pub(crate) started_ns: Nanos,
+    pub(crate) first_token_ns: Nanos,
+    pub(crate) last_token_ns: Nanos,
+    pub(crate) tokens: u32,
+}
+
 /// The counters of a server. Times are nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -45,6 +57,8 @@ pub(crate) struct Metrics {
     tpot: Histogram,
     e2e: Histogram,
     queue: Histogram,
+    prefill: Histogram,
+    decode: Histogram,
 }
 
 impl Metrics {
@@ -88,6 +102,16 @@ impl Metrics {
             queue: Histogram::new(
                 "vllm:request_queue_time_seconds",
                 "Histogram of time spent in WAITING phase for request.",
+                REQUEST_BOUNDS,
+            ),
+            prefill: Histogram::new(
+                "vllm:request_prefill_time_seconds",
+                "Histogram of time spent in PREFILL phase for request.",
+                REQUEST_BOUNDS,
+            ),
+            decode: Histogram::new(
+                "vllm:request_decode_time_seconds",
+                "Histogram of time spent in DECODE phase for request.",
                 REQUEST_BOUNDS,
             ),
         }
@@ -134,15 +158,18 @@ impl Metrics {
         self.itl.observe(gap, 1);
     }
 
-    /// A request came to its end. `after_first` is the time from the first to the last token.
-    pub(crate) fn finished(&self, finish: Finish, e2e: Nanos, after_first: Nanos, tokens: u32) {
-        match finish {
+    /// A request came to its end.
+    pub(crate) fn finished(&self, ended: &Ended) {
+        match ended.finish {
             Finish::Stop => self.stopped.fetch_add(1, Relaxed),
             Finish::Length => self.at_length.fetch_add(1, Relaxed),
         };
-        self.e2e.observe(e2e, 1);
-        if tokens > 1 {
-            self.tpot.observe(after_first / Nanos::from(tokens - 1), 1);
+        let decode = ended.last_token_ns - ended.first_token_ns;
+        self.e2e.observe(ended.last_token_ns - ended.received_ns, 1);
+        self.prefill.observe(ended.first_token_ns - ended.started_ns, 1);
+        self.decode.observe(decode, 1);
+        if ended.tokens > 1 {
+            self.tpot.observe(decode / Nanos::from(ended.tokens - 1), 1);
         }
     }
 
@@ -238,7 +265,9 @@ impl Metrics {
         .map(|(reason, value)| (format!("{l},finished_reason=\"{reason}\""), value));
         let reasons: Vec<_> = reasons.iter().map(|(labels, value)| (labels.as_str(), *value)).collect();
         plain("counter", "vllm:request_success_total", "Count of successfully processed requests.", &reasons);
-        for histogram in [&self.ttft, &self.itl, &self.tpot, &self.e2e, &self.queue] {
+        for histogram in
+            [&self.ttft, &self.itl, &self.tpot, &self.e2e, &self.queue, &self.prefill, &self.decode]
+        {
             histogram.render(&mut out, l);
         }
         out

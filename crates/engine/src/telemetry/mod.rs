@@ -6,4 +6,4 @@ mod histogram;
 mod metrics;
 mod process;
 
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::{Ended, Metrics};

@@ -1,5 +1,6 @@
 //! The server over real loopback sockets: what a client sends and sees, byte for byte.
 
+mod agreement;
 mod client;
 mod decode;
 mod exact;
