@@ -1,5 +1,7 @@
 //! Connections: kept alive, shared between runs, replaced when stale; what goes over them.
 
+#![allow(clippy::unwrap_used, reason = "a failed set-up must end the test")]
+
 mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,7 @@
 //! Every way in which an answer can be odd, late or broken, and the kind of end it must get.
 
+#![allow(clippy::unwrap_used, reason = "a failed set-up must end the test")]
+
 mod support;
 
 use std::net::TcpStream;

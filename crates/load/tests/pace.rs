@@ -1,5 +1,7 @@
 //! When requests are sent, and how a run ends.
 
+#![allow(clippy::unwrap_used, reason = "a failed set-up must end the test")]
+
 mod support;
 
 use std::sync::Mutex;

@@ -1,5 +1,7 @@
 //! TLS on the same loop: trusted by a given authority, refused otherwise, kept alive.
 
+#![allow(clippy::unwrap_used, reason = "a failed set-up must end the test")]
+
 mod support;
 
 use std::io::Write;

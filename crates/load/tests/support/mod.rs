@@ -1,5 +1,6 @@
 //! A server that does what a test says, and a client run that collects every record.
 
+#![allow(clippy::unwrap_used, reason = "a failed set-up must end the test")]
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::io::{Read, Write};
