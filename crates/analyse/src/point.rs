@@ -191,7 +191,7 @@ fn hit_rates(point: &Point<'_>) -> Result<Vec<f64>, &'static str> {
     let rates: Vec<f64> = looked_up
         .iter()
         .filter(|(hits, queries)| *queries > 0.0 && *hits >= 0.0)
-        .map(|(h, q)| h / q)
+        .map(|(h, q)| (h / q).min(1.0))
         .collect();
     if !rates.is_empty() {
         return Ok(rates);
@@ -199,7 +199,7 @@ fn hit_rates(point: &Point<'_>) -> Result<Vec<f64>, &'static str> {
     let by_usage = |t: &Trial<'_>| {
         let counted = t.ok().filter_map(|r| Some((r.record.cached_usage?, r.record.input_usage?)));
         let (cached, input) = counted.fold((0.0, 0.0), |(c, i), (a, b)| (c + f64::from(a), i + f64::from(b)));
-        (input > 0.0).then(|| cached / input)
+        (input > 0.0).then(|| (cached / input).min(1.0))
     };
     let rates: Vec<f64> = point.trials.iter().filter_map(by_usage).collect();
     match (rates.is_empty(), looked_up.is_empty()) {

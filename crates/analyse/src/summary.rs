@@ -10,13 +10,15 @@
 
 use stopwatt_core::Metric;
 use stopwatt_core::metrics_doc::{Estimate, Interval, IntervalKind, MetricSummary};
-use stopwatt_stats::bootstrap::{self, two_level_mean, two_level_quantile, two_level_sd};
+use stopwatt_stats::bootstrap::{self, two_level_mean, two_level_quantiles, two_level_sd};
 use stopwatt_stats::describe::{mean, sd};
 use stopwatt_stats::quantile::{needed_n, quantile, sort, sorted, supported};
 use stopwatt_stats::{Ci, Unsupported, interval};
 
 use crate::settings::Settings;
 
+/// The quantiles of a summary.
+const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
 /// Why minimum and maximum have no interval.
 const EXTREME: &str = "the extreme of a sample has no interval";
 /// Why the spread between trials has no interval.
@@ -61,10 +63,15 @@ pub(crate) fn of_observations(
         seed: settings.seed,
         block: None,
     };
-    let at = |p: f64| match supported(all.len(), p) {
-        true => make.estimate(quantile(&all, p), two_level_quantile(&trials, p, &options)),
-        false => make.absent(format!("needs n >= {}", needed_n(p))),
-    };
+    let mut intervals = two_level_quantiles(&trials, &QUANTILES, &options).into_iter();
+    let quantiles = QUANTILES.map(|p| {
+        let interval = intervals.next().unwrap_or(Err(Unsupported::NotFinite));
+        match supported(all.len(), p) {
+            true => make.estimate(quantile(&all, p), interval),
+            false => make.absent(format!("needs n >= {}", needed_n(p))),
+        }
+    });
+    let [p50, p95, p99] = quantiles;
     Shape {
         mean: make.estimate(mean, two_level_mean(&trials, &options)),
         std: match spread {
@@ -73,9 +80,9 @@ pub(crate) fn of_observations(
         },
         min: make.without_interval(all[0], EXTREME),
         max: make.without_interval(all[all.len() - 1], EXTREME),
-        p50: at(0.5),
-        p95: at(0.95),
-        p99: at(0.99),
+        p50,
+        p95,
+        p99,
     }
     .of(metric)
 }

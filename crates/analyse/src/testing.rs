@@ -1,7 +1,10 @@
 //! Small records for tests.
 
+use stopwatt_core::clock::Clock;
 use stopwatt_core::clock::Nanos;
-use stopwatt_core::log::{EngineCounters, Fact, LogEvent};
+use stopwatt_core::fingerprint::Fingerprint;
+use stopwatt_core::log::{EngineCounters, Fact, LogEvent, PlannedPoint};
+use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::{ChunkKind, ChunkStamp, EndKind, FinishReason, Phase, RequestRecord};
 
 pub(crate) fn chunk(t_ns: Nanos, tokens: Option<u32>, kind: ChunkKind) -> ChunkStamp {
@@ -57,4 +60,64 @@ pub(crate) fn trial_ended(point: u32, trial: u32, start_ms: i64, end_ms: i64) ->
         counters_before: EngineCounters::new(),
         counters_after: EngineCounters::new(),
     }
+}
+
+/// The facts of a run of two points with two trials each, all of 2 s, with the warm-up steady and nothing amiss.
+pub(crate) fn whole_run() -> Vec<Fact> {
+    let mut fingerprint = Fingerprint {
+        stopwatt: "0.1.0".to_owned(),
+        cpu: Some("Example CPU".to_owned()),
+        cpus: Some(2),
+        memory_bytes: Some(8 << 30),
+        ..Fingerprint::default()
+    };
+    fingerprint.engine.insert("model".to_owned(), "example".to_owned());
+    let planned = |concurrency| PlannedPoint {
+        label: format!("c={concurrency}"),
+        concurrency: Some(concurrency),
+        rate_rps: None,
+        input: Some(16),
+        output: Some(4),
+    };
+    let warm =
+        |point| Fact::WarmupEnded { point, requests: 1, steady: Some(true), detail: "steady".to_owned() };
+    vec![
+        Fact::RunStarted {
+            run_id: "example".to_owned(),
+            format: "1.0".to_owned(),
+            clock: Clock { t0_monotonic_ns: 5, t0_unix_ns: 7 },
+        },
+        Fact::Fingerprint { fingerprint },
+        Fact::Plan { points: vec![planned(1), planned(2)], trials: 2 },
+        warm(0),
+        trial_ended(0, 0, 0, 2_000),
+        trial_ended(0, 1, 2_000, 4_000),
+        warm(1),
+        trial_ended(1, 0, 4_000, 6_000),
+        trial_ended(1, 1, 6_000, 8_000),
+        Fact::RunEnded {
+            status: RunStatus::Complete,
+            reason: None,
+            client_rss_bytes: Some(9 << 20),
+            wall_drift_ns: 3,
+        },
+    ]
+}
+
+/// The requests of [`whole_run`]: at the first point two, at the second three a trial, each with four tokens 100, 120,
+/// 140 and 160 ms after it was sent; those of second trials 10 ms later. One warm-up request before all.
+pub(crate) fn whole_requests() -> Vec<RequestRecord> {
+    let mut requests = vec![RequestRecord { phase: Phase::Warmup, ..ok_request(0, 0, &[5]) }];
+    for (point, per_trial) in [(0, 2), (1, 3)] {
+        for trial in 0..2u32 {
+            for i in 0..per_trial {
+                let begin = i64::from(point * 4_000 + trial * 2_000) + i * 500;
+                let slower = i64::from(trial) * 10;
+                let tokens = [100, 120, 140, 160].map(|t| begin + t + slower);
+                let id = requests.len() as u64;
+                requests.push(RequestRecord { point, trial, ..ok_request(id, begin * 1_000_000, &tokens) });
+            }
+        }
+    }
+    requests
 }

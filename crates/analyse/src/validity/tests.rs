@@ -1,1 +1,208 @@
+//! Each check fires on what it is for, and only on that.
 
+use stopwatt_core::log::{Fact, LogEvent};
+use stopwatt_core::metrics_doc::{RunStatus, Validity};
+use stopwatt_core::{EndKind, RequestRecord};
+
+use crate::testing::{log, ok_request, trial_ended, whole_requests, whole_run};
+use crate::{Input, Settings, analyse};
+
+fn judge(log: &[LogEvent], requests: &[RequestRecord]) -> Validity {
+    analyse(&Input { log, requests, settings: &Settings { resamples: 20, ..Settings::default() } }).validity
+}
+
+/// The one reason that is found, with its weight.
+#[track_caller]
+fn only(code: &str, fatal: bool, validity: &Validity) -> String {
+    let found: Vec<(&str, bool)> = validity.reasons.iter().map(|r| (r.code.as_str(), r.fatal)).collect();
+    assert_eq!(found, [(code, fatal)], "{validity:?}");
+    assert_eq!(validity.valid, !fatal);
+    validity.reasons[0].detail.clone()
+}
+
+/// [`whole_run`] with some facts changed.
+fn changed(change: impl Fn(&mut Fact)) -> Vec<LogEvent> {
+    let mut facts = whole_run();
+    facts.iter_mut().for_each(change);
+    log(&facts)
+}
+
+fn requests_with(change: impl Fn(&mut RequestRecord)) -> Vec<RequestRecord> {
+    let mut requests = whole_requests();
+    requests.iter_mut().for_each(change);
+    requests
+}
+
+#[test]
+fn warm_up_without_a_steady_state_or_without_warm_up() {
+    let steady = |to: Option<bool>| {
+        changed(move |f| {
+            if let Fact::WarmupEnded { point: 1, steady, detail, .. } = f {
+                *steady = to;
+                "still changing".clone_into(detail);
+            }
+        })
+    };
+    assert_eq!(
+        only("no_steady_state", true, &judge(&steady(Some(false)), &whole_requests())),
+        "c=2: still changing"
+    );
+    only("warmup_skipped", false, &judge(&steady(None), &whole_requests()));
+}
+
+#[test]
+fn load_that_was_not_sent() {
+    let planned = |n: u64| {
+        changed(move |f| {
+            if let Fact::TrialEnded { point: 0, planned, .. } = f {
+                *planned = Some(n);
+            }
+        })
+    };
+    let detail = only("load_not_delivered", true, &judge(&planned(3), &whole_requests()));
+    assert_eq!(detail, "c=1: 4 of 6 scheduled requests were sent");
+    assert!(judge(&planned(2), &whole_requests()).reasons.is_empty());
+}
+
+#[test]
+fn requests_that_leave_late() {
+    // TTFT counts from dispatch and stays 100 ms: 4 ms late is below 5 % but above 1 ms and 1 %.
+    let late = |ns: i64| requests_with(move |r| r.intended_ns -= ns);
+    only("send_lag", false, &judge(&log(&whole_run()), &late(4_000_000)));
+    assert!(judge(&log(&whole_run()), &late(900_000)).reasons.is_empty());
+}
+
+#[test]
+fn a_busy_client() {
+    let cpu = |s: f64| {
+        changed(move |f| {
+            if let Fact::TrialEnded { client_cpu_s, .. } = f {
+                *client_cpu_s = Some(s);
+            }
+        })
+    };
+    let detail = only("client_busy", true, &judge(&cpu(1.9), &whole_requests()));
+    assert_eq!(detail, "c=1: the client used 0.95 cores; c=2: the client used 0.95 cores");
+    assert!(judge(&cpu(1.7), &whole_requests()).valid);
+}
+
+#[test]
+fn errors_are_fatal_where_the_headline_is() {
+    // Request 4 is of the first point, request 10 of the second, which stays the one with the highest throughput.
+    let failing = |id: u64| {
+        requests_with(move |r| {
+            if r.id == id {
+                r.end = EndKind::Http;
+            }
+        })
+    };
+    only("high_error_rate", true, &judge(&log(&whole_run()), &failing(10)));
+    only("high_error_rate", false, &judge(&log(&whole_run()), &failing(4)));
+    let none = requests_with(|r| r.end = EndKind::Connect);
+    let codes: Vec<String> = judge(&log(&whole_run()), &none).reasons.into_iter().map(|r| r.code).collect();
+    assert_eq!(codes, ["nothing_measured", "high_error_rate"]);
+}
+
+#[test]
+fn token_counts_and_lengths() {
+    let log = log(&whole_run());
+    let tokenizer = requests_with(|r| r.output_tokenizer = Some(5));
+    only("usage_mismatch", false, &judge(&log, &tokenizer));
+    let long = requests_with(|r| r.output_asked = 5);
+    assert!(
+        only("output_length_missed", false, &judge(&log, &long)).starts_with("c=1: output tokens are 80 %")
+    );
+    let short = requests_with(|r| r.input_usage = Some(20));
+    only("input_length_missed", false, &judge(&log, &short));
+}
+
+#[test]
+fn one_trial_is_too_few() {
+    let requests: Vec<_> = whole_requests().into_iter().filter(|r| r.trial == 0).collect();
+    let facts: Vec<Fact> =
+        whole_run().into_iter().filter(|f| !matches!(f, Fact::TrialEnded { trial: 1, .. })).collect();
+    only("too_few_trials", false, &judge(&log(&facts), &requests));
+}
+
+#[test]
+fn the_end_of_the_run() {
+    let facts = whole_run();
+    only("incomplete", true, &judge(&log(&facts[..9]), &whole_requests()));
+    let interrupted = changed(|f| {
+        if let Fact::RunEnded { status, reason, .. } = f {
+            *status = RunStatus::Incomplete;
+            *reason = Some("interrupted by SIGINT".to_owned());
+        }
+    });
+    assert_eq!(only("incomplete", true, &judge(&interrupted, &whole_requests())), "interrupted by SIGINT");
+    let stepped = changed(|f| {
+        if let Fact::RunEnded { wall_drift_ns, .. } = f {
+            *wall_drift_ns = -2_000_000_000;
+        }
+    });
+    only("clock_step", false, &judge(&stepped, &whole_requests()));
+}
+
+#[test]
+fn warnings_of_the_log_pass_with_their_weight() {
+    let mut facts = whole_run();
+    for n in 0..6 {
+        facts.push(Fact::Warning { code: "other_load".into(), fatal: n == 3, detail: format!("load {n}") });
+    }
+    let detail = only("other_load", true, &judge(&log(&facts), &whole_requests()));
+    assert_eq!(detail, "load 0; load 1; load 2; load 3; and 2 more");
+}
+
+/// One point of two trials of 100 requests in 100 s each; TPOT in milliseconds and TTFT by the number of the request.
+fn long_run(tpot_ms: impl Fn(u64) -> i64, ttft_ms: impl Fn(u64) -> i64) -> (Vec<Fact>, Vec<RequestRecord>) {
+    let request = |id: u64| {
+        let begin = id as i64 * 1000;
+        let (first, gap) = (begin + ttft_ms(id), tpot_ms(id));
+        let tokens = [first, first + gap, first + 2 * gap];
+        RequestRecord { trial: (id / 100) as u32, ..ok_request(id, begin * 1_000_000, &tokens) }
+    };
+    let ended = Fact::RunEnded {
+        status: RunStatus::Complete,
+        reason: None,
+        client_rss_bytes: None,
+        wall_drift_ns: 0,
+    };
+    let facts = vec![trial_ended(0, 0, 0, 100_000), trial_ended(0, 1, 100_000, 200_000), ended];
+    (facts, (0..200).map(request).collect())
+}
+
+#[test]
+fn latency_that_drifts() {
+    let wobble = |id: u64| [0, 2, -1, 1, -2][(id * 7 % 5) as usize];
+    let (facts, requests) = long_run(|id| 100 + wobble(id) + id as i64 / 10, |_| 50);
+    let detail = only("drift", false, &judge(&log(&facts), &requests));
+    assert_eq!(detail, "TPOT changed by +20 % over the point");
+    let (facts, requests) = long_run(|id| 100 + wobble(id), |_| 50);
+    assert!(judge(&log(&facts), &requests).reasons.is_empty());
+}
+
+#[test]
+fn a_long_tail() {
+    let (facts, requests) = long_run(|_| 10, |id| if id % 25 == 3 { 900 } else { 50 });
+    let detail = only("tail_ratio", false, &judge(&log(&facts), &requests));
+    assert_eq!(detail, "p99/p50 of the end-to-end latency is 13.14"); // 920/70
+}
+
+#[test]
+fn memory_that_grows_while_measuring() {
+    let with = |growth: u64| {
+        let (facts, requests) = long_run(|_| 10, |_| 50);
+        let mut events = log(&facts);
+        let sample = |s: i64| LogEvent {
+            t_ns: s * 1_000_000_000,
+            fact: Fact::EngineSample {
+                rss_bytes: 1_000_000 + s as u64 * growth + (s as u64 * 37 % 11) * 100,
+            },
+        };
+        events.extend((0..200).step_by(4).map(sample));
+        judge(&events, &requests)
+    };
+    let detail = only("memory_growth", false, &with(1000));
+    assert_eq!(detail, "memory of the engine changed by +20 % while measuring");
+    assert!(with(0).reasons.is_empty());
+}

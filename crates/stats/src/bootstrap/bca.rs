@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::Options;
+use super::{Options, sorted_finite};
 use crate::distribution::{normal_cdf, normal_quantile};
 use crate::quantile::quantile;
 use crate::{Ci, Unsupported, require};
@@ -24,7 +24,7 @@ pub fn bca(
     require(values, 2)?;
     let estimate = statistic(values);
     let n = values.len();
-    let replicates = options.replicate(
+    let replicates = sorted_finite(options.replicate(
         n,
         || vec![0.0; n],
         |rng, sample| {
@@ -33,7 +33,7 @@ pub fn bca(
             }
             statistic(sample)
         },
-    );
+    ));
     if !estimate.is_finite() || replicates.is_empty() {
         return Err(Unsupported::NotFinite);
     }

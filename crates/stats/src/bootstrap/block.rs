@@ -3,7 +3,7 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Options, percentiles};
+use super::{Options, percentiles, sorted_finite};
 use crate::autocorrelation::block_length;
 use crate::{Ci, Unsupported, require};
 
@@ -20,7 +20,7 @@ pub fn block(
     options.check()?;
     require(series, 2)?;
     let length = options.block.unwrap_or_else(|| block_length(series)).clamp(1, series.len());
-    let replicates = options.replicate(
+    let replicates = sorted_finite(options.replicate(
         series.len(),
         || Vec::with_capacity(series.len()),
         |rng, sample: &mut Vec<f64>| {
@@ -28,7 +28,7 @@ pub fn block(
             for_each_block(rng, series.len(), length, |from, to| sample.extend_from_slice(&series[from..to]));
             statistic(sample)
         },
-    );
+    ));
     if replicates.is_empty() {
         return Err(Unsupported::NotFinite);
     }

@@ -11,6 +11,9 @@ use crate::autocorrelation::block_length;
 use crate::quantile::median;
 use crate::{Unsupported, require};
 
+/// Blocks in a trial that are plenty.
+const BLOCKS: usize = 1000;
+
 /// Where each trial lies in the list of all observations.
 pub(super) struct Layout {
     trials: Vec<Range<usize>>,
@@ -44,11 +47,15 @@ impl Layout {
     }
 
     /// The asked block length, else the median of what each trial's autocorrelation suggests for `value`.
+    ///
+    /// A trial of many values gets at most [`BLOCKS`] blocks: longer ones cost nothing in precision then, are safe
+    /// against dependence, and spare the time to draw and fetch each value on its own.
     pub(super) fn block(&self, trials: &[Vec<f64>], options: &Options, value: impl Fn(f64) -> f64) -> usize {
         options.block.unwrap_or_else(|| {
             let suggested =
                 |t: &Vec<f64>| block_length(&t.iter().map(|&v| value(v)).collect::<Vec<_>>()) as f64;
-            median(&trials.iter().map(suggested).collect::<Vec<_>>()).ceil() as usize
+            let by_dependence = median(&trials.iter().map(suggested).collect::<Vec<_>>()).ceil() as usize;
+            by_dependence.max(self.len() / trials.len() / BLOCKS)
         })
     }
 

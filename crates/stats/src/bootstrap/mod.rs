@@ -4,7 +4,7 @@
 //! |---|---|
 //! | any statistic of independent values, such as one number a trial | [`bca`] |
 //! | any statistic of one series in order of time | [`block`] |
-//! | mean, quantile or standard deviation of all observations of several trials | [`two_level_mean`], [`two_level_quantile`], [`two_level_sd`] |
+//! | mean, quantile or standard deviation of all observations of several trials | [`two_level_mean`], [`two_level_quantiles`], [`two_level_sd`] |
 //!
 //! Resamples run in parallel. Each draws from its own stream of one seeded generator, so the result does not depend
 //! on the number of threads or on the platform.
@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 pub use bca::bca;
 pub use block::block;
-pub use two_level::{two_level_mean, two_level_quantile, two_level_sd};
+pub use two_level::{two_level_mean, two_level_quantile, two_level_quantiles, two_level_sd};
 
 use crate::quantile::{quantile, sort};
 use crate::{Unsupported, require_probability};
@@ -47,7 +47,7 @@ impl Default for Options {
 }
 
 /// Values drawn in all resamples together before their number is cut, so that millions of gaps stay affordable.
-const BUDGET: u64 = 400_000_000;
+const BUDGET: u64 = 200_000_000;
 /// Fewest resamples the budget leaves.
 const FEWEST: u64 = 200;
 
@@ -62,25 +62,27 @@ impl Options {
         u64::from(self.resamples).clamp(2, affordable)
     }
 
-    /// Runs `draw` once a resample and returns the finite results in ascending order. `scratch` is made once a thread.
-    fn replicate<S>(
+    /// Runs `draw` once a resample, for `n` values read in each. `scratch` is made once a thread.
+    fn replicate<S, T: Send>(
         &self,
         n: usize,
         scratch: impl Fn() -> S + Sync + Send,
-        draw: impl Fn(&mut ChaCha8Rng, &mut S) -> f64 + Sync + Send,
-    ) -> Vec<f64> {
-        let mut values: Vec<f64> = (0..self.resamples_for(n))
-            .into_par_iter()
-            .map_init(scratch, |s, i| {
-                let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-                rng.set_stream(i);
-                draw(&mut rng, s)
-            })
-            .filter(|v| v.is_finite())
-            .collect();
-        sort(&mut values);
-        values
+        draw: impl Fn(&mut ChaCha8Rng, &mut S) -> T + Sync + Send,
+    ) -> Vec<T> {
+        let one = |s: &mut S, i| {
+            let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+            rng.set_stream(i);
+            draw(&mut rng, s)
+        };
+        (0..self.resamples_for(n)).into_par_iter().map_init(scratch, one).collect()
     }
+}
+
+/// Leaves out what is not finite and sorts the rest.
+fn sorted_finite(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
+    sort(&mut values);
+    values
 }
 
 /// Equal-tailed percentile bounds of sorted replicates.

@@ -53,13 +53,13 @@ impl Ranks {
         Scratch { counts: vec![0; self.buckets], ranges: Vec::new(), picked: Vec::new() }
     }
 
-    /// The quantile `p` of the resample that `fill` lists as ranges of positions.
-    pub(super) fn quantile(
+    /// The quantiles `ps` of the resample that `fill` lists as ranges of positions; NaN when it lists none.
+    pub(super) fn quantiles(
         &self,
-        p: f64,
+        ps: &[f64],
         scratch: &mut Scratch,
         fill: impl FnOnce(&mut Vec<Range<usize>>),
-    ) -> f64 {
+    ) -> Vec<f64> {
         scratch.ranges.clear();
         fill(&mut scratch.ranges);
         scratch.counts.fill(0);
@@ -68,6 +68,11 @@ impl Ranks {
                 scratch.counts[usize::from(b)] += 1;
             }
         }
+        ps.iter().map(|&p| self.counted_quantile(p, scratch)).collect()
+    }
+
+    /// One quantile of the resample whose ranges are counted in `scratch`.
+    fn counted_quantile(&self, p: f64, scratch: &mut Scratch) -> f64 {
         let n = scratch.ranges.iter().map(ExactSizeIterator::len).sum();
         if n == 0 {
             return f64::NAN;
@@ -89,9 +94,8 @@ impl Ranks {
         scratch.picked.clear();
         for range in &scratch.ranges {
             let pairs = self.bucket[range.clone()].iter().zip(&self.rank[range.clone()]);
-            scratch
-                .picked
-                .extend(pairs.filter(|(b, _)| (first..=last).contains(&usize::from(**b))).map(|(_, r)| *r));
+            let inside = |(b, _): &(&u16, &u32)| (first..=last).contains(&usize::from(**b));
+            scratch.picked.extend(pairs.filter(inside).map(|(_, r)| *r));
         }
         scratch.picked.sort_unstable();
         let value = |order: usize| self.sorted[scratch.picked[order - before] as usize];
@@ -118,8 +122,9 @@ mod tests {
                 cuts.iter().map(|(from, len)| { let f = from % values.len(); f..(f + len).min(values.len()) }).collect();
             let resample: Vec<f64> = ranges.iter().flat_map(|r| values[r.clone()].iter().copied()).collect();
             let ranks = Ranks::of(&values);
-            let got = ranks.quantile(p, &mut ranks.scratch(), |out| out.extend(ranges));
-            prop_assert_eq!(got, quantile(&sorted(&resample), p));
+            let got = ranks.quantiles(&[p, 0.5], &mut ranks.scratch(), |out| out.extend(ranges));
+            let resample = sorted(&resample);
+            prop_assert_eq!(got, vec![quantile(&resample, p), quantile(&resample, 0.5)]);
         }
     }
 }

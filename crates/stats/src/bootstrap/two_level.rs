@@ -23,9 +23,10 @@
 use super::layout::Layout;
 use super::moments::{Drawn, Moments};
 use super::ranks::Ranks;
-use super::{Options, percentiles};
+use super::{Options, percentiles, sorted_finite};
 use crate::describe::{mean, sd};
 use crate::distribution::t_quantile;
+use crate::interval::needed_n;
 use crate::quantile::{quantile, sorted};
 use crate::{Ci, Unsupported, require_probability};
 
@@ -38,25 +39,55 @@ const TAIL: f64 = 5.0;
 /// Fewer than two trials, an empty trial, a value that is not finite, or fewer values in all than
 /// [`crate::interval::needed_n`].
 pub fn two_level_quantile(trials: &[Vec<f64>], p: f64, options: &Options) -> Result<Ci, Unsupported> {
-    require_probability(p)?;
-    let layout = Layout::of(trials, options)?;
-    let needed = crate::interval::needed_n(p, options.level);
-    if layout.len() < needed {
-        return Err(Unsupported::TooFewValues { n: layout.len(), needed });
+    two_level_quantiles(trials, &[p], options).remove(0)
+}
+
+/// [`two_level_quantile`] of several quantiles from the same resamples, which costs little more than of one.
+pub fn two_level_quantiles(
+    trials: &[Vec<f64>],
+    ps: &[f64],
+    options: &Options,
+) -> Vec<Result<Ci, Unsupported>> {
+    let layout = match Layout::of(trials, options) {
+        Ok(layout) => layout,
+        Err(why) => return vec![Err(why); ps.len()],
+    };
+    let supported = |p: f64| {
+        require_probability(p)?;
+        let (n, needed) = (layout.len(), needed_n(p, options.level));
+        if n < needed { Err(Unsupported::TooFewValues { n, needed }) } else { Ok(p) }
+    };
+    let checked: Vec<Result<f64, Unsupported>> = ps.iter().map(|&p| supported(p)).collect();
+    let ps: Vec<f64> = checked.iter().filter_map(|p| p.ok()).collect();
+    let mut intervals = quantile_intervals(trials, &layout, &ps, options).into_iter();
+    let next = |p: Result<f64, Unsupported>| p.and_then(|_| intervals.next().ok_or(Unsupported::NotFinite));
+    checked.into_iter().map(next).collect()
+}
+
+/// Intervals of quantiles that the observations support.
+fn quantile_intervals(trials: &[Vec<f64>], layout: &Layout, ps: &[f64], options: &Options) -> Vec<Ci> {
+    if ps.is_empty() {
+        return Vec::new();
     }
     let ranks = Ranks::of(&trials.concat());
-    let estimate = quantile(ranks.sorted(), p);
+    let estimates: Vec<f64> = ps.iter().map(|&p| quantile(ranks.sorted(), p)).collect();
     // Whether a value lies below the quantile is what a quantile averages, so its runs set the block length.
-    let block = layout.block(trials, options, |v| f64::from(u8::from(v <= estimate)));
+    let lengths = estimates.iter().map(|&q| layout.block(trials, options, |v| f64::from(u8::from(v <= q))));
+    let block = lengths.max().unwrap_or(1);
     let replicates = options.replicate(
         layout.len(),
         || ranks.scratch(),
-        |rng, scratch| ranks.quantile(p, scratch, |ranges| layout.draw(rng, block, |r| ranges.push(r))),
+        |rng, scratch| ranks.quantiles(ps, scratch, |ranges| layout.draw(rng, block, |r| ranges.push(r))),
     );
-    let each: Vec<f64> = trials.iter().map(|t| quantile(&sorted(t), p)).collect();
+    let sorted_trials: Vec<Vec<f64>> = trials.iter().map(|t| sorted(t)).collect();
     let shortest = trials.iter().map(Vec::len).min().unwrap_or(0) as f64;
-    let scale = if shortest * p.min(1.0 - p) < TAIL { 1.0 } else { once(trials.len()) };
-    Ok(hull(estimate, &each, &replicates, scale, options.level))
+    let interval = |(i, (&p, &estimate)): (usize, (&f64, &f64))| {
+        let each: Vec<f64> = sorted_trials.iter().map(|t| quantile(t, p)).collect();
+        let scale = if shortest * p.min(1.0 - p) < TAIL { 1.0 } else { once(trials.len()) };
+        let column = sorted_finite(replicates.iter().map(|r| r[i]));
+        hull(estimate, &each, &column, scale, options.level)
+    };
+    ps.iter().zip(&estimates).enumerate().map(interval).collect()
 }
 
 /// Interval of the mean of all observations together. Each trial is in order of time.
@@ -68,7 +99,7 @@ pub fn two_level_mean(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsu
     let values = trials.concat();
     let moments = Moments::of(&values);
     let block = layout.block(trials, options, |v| v);
-    let replicates = options.replicate(
+    let replicates = sorted_finite(options.replicate(
         layout.draws(block),
         || (),
         |rng, ()| {
@@ -76,7 +107,7 @@ pub fn two_level_mean(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsu
             layout.draw(rng, block, |r| moments.add(r, &mut drawn));
             moments.shift() + drawn.mean()
         },
-    );
+    ));
     let each: Vec<f64> = trials.iter().map(|t| mean(t)).collect();
     Ok(hull(mean(&values), &each, &replicates, once(trials.len()), options.level))
 }
@@ -94,7 +125,7 @@ pub fn two_level_sd(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupp
     let estimate = sd(&values).ok_or(Unsupported::TooFewValues { n: shortest, needed: 2 })?;
     let moments = Moments::of(&values);
     let block = layout.block(trials, options, |v| (v - moments.shift()).powi(2));
-    let replicates = options.replicate(
+    let replicates = sorted_finite(options.replicate(
         layout.draws(block),
         || (),
         |rng, ()| {
@@ -102,7 +133,7 @@ pub fn two_level_sd(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupp
             layout.draw(rng, block, |r| moments.add(r, &mut drawn));
             drawn.sd()
         },
-    );
+    ));
     let ci = hull(estimate, &each, &replicates, once(trials.len()), options.level);
     Ok(Ci { lo: ci.lo.max(0.0), ..ci })
 }
@@ -164,6 +195,19 @@ mod tests {
         assert_eq!(two_level_mean(&bad, &options()), Err(Unsupported::NotFinite));
         let empty = vec![vec![], vec![1.0]];
         assert_eq!(two_level_mean(&empty, &options()), Err(Unsupported::TooFewValues { n: 0, needed: 1 }));
+    }
+
+    #[test]
+    fn several_quantiles_at_once_are_those_of_each() {
+        let trials: Vec<Vec<f64>> =
+            (0..3).map(|t| (0..90).map(|i| f64::from((i * 7919 + t * 31) % 997)).collect()).collect();
+        let options = Options { block: Some(4), ..options() };
+        let ps = [0.5, 0.99, 0.95, 2.0];
+        let together = two_level_quantiles(&trials, &ps, &options);
+        let each: Vec<_> = ps.iter().map(|&p| two_level_quantile(&trials, p, &options)).collect();
+        assert_eq!(together, each);
+        assert_eq!(together[1], Err(Unsupported::TooFewValues { n: 270, needed: 299 }));
+        assert_eq!(together[3], Err(Unsupported::NotAProbability { value: 2.0 }));
     }
 
     #[test]
