@@ -71,13 +71,15 @@ fn start(root: &Path, limits: &str) -> (Child, PathBuf, impl Iterator<Item = Str
     let script = format!("{limits} exec \"$0\" child_writes_until_it_dies --exact --ignored --nocapture");
     let mut child = Command::new("sh")
         .args(["-c", &script])
-        .arg(std::env::current_exe().unwrap())
+        .arg(std::env::current_exe().expect("a test binary has a path"))
         .env(ROOT, root)
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let path = lines.find_map(|l| l.split_once("writing ").map(|(_, p)| PathBuf::from(p))).unwrap();
+        .expect("sh runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines().map(Result::unwrap);
+    let path = lines
+        .find_map(|l| l.split_once("writing ").map(|(_, p)| PathBuf::from(p)))
+        .expect("the child names its run");
     (child, path, lines)
 }
 

@@ -19,8 +19,9 @@ struct Config {
 }
 
 fn validator(name: &str) -> jsonschema::Validator {
-    let text = schemas::all().into_iter().find(|(n, _)| *n == name).unwrap().1;
-    jsonschema::validator_for(&serde_json::from_str(&text).unwrap()).unwrap()
+    let text = schemas::all().into_iter().find(|(n, _)| *n == name).expect("a schema of ours").1;
+    let schema = serde_json::from_str(&text).expect("a schema is JSON");
+    jsonschema::validator_for(&schema).expect("a schema is valid")
 }
 
 #[track_caller]
@@ -137,7 +138,7 @@ fn summary() -> Value {
         client: ClientUse::default(),
         validity: Validity::default(),
     };
-    serde_json::to_value(doc).unwrap()
+    serde_json::to_value(doc).expect("a summary is JSON")
 }
 
 #[test]

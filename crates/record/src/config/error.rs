@@ -28,8 +28,8 @@ pub enum Location {
 }
 
 impl Location {
-    pub(super) fn of(spot: &Spot) -> Self {
-        match spot {
+    pub(super) fn of(spot: &Spot) -> Box<Self> {
+        Box::new(match spot {
             Spot::BuiltIn => Self::Named("built-in defaults".to_owned()),
             Spot::Named(name) => Self::Named(redact::text(name)),
             Spot::File { source, line, column, width } => {
@@ -42,7 +42,7 @@ impl Location {
                     width: *width,
                 }
             }
-        }
+        })
     }
 }
 
@@ -92,7 +92,7 @@ pub enum ConfigError {
     #[error("{at}{message}")]
     Syntax {
         /// Where.
-        at: Location,
+        at: Box<Location>,
         /// What the parser said.
         message: String,
     },
@@ -100,7 +100,7 @@ pub enum ConfigError {
     #[error("{at}unknown field `{field}`{}", expectation(expected, *others, elsewhere))]
     UnknownField {
         /// Where.
-        at: Location,
+        at: Box<Location>,
         /// The key as written.
         field: String,
         /// Keys that exist at this place, nearest first.
@@ -114,7 +114,7 @@ pub enum ConfigError {
     #[error("{at}`{key}` takes {expected}, not {found}")]
     Type {
         /// Where.
-        at: Location,
+        at: Box<Location>,
         /// Dotted key.
         key: String,
         /// What it takes.
@@ -126,7 +126,7 @@ pub enum ConfigError {
     #[error("{at}`{key}`: {problem}")]
     Value {
         /// Where.
-        at: Location,
+        at: Box<Location>,
         /// Dotted key.
         key: String,
         /// What is wrong with it.
@@ -136,7 +136,7 @@ pub enum ConfigError {
     #[error("{at}`{key}` is not available in this version")]
     NotAvailable {
         /// Where.
-        at: Location,
+        at: Box<Location>,
         /// Dotted key.
         key: String,
     },

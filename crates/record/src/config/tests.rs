@@ -261,7 +261,7 @@ fn what_only_the_type_can_refuse_still_points_at_the_value() {
     let error = refused("bench.yaml", "stages:\n  - name: a\n    seconds: 1\n  - name: b\n");
     assert!(error.to_string().ends_with("`stages[1]`: missing field `seconds`"), "{error}");
     let error = refused("bench.yaml", "seed: 3\nmeasure: {warmup_requests: 5000000000}\n");
-    assert!(matches!(&error, ConfigError::Value { at: Location::File { line: 2, .. }, .. }), "{error}");
+    assert!(error.to_string().starts_with("in bench.yaml\n2 | "), "{error}");
 }
 
 #[test]
@@ -275,9 +275,8 @@ fn syntax_errors_point_at_the_line() {
         ("f.yaml", "seed: 1\n[1]: 2\n"),
     ] {
         let error = refused(name, text);
-        let ConfigError::Syntax { at: Location::File { name: file, line, .. }, message } = &error else {
-            panic!("{name}: {error}")
-        };
+        let ConfigError::Syntax { at, message } = &error else { panic!("{name}: {error}") };
+        let Location::File { name: file, line, .. } = at.as_ref() else { panic!("{name}: {error}") };
         assert_eq!(file, name);
         assert!(*line >= 2 && !message.is_empty(), "{name}: {error}");
     }

@@ -1,13 +1,16 @@
 //! From a Parquet row group back to request records.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use parquet::column::reader::{ColumnReader, get_typed_column_reader};
+use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::file::writer::SerializedFileWriter;
 use stopwatt_core::{ChunkKind, ChunkStamp, RequestRecord};
 
 use super::Chunks;
@@ -17,6 +20,7 @@ use crate::run_dir::RunError;
 /// One Parquet file of request rows.
 pub(crate) struct EventFile {
     path: PathBuf,
+    file: File,
     reader: SerializedFileReader<File>,
     next_group: usize,
 }
@@ -25,8 +29,9 @@ impl EventFile {
     /// Opens a closed file.
     pub(crate) fn open(path: &Path) -> Result<Self, RunError> {
         let file = File::open(path).map_err(RunError::io("open", path))?;
-        let reader = SerializedFileReader::new(file).map_err(RunError::events(path))?;
-        Ok(Self { path: path.to_owned(), reader, next_group: 0 })
+        let copy = file.try_clone().map_err(RunError::io("open", path))?;
+        let reader = SerializedFileReader::new(copy).map_err(RunError::events(path))?;
+        Ok(Self { path: path.to_owned(), file, reader, next_group: 0 })
     }
 
     /// Rows of the whole file.
@@ -47,7 +52,39 @@ impl EventFile {
         self.next_group += 1;
         Ok(Some(rows))
     }
+
+    /// Whether the next row group is large enough to stand for itself.
+    pub(super) fn has_large_group(&self) -> bool {
+        let groups = self.reader.metadata().row_groups();
+        groups.get(self.next_group).is_some_and(|group| group.compressed_size() >= LARGE_GROUP)
+    }
+
+    /// Copies the next row group as it is. Both files were written by the same run, so their columns are the same.
+    pub(super) fn copy_group<W: Write + Send>(
+        &mut self,
+        out: &mut SerializedFileWriter<W>,
+    ) -> Result<(), ParquetError> {
+        let Some(group) = self.reader.metadata().row_groups().get(self.next_group) else { return Ok(()) };
+        let mut target = out.next_row_group()?;
+        for column in group.columns() {
+            let copied = ColumnCloseResult {
+                bytes_written: column.compressed_size().unsigned_abs(),
+                rows_written: group.num_rows().unsigned_abs(),
+                metadata: column.clone(),
+                bloom_filter: None,
+                column_index: None,
+                offset_index: None,
+            };
+            target.append_column(&self.file, copied)?;
+        }
+        target.close()?;
+        self.next_group += 1;
+        Ok(())
+    }
 }
+
+/// Compressed bytes from which on a row group is copied instead of being merged with its neighbours.
+const LARGE_GROUP: i64 = 1 << 20;
 
 fn read_group(group: &dyn RowGroupReader, chunks: Chunks) -> Result<Vec<RequestRecord>, ParquetError> {
     let rows = usize::try_from(group.metadata().num_rows())

@@ -5,7 +5,7 @@ use std::io::Write;
 use parquet::data_type::{ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesPtr;
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::TypePtr;
 use stopwatt_core::{ChunkKind, ChunkStamp, RequestRecord};
 
@@ -21,8 +21,8 @@ pub(super) struct Group {
 impl Group {
     /// Most rows of a group.
     pub(super) const MAX_ROWS: usize = 32_768;
-    /// Most chunks of a group: 24 MiB in memory, so that writing and reading need little.
-    pub(super) const MAX_CHUNKS: usize = 1 << 20;
+    /// Most chunks of a group: 12 MiB in memory, so that writing and reading need little.
+    pub(super) const MAX_CHUNKS: usize = 1 << 19;
 
     pub(super) fn push(&mut self, record: RequestRecord) {
         self.chunks += record.chunks.len();
@@ -87,61 +87,51 @@ impl FileFormat {
                 }
             }
         }
-        let levels = self.list_levels(rows);
-        let chunks = || rows.iter().filter(|_| self.keep_chunks).flat_map(|r| &r.chunks);
-
-        let stamps: Vec<i64> = chunks().map(|c| c.t_ns).collect();
-        write_column::<Int64Type>(&mut group, &stamps, Some(&levels.definition), Some(&levels.repetition))?;
-
-        let tokens: Vec<i32> = chunks().filter_map(|c| c.tokens).map(|t| t as i32).collect();
-        let definition = token_levels(&levels.definition, chunks());
-        write_column::<Int32Type>(&mut group, &tokens, Some(&definition), Some(&levels.repetition))?;
-
         let names: Vec<_> = ChunkKind::ALL.iter().map(|k| schema::name(k.name())).collect();
-        let kinds: Vec<_> = chunks().map(|c| names[c.kind as usize].clone()).collect();
-        write_column::<ByteArrayType>(
-            &mut group,
-            &kinds,
-            Some(&levels.definition),
-            Some(&levels.repetition),
-        )?;
+        self.write_lists::<Int64Type, _>(&mut group, rows, |c| Some(c.t_ns), 2)?;
+        self.write_lists::<Int32Type, _>(&mut group, rows, |c| c.tokens.map(|t| t as i32), 3)?;
+        self.write_lists::<ByteArrayType, _>(&mut group, rows, |c| Some(names[c.kind as usize].clone()), 2)?;
         group.close()?;
         Ok(())
     }
 
-    /// Levels of a list column whose elements are required: 0 no list, 1 an empty list, 2 an element.
-    fn list_levels(&self, rows: &[RequestRecord]) -> Levels {
-        let mut levels = Levels::default();
+    /// Writes one field of every chunk. Definition levels: 0 no list, 1 an empty list, 2 an element that is absent,
+    /// `full` one that is there (2 where elements are required).
+    fn write_lists<T: DataType, W: Write + Send>(
+        &self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+        rows: &[RequestRecord],
+        get: impl Fn(&ChunkStamp) -> Option<T::T>,
+        full: i16,
+    ) -> Result<(), ParquetError> {
+        let mut column = next_column(group)?;
+        let (mut values, mut definition, mut repetition) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
             if !self.keep_chunks || row.chunks.is_empty() {
-                levels.definition.push(i16::from(self.keep_chunks));
-                levels.repetition.push(0);
-            } else {
-                let n = row.chunks.len();
-                levels.definition.resize(levels.definition.len() + n, 2);
-                levels.repetition.push(0);
-                levels.repetition.resize(levels.repetition.len() + n - 1, 1);
+                definition.push(i16::from(self.keep_chunks));
+                repetition.push(0);
+            }
+            for (i, chunk) in row.chunks.iter().enumerate().filter(|_| self.keep_chunks) {
+                let value = get(chunk);
+                definition.push(if value.is_some() { full } else { 2 });
+                repetition.push(i16::from(i > 0));
+                values.extend(value);
+            }
+            // Handed over bit by bit: the columns of a whole group would need more memory than its rows.
+            if definition.len() >= BATCH {
+                column.typed::<T>().write_batch(&values, Some(&definition), Some(&repetition))?;
+                values.clear();
+                definition.clear();
+                repetition.clear();
             }
         }
-        levels
+        column.typed::<T>().write_batch(&values, Some(&definition), Some(&repetition))?;
+        column.close()
     }
 }
 
-#[derive(Default)]
-struct Levels {
-    definition: Vec<i16>,
-    repetition: Vec<i16>,
-}
-
-/// Levels of the list column whose elements may be absent: as the others, but 2 is an unknown and 3 a known count.
-fn token_levels<'a>(list: &[i16], mut chunks: impl Iterator<Item = &'a ChunkStamp>) -> Vec<i16> {
-    list.iter()
-        .map(|&level| match level {
-            2 if chunks.next().is_some_and(|c| c.tokens.is_some()) => 3,
-            other => other,
-        })
-        .collect()
-}
+/// Levels that are handed to the Parquet writer at once.
+const BATCH: usize = 16_384;
 
 fn write_scalars<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
@@ -158,17 +148,13 @@ fn write_scalars<T: DataType, W: Write + Send>(
         }
         values.extend(value);
     }
-    write_column::<T>(group, &values, optional.then_some(&definition[..]), None)
+    let mut column = next_column(group)?;
+    column.typed::<T>().write_batch(&values, optional.then_some(&definition[..]), None)?;
+    column.close()
 }
 
-fn write_column<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
-    values: &[T::T],
-    definition: Option<&[i16]>,
-    repetition: Option<&[i16]>,
-) -> Result<(), ParquetError> {
-    let mut column =
-        group.next_column()?.ok_or_else(|| ParquetError::General("the schema has too few columns".into()))?;
-    column.typed::<T>().write_batch(values, definition, repetition)?;
-    column.close()
+fn next_column<'a, W: Write + Send>(
+    group: &'a mut SerializedRowGroupWriter<'_, W>,
+) -> Result<SerializedColumnWriter<'a>, ParquetError> {
+    group.next_column()?.ok_or_else(|| ParquetError::General("the schema has too few columns".into()))
 }

@@ -31,8 +31,8 @@ pub(crate) fn parts(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     Ok(parts.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Writes every row of `parts` to `target`. Rows keep their order; row groups are filled up, since readers are slow
-/// on thousands of small ones.
+/// Writes every row of `parts` to `target`, in their order. Small row groups are merged, since readers are slow on
+/// thousands of them; large ones are copied as they are.
 pub(super) fn join(
     storage: &dyn Storage,
     parts: &[PathBuf],
@@ -40,24 +40,34 @@ pub(super) fn join(
     format: &FileFormat,
 ) -> Result<(), RunError> {
     replace(storage, target, |file| {
-        let mut out = format.begin(PartSink(file)).map_err(RunError::events(target))?;
+        let failed = || RunError::events(target);
+        let mut out = format.begin(PartSink(file)).map_err(failed())?;
         let mut group = Group::default();
         for part in parts {
             let mut part = EventFile::open(part)?;
-            while let Some(rows) = part.next_group(Chunks::Read)? {
+            loop {
+                if part.has_large_group() {
+                    if !group.is_empty() {
+                        format.write_group(&mut out, &group.rows).map_err(failed())?;
+                        group.clear();
+                    }
+                    part.copy_group(&mut out).map_err(failed())?;
+                    continue;
+                }
+                let Some(rows) = part.next_group(Chunks::Read)? else { break };
                 for row in rows {
                     group.push(row);
                     if group.is_full() {
-                        format.write_group(&mut out, &group.rows).map_err(RunError::events(target))?;
+                        format.write_group(&mut out, &group.rows).map_err(failed())?;
                         group.clear();
                     }
                 }
             }
         }
         if !group.is_empty() {
-            format.write_group(&mut out, &group.rows).map_err(RunError::events(target))?;
+            format.write_group(&mut out, &group.rows).map_err(failed())?;
         }
-        out.close().map_err(RunError::events(target))?;
+        out.close().map_err(failed())?;
         Ok(())
     })
 }

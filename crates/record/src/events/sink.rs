@@ -17,7 +17,7 @@ use crate::run_dir::RunError;
 use crate::storage::{Storage, replace};
 
 /// Most records between the threads that measure and the one that writes.
-const QUEUE: usize = 8_192;
+const QUEUE: usize = 4_096;
 /// A part is closed at least this often.
 const PART_EVERY_NS: Nanos = 2_000_000_000;
 /// After a failed write, how long until the next attempt.
