@@ -148,6 +148,15 @@ texts! {
     SteadyYes { "reached", "도달" }
     SteadyNo { "not reached", "도달하지 못함" }
     SteadyOff { "warm-up off", "워밍업 없음" }
+    UnusualTitle { "Unusual requests", "유별난 요청" }
+    UnusualNote { "{} of {} values outside 1.5 interquartile ranges or with a modified z-score above 3.5. They stay in every metric.", "사분위 범위의 1.5배를 벗어나거나 수정 z-점수가 3.5를 넘는 값 {}개(전체 {}개). 모든 지표에 그대로 포함됩니다." }
+    RequestColumn { "Request", "요청" }
+    TrialColumn { "Trial", "시행" }
+    CauseColumn { "What the record shows", "기록에 나타난 원인" }
+    CauseConnection { "it opened a connection", "새 연결을 맺음" }
+    CausePause { "the first after a pause", "휴지 후 첫 요청" }
+    CauseFirst { "the first of its trial", "시행의 첫 요청" }
+    CauseUnknown { "nothing that explains it", "설명할 만한 것 없음" }
     EnvVersion { "Stopwatt", "Stopwatt" }
     EnvOs { "System", "운영 체제" }
     EnvCpu { "CPU", "CPU" }

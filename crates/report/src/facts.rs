@@ -99,7 +99,7 @@ impl<'a> Facts<'a> {
     /// Name and version of the engine, as it called itself.
     pub(crate) fn engine(&self) -> Option<String> {
         let engine = &self.fingerprint?.engine;
-        let name = engine.get("name").or_else(|| engine.get("server")).or_else(|| engine.get("owned_by"))?;
-        Some(engine.get("version").map_or_else(|| name.clone(), |version| format!("{name} {version}")))
+        let name = engine.get("engine")?;
+        Some(engine.get("engine_version").map_or_else(|| name.clone(), |version| format!("{name} {version}")))
     }
 }

@@ -1,5 +1,7 @@
 //! Footnotes: reasons for missing numbers, each said once.
 
+use stopwatt_core::metrics_doc::Estimate;
+
 /// Reasons, numbered in order of appearance.
 #[derive(Debug, Default)]
 pub(crate) struct Notes(Vec<String>);
@@ -12,6 +14,11 @@ impl Notes {
             self.0.len() - 1
         });
         superscript(i + 1)
+    }
+
+    /// The mark of an estimate's reason; empty when it has none.
+    pub(crate) fn of(&mut self, estimate: &Estimate) -> String {
+        estimate.reason.as_deref().map(|reason| self.mark(reason)).unwrap_or_default()
     }
 
     /// The reasons, in order of their numbers.

@@ -4,6 +4,7 @@ use stopwatt_core::Metric;
 use stopwatt_core::metrics_doc::{Estimate, MetricSummary, MetricsDoc, Point};
 use stopwatt_core::text::{Lang, Text};
 
+use crate::notes::Notes;
 use crate::quantity::{Scale, count, kind, relative};
 use crate::table::Cell;
 
@@ -27,12 +28,12 @@ const SHOWN: [(Metric, &str, Pick); 5] = [
     (Metric::OutputThroughput, "", |m| &m.mean),
 ];
 
-/// The columns of the table of points.
-pub(crate) fn columns(doc: &MetricsDoc, lang: Lang) -> Vec<Column> {
+/// The columns of the table of points; a missing interval leaves its reason in `notes`.
+pub(crate) fn columns(doc: &MetricsDoc, lang: Lang, notes: &mut Notes) -> Vec<Column> {
     let points = &doc.points;
     let mut columns = load(points, lang);
     columns.extend(
-        SHOWN.iter().map(|&(metric, statistic, pick)| measured(points, metric, statistic, pick, lang)),
+        SHOWN.iter().map(|&(metric, statistic, pick)| measured(points, metric, statistic, pick, lang, notes)),
     );
     let failed = |p: &Point| Cell::plain(count(p.errors.values().sum()));
     columns.push(Column {
@@ -68,7 +69,14 @@ fn load(points: &[Point], lang: Lang) -> Vec<Column> {
     column(Text::PointColumn, &|p| Some(p.label.clone())).into_iter().collect()
 }
 
-fn measured(points: &[Point], metric: Metric, statistic: &str, pick: Pick, lang: Lang) -> Column {
+fn measured(
+    points: &[Point],
+    metric: Metric,
+    statistic: &str,
+    pick: Pick,
+    lang: Lang,
+    notes: &mut Notes,
+) -> Column {
     let summaries = || points.iter().map(|p| p.metrics.get(metric.name()));
     // One unit for every column of a metric, so that p50 and p95 can be compared across.
     let of_metric = SHOWN.iter().filter(|(m, ..)| *m == metric);
@@ -78,12 +86,13 @@ fn measured(points: &[Point], metric: Metric, statistic: &str, pick: Pick, lang:
     let statistic = if statistic == "mean" { Text::Mean.get(lang) } else { statistic };
     let name = name.trim_end_matches(" latency").trim_end_matches(" 지연");
     let title = Cell { main: format!("{name} {statistic}").trim().to_owned(), note: scale.unit.to_owned() };
-    let cell = |estimate: &Estimate| match scale.estimate(estimate) {
-        Some(shown) => Cell { main: shown.value, note: relative(estimate).unwrap_or_default() },
-        None => Cell::plain("–"),
+    let mut cell = |estimate: &Estimate| match scale.estimate(estimate) {
+        Some(shown) => {
+            Cell { main: shown.value, note: relative(estimate).unwrap_or_else(|| notes.of(estimate)) }
+        }
+        None => Cell::plain(format!("–{}", notes.of(estimate))),
     };
-    Column {
-        title,
-        cells: summaries().map(|s| s.map_or_else(|| Cell::plain("–"), |s| cell(pick(s)))).collect(),
-    }
+    let missing = Estimate::default();
+    let cells = summaries().map(|s| cell(s.map_or(&missing, pick))).collect();
+    Column { title, cells }
 }

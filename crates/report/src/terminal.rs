@@ -31,7 +31,10 @@ pub struct Style<'a> {
 /// Latency metrics with a row of their own, always shown.
 const LATENCY: [Metric; 4] = [Metric::Ttft, Metric::Tpot, Metric::Itl, Metric::E2e];
 
-/// Further figures, shown when they have a value.
+/// Figures shown also without a value, then with the reason.
+const ALWAYS: [Metric; 3] = [Metric::OutputThroughput, Metric::RequestThroughput, Metric::Tlr];
+
+/// Further figures, the others shown when they have a value.
 const FIGURES: [Metric; 10] = [
     Metric::OutputThroughput,
     Metric::TotalThroughput,
@@ -58,7 +61,7 @@ pub fn terminal(view: &View<'_>, style: Style<'_>) -> String {
     let mut notes = Notes::default();
     page.latency(&mut out, &mut notes);
     page.figures(&mut out, &mut notes);
-    page.points(&mut out);
+    page.points(&mut out, &mut notes);
     page.failures(&mut out);
     page.notes(&mut out, &notes);
     if let Some(dir) = style.files {
@@ -160,17 +163,14 @@ impl Page<'_> {
             let Some(summary) = self.doc().metrics.get(metric.name()) else { continue };
             // Peak memory is the largest of the trials' peaks; everything else is a mean over trials.
             let estimate = if metric == Metric::EngineMemory { &summary.max } else { &summary.mean };
-            let Some(value) = estimate.value else { continue };
-            let scale = Scale::of(kind(metric), value);
-            let Some(shown) = scale.estimate(estimate) else { continue };
-            let tail = metric == Metric::Tlr && value >= HEAVY_TAIL;
-            let interval = shown.interval.unwrap_or_else(|| reason_mark(estimate, notes));
+            if estimate.value.is_none() && !ALWAYS.contains(&metric) {
+                continue;
+            }
+            let scale = Scale::of(kind(metric), estimate.value.unwrap_or_default());
+            let cell = estimate_cell(estimate, scale, notes);
+            let tail = metric == Metric::Tlr && estimate.value.is_some_and(|v| v >= HEAVY_TAIL);
             let mark = if tail { format!("  ▲ {}", self.text(Text::HeavyTail)) } else { String::new() };
-            rows.push((
-                metric.title(self.view.lang),
-                joined(&shown.value, scale.unit),
-                interval + &self.paint.warn(&mark),
-            ));
+            rows.push((metric.title(self.view.lang), cell.main, cell.note + &self.paint.warn(&mark)));
         }
         let client = summary::client(self.doc(), self.view.lang);
         if rows.is_empty() && client.is_empty() {
@@ -189,12 +189,12 @@ impl Page<'_> {
         }
     }
 
-    fn points(&self, out: &mut String) {
+    fn points(&self, out: &mut String, notes: &mut Notes) {
         if self.doc().points.len() < 2 {
             return;
         }
         self.section(out, self.text(Text::Points), self.text(Text::WiderHalf));
-        let columns = points::columns(self.doc(), self.view.lang);
+        let columns = points::columns(self.doc(), self.view.lang, notes);
         let mut table = Table::new(columns.iter().map(|c| c.title.clone()));
         for i in 0..self.doc().points.len() {
             table.row(
@@ -251,15 +251,10 @@ impl Page<'_> {
 
 fn estimate_cell(estimate: &Estimate, scale: Scale, notes: &mut Notes) -> Cell {
     match scale.estimate(estimate) {
-        None => Cell::plain(format!("–{}", reason_mark(estimate, notes))),
+        None => Cell::plain(format!("–{}", notes.of(estimate))),
         Some(shown) => Cell {
             main: joined(&shown.value, scale.unit),
-            note: shown.interval.unwrap_or_else(|| reason_mark(estimate, notes)),
+            note: shown.interval.unwrap_or_else(|| notes.of(estimate)),
         },
     }
-}
-
-/// The mark of the footnote that says why something is missing.
-fn reason_mark(estimate: &Estimate, notes: &mut Notes) -> String {
-    estimate.reason.as_deref().map(|r| notes.mark(r)).unwrap_or_default()
 }

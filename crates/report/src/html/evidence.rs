@@ -153,7 +153,8 @@ impl Page<'_> {
                 add(self.say(Text::EnvEngine, &[key]), Some(value.clone()));
             }
         }
-        for (feature, answer) in &self.facts.features {
+        let stated = |feature: &str| self.facts.fingerprint.is_some_and(|f| f.engine.contains_key(feature));
+        for (feature, answer) in self.facts.features.iter().filter(|(feature, _)| !stated(feature)) {
             add(self.say(Text::EnvProbe, &[feature]), Some((*answer).to_owned()));
         }
         let client = summary::client(doc, self.view.lang);
@@ -199,7 +200,13 @@ impl Page<'_> {
     }
 
     /// A table of words; columns from `numbers` on are numbers.
-    fn table(&self, m: &mut Markup, headers: &[Text], numbers: usize, body: impl FnOnce(&mut Markup)) {
+    pub(super) fn table(
+        &self,
+        m: &mut Markup,
+        headers: &[Text],
+        numbers: usize,
+        body: impl FnOnce(&mut Markup),
+    ) {
         m.el("div", &[("class", "scroll")], |m| {
             m.el("table", &[("class", "words rows")], |m| {
                 m.el("thead", &[], |m| {

@@ -13,8 +13,10 @@
 //! - the same view gives the same bytes.
 
 mod evidence;
+mod headline;
+mod metrics;
 mod policy;
-mod results;
+mod unusual;
 
 use stopwatt_core::text::{Lang, Text, fill};
 
@@ -123,6 +125,7 @@ impl Page<'_> {
             });
         }
         self.section(m, "errors", Text::Errors, |m| self.errors(m));
+        self.unusual(m);
         self.section(m, "trials", Text::NavTrials, |m| self.trials(m));
         self.section(m, "environment", Text::Environment, |m| self.environment(m));
         self.section(m, "settings", Text::NavSettings, |m| self.settings(m));

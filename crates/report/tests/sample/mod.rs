@@ -1,17 +1,16 @@
 //! A made-up run that looks like a real one, always the same: for tests and for looking at reports.
 //!
 //! A closed loop of `c` streams against an engine whose prefill and step times grow with the batch, with jitter,
-//! a few failures and a cold warm-up. Its summary is computed simply (t intervals over trials): enough to draw,
-//! not to judge.
+//! a few failures and a cold warm-up. Its summary is what analysis makes of it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 mod engine;
 pub mod odd;
-mod summary;
 
 use std::collections::BTreeMap;
 
+use stopwatt_analyse::{Input, Settings, analyse, slo};
 use stopwatt_core::fingerprint::Fingerprint;
 use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
@@ -37,6 +36,8 @@ pub struct Plan {
     pub failure_every: u64,
     /// Name the engine gives its model.
     pub model: String,
+    /// Resamples of the intervals.
+    pub resamples: u32,
 }
 
 impl Plan {
@@ -49,6 +50,7 @@ impl Plan {
             lengths: (256, 96),
             failure_every: 61,
             model: "SmolLM2-135M-Instruct".into(),
+            resamples: 200,
         }
     }
 
@@ -66,6 +68,8 @@ impl Plan {
             trial_s: requests as f64 / per_second / 4.,
             lengths: (64, 8),
             failure_every: 997,
+            // Intervals of so many values are the work of analysis, not of a page.
+            resamples: 20,
             ..Self::sweep()
         }
     }
@@ -87,7 +91,7 @@ impl Sample {
         let mut say = |t_ns: Nanos, fact: Fact| log.push(LogEvent { t_ns, fact });
         let clock = Clock { t0_monotonic_ns: 5_000_000_000_000, t0_unix_ns: 1_786_702_530 * SECOND };
         let run_id = "20260814-101530-bench-7f3a".to_owned();
-        say(0, Fact::RunStarted { run_id: run_id.clone(), format: "1.0".into(), clock });
+        say(0, Fact::RunStarted { run_id, format: "1.0".into(), clock });
         say(2_000_000, Fact::Fingerprint { fingerprint: fingerprint() });
         say(9_000_000, Fact::EngineProbed { model: plan.model.clone(), features: features() });
         let points: Vec<PlannedPoint> = plan.concurrency.iter().map(|&c| planned(c, plan.lengths)).collect();
@@ -106,7 +110,14 @@ impl Sample {
         };
         say(world.now, ended);
         log.sort_by_key(|e| e.t_ns);
-        let doc = summary::summarise(plan, run_id, &points, &log, &requests);
+        let settings = Settings {
+            mode: if points.len() > 1 { "bench:sweep" } else { "bench:single" }.into(),
+            seed: 42,
+            resamples: plan.resamples,
+            slos: slo::parse("ttft < 500ms, e2e < 4s").expect("two objectives"),
+            ..Settings::default()
+        };
+        let doc = analyse(&Input { log: &log, requests: &requests, settings: &settings });
         Self { doc, log, requests, config: config(plan) }
     }
 
@@ -138,9 +149,10 @@ fn fingerprint() -> Fingerprint {
         driver: None,
         fixed_clock: None,
         engine: BTreeMap::from([
-            ("name".into(), "stopwatt real".into()),
-            ("version".into(), "0.1.0".into()),
-            ("max_model_len".into(), "8192".into()),
+            ("model".into(), "SmolLM2-135M-Instruct".into()),
+            ("engine".into(), "stopwatt real".into()),
+            ("engine_version".into(), "0.1.0".into()),
+            ("max_context".into(), "8192".into()),
         ]),
     }
 }
