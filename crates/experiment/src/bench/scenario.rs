@@ -153,7 +153,7 @@ impl Planner<'_> {
             ScenarioKind::Batch => {
                 for workload in self.per_input(&[])? {
                     for load in self.loads(&level) {
-                        points.push(self.point(load, workload.clone(), 10));
+                        points.push(self.point(load, workload.clone(), 20));
                     }
                 }
             }
