@@ -9,6 +9,8 @@ use super::{At, Findings};
 const DELIVERED: f64 = 0.98;
 /// Share of failed requests above which latencies are those of a selection.
 const FAILED: f64 = 0.05;
+/// Share of requests stopped with their window above which latencies lack the long ones.
+const STOPPED: f64 = 0.05;
 /// Core of the client above which it may be the bottleneck: it reads on one thread.
 const CLIENT_CORES: f64 = 0.9;
 
@@ -25,6 +27,11 @@ pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
     if failed as f64 > FAILED * ended as f64 {
         let detail = format!("{failed} of {ended} requests failed");
         findings.add("high_error_rate", at.headline, label, detail);
+    }
+    let (stopped, all) = (at.point.rows().filter(|r| !r.has_ended()).count(), at.point.rows().count());
+    if stopped as f64 > STOPPED * all as f64 {
+        let detail = format!("{stopped} of {all} requests were still in flight when their window closed");
+        findings.add("cut_by_window", false, label, detail);
     }
     if let Some(ratio) =
         at.document.metrics.get(Metric::Tlr.name()).and_then(|m| m.max.value).filter(|r| *r >= 2.0)

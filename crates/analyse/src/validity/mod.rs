@@ -10,6 +10,7 @@
 //! | `send_lag` | no | p99 of the send lag above 5 % of the median TTFT, or above 1 ms and 1 % of it |
 //! | `client_busy` | yes | the client used more than 0.9 of a core |
 //! | `high_error_rate` | at the headline point | more than 5 % of the ended requests failed, so that latencies are those of a selection |
+//! | `cut_by_window` | no | more than 5 % of the requests were stopped by us: latencies lack the long ones |
 //! | `too_few_trials` | no | fewer than two trials: no interval |
 //! | `usage_mismatch` | no | token counts of server and tokenizer differ by more than 1 % |
 //! | `input_length_missed`, `output_length_missed` | no | more than 10 % away from what was asked for |

@@ -104,6 +104,18 @@ fn errors_are_fatal_where_the_headline_is() {
 }
 
 #[test]
+fn requests_that_the_window_cut_off() {
+    let log = log(&whole_run());
+    let cut = requests_with(|r| {
+        if r.id == 4 {
+            r.end = EndKind::Cancelled;
+        }
+    });
+    let detail = only("cut_by_window", false, &judge(&log, &cut));
+    assert_eq!(detail, "c=1: 1 of 4 requests were still in flight when their window closed");
+}
+
+#[test]
 fn token_counts_and_lengths() {
     let log = log(&whole_run());
     let tokenizer = requests_with(|r| r.output_tokenizer = Some(5));
