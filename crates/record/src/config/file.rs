@@ -40,6 +40,8 @@ pub(super) fn load(path: &Path) -> Result<(Node, Arc<Source>), ConfigError> {
     };
     let text =
         std::fs::read_to_string(path).map_err(|source| ConfigError::Read { name: name.clone(), source })?;
+    // Some editors begin a file with a byte-order mark.
+    let text = text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned);
     let source = Arc::new(Source { name, text });
     Ok((parse(&source)?, source))
 }

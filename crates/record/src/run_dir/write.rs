@@ -61,8 +61,20 @@ impl RunWriter {
         config_lock: &serde_json::Value,
     ) -> Result<Self, RunError> {
         let (id, path) = make_directory(&options)?;
+        let existed = options.out.is_some();
         let lock = Lock::take(&path)?;
+        Self::begin(storage, options, config_lock, id, path.clone(), lock)
+            .inspect_err(|_| clear_away(&path, existed))
+    }
 
+    fn begin(
+        storage: Arc<dyn Storage>,
+        options: Create,
+        config_lock: &serde_json::Value,
+        id: RunId,
+        path: PathBuf,
+        lock: Lock,
+    ) -> Result<Self, RunError> {
         let mut config = serde_json::to_vec_pretty(config_lock)
             .map_err(|source| RunError::Json { what: CONFIG, source })?;
         config.push(b'\n');
@@ -154,6 +166,17 @@ pub(super) fn file_name(name: &str) -> Result<&str, RunError> {
     let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
     let own = [super::LOG, super::lock::NAME, CONFIG, EVENTS, PARTS, super::TAGS].contains(&name);
     if plain && !own { Ok(name) } else { Err(RunError::FileName { name: name.to_owned() }) }
+}
+
+/// Takes back what a failed beginning made. The first error is the one to report.
+fn clear_away(run: &Path, keep_directory: bool) {
+    for name in [CONFIG, super::LOG] {
+        let _ = std::fs::remove_file(run.join(name));
+    }
+    let _ = std::fs::remove_dir(run.join(PARTS));
+    if !keep_directory {
+        let _ = std::fs::remove_dir(run);
+    }
 }
 
 fn make_directory(options: &Create) -> Result<(RunId, PathBuf), RunError> {
