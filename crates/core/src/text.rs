@@ -102,6 +102,7 @@ texts! {
     TokensAxis { "tokens", "토큰" }
     RequestsAxis { "requests", "요청 수" }
     ConcurrencyAxis { "concurrent requests", "동시 요청 수" }
+    PlaceAxis { "row of the table below", "아래 표의 행" }
     InputAxis { "input tokens", "입력 토큰" }
     OutputAxis { "output tokens", "출력 토큰" }
     TimeAxis { "time since start", "시작 후 시간" }

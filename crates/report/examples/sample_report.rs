@@ -1,4 +1,4 @@
-//! Writes the reports of a made-up run, to look at: `cargo run -p stopwatt-report --example sample_report -- DIR`.
+//! Writes the reports of made-up runs, to look at: `cargo run -p stopwatt-report --example sample_report -- DIR`.
 
 #[path = "../tests/sample/mod.rs"]
 mod sample;
@@ -12,12 +12,18 @@ use stopwatt_report::{Style, csv, html, json, terminal};
 
 fn main() -> std::io::Result<()> {
     let dir = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
-    for (name, plan) in [("sweep", Plan::sweep()), ("single", Plan::single())] {
-        let run = Sample::new(&plan);
+    let runs = [
+        ("sweep", Sample::new(&Plan::sweep())),
+        ("single", Sample::new(&Plan::single())),
+        ("large", Sample::new(&Plan::large(100_000))),
+        ("cut-off", Sample::cut_off()),
+        ("hostile", Sample::hostile()),
+        ("empty", Sample::empty()),
+    ];
+    for (name, run) in runs {
         for (tag, lang) in [("en", Lang::En), ("ko", Lang::Ko)] {
             let style = Style { color: true, width: 80, files: dir.to_str() };
-            let text = terminal(&run.view(lang), style);
-            writeln!(std::io::stdout(), "{text}\n{}\n", "=".repeat(80))?;
+            writeln!(std::io::stdout(), "{}", terminal(&run.view(lang), style))?;
             std::fs::write(dir.join(format!("{name}.{tag}.html")), html(&run.view(lang)))?;
         }
         std::fs::write(dir.join(format!("{name}.csv")), csv(&run.doc))?;

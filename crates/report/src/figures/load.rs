@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stopwatt_core::Metric;
+use stopwatt_core::log::PlannedPoint;
 use stopwatt_core::metrics_doc::{Estimate, MetricSummary, MetricsDoc, Point};
 use stopwatt_core::text::{Lang, Text};
 
-use crate::quantity::{Kind, Scale, count, kind};
+use crate::facts::Facts;
+use crate::quantity::{Kind, Scale, kind};
 use crate::svg::{Axis, Chart, Height, Layer, Line};
 
 /// Lines in one plot, at most; further combinations stand in the table only.
@@ -29,19 +31,12 @@ enum Knob {
     Rate,
     Input,
     Output,
+    /// None of these tells the points apart: their place in the table does.
+    Place,
 }
 
 impl Knob {
-    const ALL: [Self; 4] = [Self::Concurrency, Self::Rate, Self::Input, Self::Output];
-
-    fn of(self, p: &Point) -> Option<f64> {
-        match self {
-            Self::Concurrency => p.concurrency.map(f64::from),
-            Self::Rate => p.rate_rps,
-            Self::Input => p.input,
-            Self::Output => p.output,
-        }
-    }
+    const SETTINGS: [Self; 4] = [Self::Concurrency, Self::Rate, Self::Input, Self::Output];
 
     fn title(self) -> Text {
         match self {
@@ -49,65 +44,111 @@ impl Knob {
             Self::Rate => Text::RateColumn,
             Self::Input => Text::InputAxis,
             Self::Output => Text::OutputAxis,
+            Self::Place => Text::PlaceAxis,
         }
     }
+}
 
-    fn distinct(self, points: &[Point]) -> usize {
-        points.iter().filter_map(|p| self.of(p)).map(f64::to_bits).collect::<BTreeSet<_>>().len()
+/// A point with what was planned for it. Lengths are those of the plan, which are absent where they vary: the means
+/// that were met differ from point to point and would tear a line apart.
+#[derive(Debug, Clone, Copy)]
+struct Planned<'a> {
+    point: &'a Point,
+    plan: Option<&'a PlannedPoint>,
+    place: usize,
+}
+
+impl Planned<'_> {
+    fn of(&self, knob: Knob) -> Option<f64> {
+        match knob {
+            Knob::Concurrency => self.point.concurrency.map(f64::from),
+            Knob::Rate => self.point.rate_rps,
+            Knob::Input => self.plan?.input.map(f64::from),
+            Knob::Output => self.plan?.output.map(f64::from),
+            Knob::Place => Some((self.place + 1) as f64),
+        }
+        .filter(|v| *v > 0.)
     }
+}
+
+/// Points that differ in nothing but the knob, in its order.
+#[derive(Debug)]
+struct Group<'a> {
+    /// What they share and other groups do not; empty for a single group.
+    name: String,
+    points: Vec<(f64, &'a Point)>,
 }
 
 /// The plots; none for a run with a single point.
-pub(super) fn charts(doc: &MetricsDoc, lang: Lang) -> Vec<Chart> {
-    let points = &doc.points;
-    // The knob with the most settings; of equals the first, hence the reverse.
-    let Some(knob) =
-        Knob::ALL.into_iter().rev().max_by_key(|k| k.distinct(points)).filter(|k| k.distinct(points) > 1)
-    else {
+pub(super) fn charts(doc: &MetricsDoc, facts: &Facts<'_>, lang: Lang) -> Vec<Chart> {
+    let planned = |(place, point)| Planned { point, plan: plan_of(facts, place, point), place };
+    let points: Vec<Planned<'_>> = doc.points.iter().enumerate().map(planned).collect();
+    if points.len() < 2 {
         return Vec::new();
-    };
-    let lines = lines(points, knob, lang);
-    PLOTS.iter().filter_map(|(metric, statistics)| chart(*metric, statistics, knob, &lines, lang)).collect()
+    }
+    let (knob, groups) = groups(&points, lang);
+    PLOTS.iter().filter_map(|(metric, statistics)| chart(*metric, statistics, knob, &groups, lang)).collect()
 }
 
-/// Points that differ in nothing but the knob, in order of the knob, with a name for what they share.
-fn lines<'a>(points: &'a [Point], knob: Knob, lang: Lang) -> Vec<(String, Vec<(f64, &'a Point)>)> {
-    let others = Knob::ALL.into_iter().filter(|k| *k != knob && k.distinct(points) > 1).collect::<Vec<_>>();
-    let mut groups: BTreeMap<Vec<u64>, Vec<(f64, &Point)>> = BTreeMap::new();
-    for point in points {
-        let Some(at) = knob.of(point) else { continue };
-        // Bits of non-negative floats sort as the floats do.
-        let key = others.iter().map(|k| k.of(point).unwrap_or(0.).to_bits()).collect();
-        groups.entry(key).or_default().push((at, point));
-    }
-    let name = |point: &Point| {
-        let part = |k: &Knob| Some(format!("{} {}", k.title().get(lang), count(k.of(point)?.round() as u64)));
-        others.iter().filter_map(part).collect::<Vec<_>>().join(", ")
+fn plan_of<'a>(facts: &Facts<'a>, place: usize, point: &Point) -> Option<&'a PlannedPoint> {
+    facts
+        .plan
+        .get(place)
+        .filter(|p| p.label == point.label)
+        .or_else(|| facts.plan.iter().find(|p| p.label == point.label))
+}
+
+/// The knob with the most settings, and the points by what else they have in common.
+fn groups<'a>(points: &[Planned<'a>], lang: Lang) -> (Knob, Vec<Group<'a>>) {
+    let distinct = |knob: Knob| {
+        points.iter().filter_map(|p| p.of(knob)).map(f64::to_bits).collect::<BTreeSet<_>>().len()
     };
-    let mut lines: Vec<_> = groups.into_values().map(|group| (name(group[0].1), group)).collect();
-    for (_, group) in &mut lines {
-        group.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // Of equals the first, hence the reverse.
+    let most = Knob::SETTINGS.into_iter().rev().max_by_key(|k| distinct(*k)).filter(|k| distinct(*k) > 1);
+    let others: Vec<Knob> =
+        Knob::SETTINGS.into_iter().filter(|k| Some(*k) != most && distinct(*k) > 1).collect();
+    let knob = most.filter(|knob| {
+        let all: BTreeSet<Vec<u64>> = points.iter().map(|p| key(p, [*knob].iter().chain(&others))).collect();
+        all.len() == points.len()
+    });
+    let (knob, others) = knob.map_or((Knob::Place, Vec::new()), |knob| (knob, others));
+    let mut found: BTreeMap<Vec<u64>, Group<'a>> = BTreeMap::new();
+    for planned in points {
+        let Some(at) = planned.of(knob) else { continue };
+        let part = |k: &Knob| Some(format!("{} {}", k.title().get(lang), planned.of(*k)?));
+        let name = || others.iter().filter_map(part).collect::<Vec<_>>().join(", ");
+        let group =
+            found.entry(key(planned, &others)).or_insert_with(|| Group { name: name(), points: Vec::new() });
+        group.points.push((at, planned.point));
     }
-    lines.truncate(LINES_AT_MOST);
-    lines
+    let mut groups: Vec<Group<'a>> = found.into_values().collect();
+    groups.truncate(LINES_AT_MOST);
+    groups.iter_mut().for_each(|g| g.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
+    (knob, groups)
+}
+
+/// Settings as a key that sorts as the numbers do: bits of floats that are not negative.
+fn key<'k>(planned: &Planned<'_>, knobs: impl IntoIterator<Item = &'k Knob>) -> Vec<u64> {
+    knobs.into_iter().map(|k| planned.of(*k).unwrap_or(0.).to_bits()).collect()
 }
 
 fn chart(
     metric: Metric,
     statistics: &[(&str, Pick)],
     knob: Knob,
-    lines: &[(String, Vec<(f64, &Point)>)],
+    groups: &[Group<'_>],
     lang: Lang,
 ) -> Option<Chart> {
     // Several lines of several statistics would not be told apart: then only the last statistic is drawn.
-    let statistics = if lines.len() > 1 { &statistics[statistics.len() - 1..] } else { statistics };
+    let statistics = if groups.len() > 1 { &statistics[statistics.len() - 1..] } else { statistics };
     let estimate = |p: &'_ Point, pick: Pick| p.metrics.get(metric.name()).map(|m| pick(m).clone());
     let mut layers = Vec::new();
     let (mut values, mut tops) = (Vec::new(), Vec::new());
-    for (i, (name, group)) in lines.iter().enumerate() {
+    for (i, group) in groups.iter().enumerate() {
         for (j, (statistic, pick)) in statistics.iter().enumerate() {
             let color = i * statistics.len() + j;
             let known: Vec<(f64, Estimate)> = group
+                .points
                 .iter()
                 .filter_map(|(at, p)| Some((*at, estimate(p, *pick).filter(|e| e.value.is_some())?)))
                 .collect();
@@ -117,14 +158,14 @@ fn chart(
             values.extend(points.iter().map(|p| p.1));
             tops.extend(points.iter().map(|p| p.1).chain(bounds.iter().map(|b| b.2)));
             // What its points share, and the statistic; the metric stands in the title.
-            let name = [name.as_str(), *statistic].join(" ").trim().to_owned();
+            let name = [group.name.as_str(), *statistic].join(" ").trim().to_owned();
             let name = if name.is_empty() { metric.title(lang).to_owned() } else { name };
             layers.push(Layer::Intervals { color, bounds });
             layers.push(Layer::Line(Line { name, color, points, steps: false, dots: true, area: false }));
         }
     }
     let settings: BTreeSet<u64> =
-        lines.iter().flat_map(|(_, g)| g.iter().map(|(at, _)| at.to_bits())).collect();
+        groups.iter().flat_map(|g| g.points.iter().map(|(at, _)| at.to_bits())).collect();
     let settings: Vec<f64> = settings.into_iter().map(f64::from_bits).collect();
     let plain = Scale::of(Kind::Plain, 1.);
     let shown = statistics.last().map_or("", |(name, _)| name);
@@ -136,10 +177,93 @@ fn chart(
     (!values.is_empty()).then(|| Chart {
         title: title.trim().to_owned(),
         caption: String::new(),
-        x: Axis::log(settings.iter().copied(), plain, knob.title().get(lang)).with_ticks(settings),
+        x: axis(knob, settings, plain, lang),
         y: Axis::from_zero(tops, Scale::for_all(kind(metric), values), ""),
         y_ticks: true,
         layers,
         height: Height::Normal,
     })
+}
+
+/// Settings usually double from point to point, hence the logarithm; places do not.
+fn axis(knob: Knob, settings: Vec<f64>, scale: Scale, lang: Lang) -> Axis {
+    let title = knob.title().get(lang);
+    let axis = match knob {
+        Knob::Place => Axis::range(0.5, settings.len() as f64 + 0.5, scale, title),
+        _ => Axis::log(settings.iter().copied(), scale, title),
+    };
+    axis.with_ticks(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(label: &str, concurrency: u32, input: f64) -> Point {
+        let (metrics, errors) = Default::default();
+        let (label, concurrency, input) = (label.to_owned(), Some(concurrency), Some(input));
+        Point {
+            label,
+            concurrency,
+            rate_rps: None,
+            input,
+            output: None,
+            wall_s: 1.,
+            requests: 1,
+            errors,
+            metrics,
+        }
+    }
+
+    /// Knob and group sizes for points given as label, concurrency, length met, length planned.
+    fn check(points: &[(&str, u32, f64, Option<u32>)], knob: Knob, sizes: &[usize]) {
+        let plan: Vec<PlannedPoint> = points
+            .iter()
+            .map(|(label, c, _, input)| PlannedPoint {
+                label: (*label).to_owned(),
+                concurrency: Some(*c),
+                rate_rps: None,
+                input: *input,
+                output: None,
+            })
+            .collect();
+        let measured: Vec<Point> = points.iter().map(|(l, c, met, _)| point(l, *c, *met)).collect();
+        let facts = Facts { plan: &plan, ..Facts::default() };
+        let planned: Vec<Planned<'_>> = measured
+            .iter()
+            .enumerate()
+            .map(|(place, point)| Planned { point, plan: plan_of(&facts, place, point), place })
+            .collect();
+        let (found, groups) = groups(&planned, Lang::En);
+        assert_eq!(found, knob);
+        assert_eq!(groups.iter().map(|g| g.points.len()).collect::<Vec<_>>(), sizes);
+    }
+
+    #[test]
+    fn lengths_that_vary_do_not_tear_a_line_apart() {
+        check(&[("a", 1, 241., None), ("b", 2, 249., None), ("c", 4, 263., None)], Knob::Concurrency, &[3]);
+    }
+
+    #[test]
+    fn a_grid_gives_a_line_for_each_length() {
+        let grid = [
+            ("a", 1, 64., Some(64)),
+            ("b", 2, 64., Some(64)),
+            ("c", 4, 64., Some(64)),
+            ("d", 1, 512., Some(512)),
+            ("e", 2, 512., Some(512)),
+            ("f", 4, 512., Some(512)),
+        ];
+        check(&grid, Knob::Concurrency, &[3, 3]);
+    }
+
+    #[test]
+    fn lengths_are_the_axis_where_only_they_vary() {
+        check(&[("a", 1, 4e3, Some(4096)), ("b", 1, 8e3, Some(8192))], Knob::Input, &[2]);
+    }
+
+    #[test]
+    fn points_that_no_setting_tells_apart_stand_side_by_side() {
+        check(&[("shared=0%", 4, 512., None), ("shared=90%", 4, 512., None)], Knob::Place, &[2]);
+    }
 }

@@ -36,7 +36,7 @@ impl Figures {
     pub(crate) fn of(view: &View<'_>, facts: &Facts<'_>) -> Self {
         let shown = headline_requests(view);
         Self {
-            load: load::charts(view.doc, view.lang),
+            load: load::charts(view.doc, facts, view.lang),
             latency: distribution::charts(&shown, view.lang),
             timeline: timeline::charts(view, facts),
             requests: requests::charts(view, facts),

@@ -5,7 +5,7 @@ use stopwatt_core::metrics_doc::{Estimate, MetricSummary};
 use stopwatt_core::text::Text;
 
 use super::Page;
-use super::metrics::reasons;
+use super::metrics::{note, reasons};
 use crate::markup::Markup;
 use crate::notes::Notes;
 use crate::points;
@@ -94,11 +94,11 @@ impl Page<'_> {
             m.el("table", &[], |m| {
                 m.el("thead", &[], |m| {
                     m.el("tr", &[], |m| {
-                        for Cell { main, note } in columns.iter().map(|c| &c.title) {
+                        for Cell { main, note: unit } in columns.iter().map(|c| &c.title) {
                             m.el("th", &[("scope", "col")], |m| {
                                 m.text(main);
                                 m.text(" ");
-                                m.el_text("small", &[], note);
+                                m.el_text("small", &[], unit);
                             });
                         }
                     });
@@ -111,9 +111,7 @@ impl Page<'_> {
                                 let cell = &column.cells[i];
                                 m.el("td", &[], |m| {
                                     m.text(&cell.main);
-                                    if !cell.note.is_empty() {
-                                        m.el_text("small", &[], &cell.note);
-                                    }
+                                    note(m, &cell.note);
                                 });
                             }
                         });

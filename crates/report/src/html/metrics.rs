@@ -104,7 +104,7 @@ impl Page<'_> {
                         });
                     }
                     let below = shown.interval.unwrap_or_else(|| notes.of(estimate));
-                    m.el_text("small", &[], &below);
+                    note(m, &below);
                 });
             }
             m.el_text("td", &[], &count(summary.mean.n));
@@ -178,6 +178,16 @@ fn group_of(metric: Metric) -> Text {
         Metric::EngineCpu | Metric::EngineMemory => Text::GroupEngine,
         _ if metric.info().unit == "s" => Text::GroupLatency,
         _ => Text::GroupThroughput,
+    }
+}
+
+/// What stands below a value: its interval, or the mark of a footnote, which is raised and needs a larger type.
+pub(super) fn note(m: &mut Markup, note: &str) {
+    let is_interval = note.starts_with(['±', '[']);
+    match note {
+        "" => {}
+        _ if is_interval => m.el_text("small", &[], note),
+        _ => m.el_text("small", &[("class", "mark")], note),
     }
 }
 

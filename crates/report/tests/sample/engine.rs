@@ -70,7 +70,7 @@ impl<'a> World<'a> {
                     trial,
                     start_ns,
                     end_ns: self.now,
-                    client_cpu_s: Some(0.004 * window_s * f64::from(streams)),
+                    client_cpu_s: Some(0.0012 * window_s * f64::from(streams)),
                     engine_cpu_s: Some(0.98 * window_s),
                     engine_rss_bytes: Some(rss(self.now)),
                     planned: None,
