@@ -13,6 +13,7 @@
 
 pub mod config;
 mod exchange;
+mod play;
 mod script;
 mod server;
 pub mod truth;

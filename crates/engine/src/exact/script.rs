@@ -7,7 +7,7 @@ use stopwatt_core::clock::Nanos;
 
 use super::config::{ExactConfig, Faults, Jitter};
 use super::truth::Fault;
-use crate::api::{Finish, GenerateRequest};
+use crate::api::{Endpoint, Finish, GenerateRequest};
 use crate::words::mix;
 
 /// The script of one request.
@@ -36,11 +36,7 @@ impl Script {
             Some(n) if n < limit => (n, Finish::Stop),
             _ => (limit, Finish::Length),
         };
-        let share = if matches!(request.prompt, crate::api::Prompt::Chat(_)) {
-            config.shape.reasoning_share
-        } else {
-            0.0
-        };
+        let share = if request.endpoint == Endpoint::Chat { config.shape.reasoning_share } else { 0.0 };
         Self {
             total,
             reasoning: (f64::from(total) * share).round() as u32,
@@ -97,7 +93,6 @@ fn draw_fault(faults: &Faults, draws: &mut ChaCha8Rng) -> Option<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Endpoint;
 
     fn request(fields: &str) -> GenerateRequest {
         let body = format!(r#"{{"model":"m","prompt":"x"{fields}}}"#);
