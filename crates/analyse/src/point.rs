@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use stopwatt_core::metric::Per;
-use stopwatt_core::metrics_doc::{self, MetricSummary, Metrics};
+use stopwatt_core::metrics_doc::{self, Estimate, MetricSummary, Metrics};
 use stopwatt_core::{Metric, RequestRecord};
 use stopwatt_stats::quantile::{quantile, sort, supported};
 
@@ -116,7 +116,10 @@ fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSu
     let share = |values: &[f64], absent: &str| of_trials(metric, values, Range::Share, settings, absent);
     match metric {
         Metric::Goodput | Metric::SloAttainment if no_slo => MetricSummary::unavailable(metric, NO_SLO),
-        Metric::Tlr => at_least_zero(&tail_ratios(point), "needs a trial with n >= 100 requests"),
+        Metric::Tlr => match tail_ratios(point) {
+            ratios if ratios.is_empty() => pooled_tail_ratio(point),
+            ratios => at_least_zero(&ratios, NO_SUCCESS),
+        },
         Metric::OutputThroughput if !counts(point, Metric::OutputTokens) => {
             at_least_zero(&[], absent(point, Metric::OutputTokens))
         }
@@ -167,13 +170,32 @@ fn of_ended(point: &Point<'_>, part: impl Fn(&Trial<'_>) -> usize) -> Vec<f64> {
 
 /// p99/p50 of the end-to-end latency of each trial that supports a p99.
 fn tail_ratios(point: &Point<'_>) -> Vec<f64> {
-    let mut trials = per_request(point, Metric::E2e);
-    let ratio = |values: &mut Vec<f64>| {
-        sort(values);
-        let ratio = quantile(values, 0.99) / quantile(values, 0.5);
-        (supported(values.len(), 0.99) && ratio.is_finite()).then_some(ratio)
-    };
-    trials.iter_mut().filter_map(ratio).collect()
+    per_request(point, Metric::E2e).into_iter().filter_map(tail_ratio).collect()
+}
+
+/// p99/p50; `None` where the sample supports no p99.
+fn tail_ratio(mut values: Vec<f64>) -> Option<f64> {
+    sort(&mut values);
+    let ratio = quantile(&values, 0.99) / quantile(&values, 0.5);
+    (supported(values.len(), 0.99) && ratio.is_finite()).then_some(ratio)
+}
+
+/// The ratio over all trials together, for trials too short for one each. It has no interval.
+fn pooled_tail_ratio(point: &Point<'_>) -> MetricSummary {
+    let mut summary = MetricSummary::unavailable(Metric::Tlr, "needs n >= 100 requests");
+    let trials = point.trials.iter().filter(|t| t.ok().next().is_some()).count();
+    let values: Vec<f64> = per_request(point, Metric::E2e).into_iter().flatten().collect();
+    let n = values.len();
+    if let Some(ratio) = tail_ratio(values) {
+        summary.mean = Estimate {
+            value: Some(ratio),
+            n: n as u64,
+            trials: trials as u64,
+            interval: None,
+            reason: Some("an interval needs trials of n >= 100 requests".to_owned()),
+        };
+    }
+    summary
 }
 
 /// Prefix-cache hits per prompt token looked up: from the engine's counters, else from the usage of each request.

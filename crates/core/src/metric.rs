@@ -87,7 +87,7 @@ metrics! {
     Connect { "connect", "Connect", "s", Lower, "connect/1", Request }
     /// How late the client took a request up: dispatched − intended.
     SendLag { "send_lag", "Send lag", "s", Lower, "send_lag/1", Request }
-    /// Tail latency ratio: p99 / p50 of E2E in one trial.
+    /// Tail latency ratio: p99 / p50 of E2E, in each trial that has 100 requests, else over all trials together.
     Tlr { "tlr", "Tail latency ratio", "1", Lower, "tlr_e2e_p99_p50/1", Trial }
     /// Output tokens of successful requests / measuring window.
     OutputThroughput { "output_throughput", "Output tokens/s", "1/s", Higher, "output_tokens_per_window/1", Trial }

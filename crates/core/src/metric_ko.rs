@@ -47,7 +47,7 @@ impl Metric {
             Self::SendLag => {
                 ("전송 지연", "클라이언트가 요청을 늦게 집어 든 정도: 집어 든 시각 − 예정 시각.")
             }
-            Self::Tlr => ("꼬리 지연 비율", "한 시행에서 E2E의 p99 / p50."),
+            Self::Tlr => ("꼬리 지연 비율", "E2E의 p99 / p50: 요청이 100개 이상인 시행마다, 없으면 모든 시행을 합쳐서."),
             Self::OutputThroughput => ("출력 토큰/s", "성공한 요청의 출력 토큰 수 / 측정 구간."),
             Self::TotalThroughput => ("전체 토큰/s", "성공한 요청의 입력과 출력 토큰 수 / 측정 구간."),
             Self::RequestThroughput => ("요청/s", "성공한 요청 수 / 측정 구간."),

@@ -30,7 +30,7 @@ fn settings_that_make_no_sense_are_refused_before_anything_starts() {
         (&["--requests", "0"][..], 2, "0 requests"),
         (&["--repeats", "0"], 2, "0 trials"),
         (&["--concurrency", "0"], 2, "0 requests in flight"),
-        (&["--rate", "-1"], 2, "rate"),
+        (&["--rate=-1"], 2, "rate"),
         (&["--output", "0"], 2, "workload.output"),
         (&["--input", "9000", "--override", "engine.max_context=4096"], 2, "context of 4096"),
         (&["--slo", "ttft < fast"], 2, "slo"),

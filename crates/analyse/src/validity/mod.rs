@@ -14,7 +14,7 @@
 //! | `too_few_trials` | no | fewer than two trials: no interval |
 //! | `usage_mismatch` | no | token counts of server and tokenizer differ by more than 1 % |
 //! | `input_length_missed`, `output_length_missed` | no | more than 10 % away from what was asked for |
-//! | `tail_ratio` | no | p99/p50 of a trial is 2 or more |
+//! | `tail_ratio` | no | p99/p50 of a trial, or of all trials together, is 2 or more |
 //! | `drift` | no | latency changes by more than 5 % within a point of at least a minute |
 //! | `memory_growth` | no | the engine's memory does |
 //! | `clock_step` | no | the wall clock moved against the monotonic one; no stamp is touched |
