@@ -1,6 +1,6 @@
 //! Prints how often the intervals hold the truth, as a Markdown table.
 //!
-//! `cargo run --release -p stopwatt-stats --example coverage [REPETITIONS]`
+//! `cargo run -p stopwatt-stats --example coverage [REPETITIONS]`
 //!
 //! Trials are AR(1) series of n values with correlation φ, each around its own offset with standard deviation
 //! `between`. "normal" values are used as they are, "latency" values are turned into exponentially distributed ones
