@@ -71,8 +71,10 @@ pub(crate) struct Exchange {
     pub(crate) sent: usize,
     /// It was sent again after a kept-alive connection turned out to be closed.
     pub(crate) retried: bool,
-    /// Addresses of the target that were tried.
-    pub(crate) addresses_tried: usize,
+    /// Which address of the target is tried, once one is.
+    pub(crate) address: Option<usize>,
+    /// Addresses that refused the connection.
+    pub(crate) addresses_failed: usize,
     /// When the connection attempt began.
     pub(crate) connect_begin_ns: Nanos,
     /// Last time that bytes moved in either direction.
@@ -121,7 +123,8 @@ impl Exchange {
             request,
             sent: 0,
             retried: false,
-            addresses_tried: 0,
+            address: None,
+            addresses_failed: 0,
             connect_begin_ns: 0,
             last_activity_ns: 0,
             decoder: ResponseDecoder::new(),

@@ -53,7 +53,9 @@ pub(crate) fn absorb(
     mut on_plain: impl FnMut(&[u8]),
 ) -> Result<(), Reason> {
     while !bytes.is_empty() {
-        session.read_tls(&mut bytes)?;
+        if session.read_tls(&mut bytes)? == 0 {
+            return Err("a TLS record is larger than TLS allows".into());
+        }
         let mut waiting = session.process_new_packets()?.plaintext_bytes_to_read();
         while waiting > 0 {
             let n = session.reader().read(buffer)?;

@@ -33,6 +33,19 @@ fn connections_are_kept_alive_and_shared_between_runs() {
 }
 
 #[test]
+fn a_name_with_an_address_that_refuses_still_works() {
+    let server = Server::start(|_, _, socket| {
+        send(socket, &good());
+        Then::Keep
+    });
+    // Most systems give `localhost` the address `::1` too, where nobody listens.
+    let target = Target::parse(&format!("http://localhost:{}", server.address.port())).unwrap();
+    let (done, outcome) = run(&target, 20, 100, &limits());
+    assert!(done.iter().all(|d| d.record.end == EndKind::Ok));
+    assert_eq!((done.len(), outcome.max_in_flight, outcome.retries), (100, 20, 0));
+}
+
+#[test]
 fn a_server_that_closes_after_each_answer_gets_new_connections() {
     let server = Server::start(|_, _, socket| {
         send(socket, &good().replacen("\r\n", "\r\nconnection: close\r\n", 1));

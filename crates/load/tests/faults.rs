@@ -269,7 +269,7 @@ fn nobody_listening_is_a_connect_failure_on_every_address() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let target = Target::parse(&format!("http://localhost:{free}")).unwrap();
     let (done, outcome) = run(&target, 2, 5, &limits());
-    assert_eq!((done.len(), outcome.sent), (5, 5));
+    assert_eq!((done.len(), outcome.sent, outcome.retries), (5, 5, 0));
     for d in &done {
         check_end(d, EndKind::Connect, None);
         assert_eq!((d.record.connected_ns, d.record.written_ns), (None, None));

@@ -1,7 +1,8 @@
 //! The loop over all sockets: reads and stamps, sends what is wanted, watches deadlines.
-//!
-//! Deadlines are not kept as timers, since every chunk would move one. The loop knows a time before which none can
-//! pass, and looks at all requests when it has come.
+
+mod connecting;
+mod deadlines;
+mod steps;
 
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -12,15 +13,11 @@ use stopwatt_core::{Clock, EndKind, Nanos};
 use super::feeder::{Feeder, Next};
 use super::pool::{Pool, WAKE};
 use super::schedule::Schedule;
-use crate::conn::{Stage, Step};
 use crate::error::LoadError;
 use crate::exchange::Exchange;
 use crate::job::{Drain, Ended, Limits, Outcome};
-use crate::open_files;
 use crate::stop::Stop;
 
-/// How long the end of the body may come after `[DONE]` before the connection is given up.
-const DONE_GRACE: Nanos = 250_000_000;
 /// Requests sent in one go before sockets are looked at again.
 const BURST: usize = 256;
 
@@ -195,177 +192,12 @@ impl<'a> EventLoop<'a> {
         self.watch(now.saturating_add(nanos(self.limits.total_timeout)));
         self.watch(now.saturating_add(nanos(self.limits.idle_timeout)));
         match self.pool.take_idle() {
-            None => self.connect(exchange, now),
+            None => self.connect(exchange),
             Some(index) => {
-                let Some(conn) = self.pool.conns[index].as_mut() else { return self.connect(exchange, now) };
+                let Some(conn) = self.pool.conns[index].as_mut() else { return self.connect(exchange) };
                 conn.exchange = Some(exchange);
                 let step = conn.begin(self.clock);
                 self.on_step(index, step, false);
-            }
-        }
-    }
-
-    fn connect(&mut self, mut exchange: Box<Exchange>, now: Nanos) {
-        exchange.connect_begin_ns = now;
-        loop {
-            match self.pool.open(exchange.addresses_tried) {
-                Ok(index) => {
-                    self.outcome.connections += 1;
-                    self.watch(now.saturating_add(nanos(self.limits.connect_timeout)));
-                    if let Some(conn) = self.pool.conns[index].as_mut() {
-                        conn.exchange = Some(exchange);
-                    }
-                    return;
-                }
-                Err(e) => {
-                    if let Some(fatal) = open_files::ran_out(&e) {
-                        self.fatal.get_or_insert(fatal);
-                        self.ended.get_or_insert(Ended::Exhausted);
-                    }
-                    exchange.addresses_tried += 1;
-                    if self.fatal.is_some() || !self.pool.has_address(exchange.addresses_tried) {
-                        let t = self.clock.now();
-                        exchange.fail(EndKind::Connect, Some(&e.to_string()), t);
-                        return self.complete(exchange);
-                    }
-                }
-            }
-        }
-    }
-
-    fn on_ready(&mut self, index: usize, peer_closed: bool) {
-        let Some(conn) = self.pool.conns.get_mut(index).and_then(Option::as_mut) else { return };
-        let before = conn.stage();
-        let step = conn.on_ready(peer_closed, &mut self.pool.buffers, self.clock);
-        if before == Stage::Connecting
-            && conn.stage() != before
-            && let Some(x) = &mut conn.exchange
-        {
-            let attempt = std::mem::take(&mut x.addresses_tried);
-            self.pool.prefer(attempt);
-        }
-        self.on_step(index, step, peer_closed);
-    }
-
-    fn on_step(&mut self, index: usize, step: Step, peer_closed: bool) {
-        match step {
-            Step::Wait => {
-                if let Some(done) = self.exchange(index).and_then(|x| x.done_ns()) {
-                    self.watch(done + DONE_GRACE);
-                }
-            }
-            Step::Again => self.again.push((index, peer_closed)),
-            Step::Ended { reusable } => {
-                let Some(exchange) = self.detach(index) else { return };
-                if reusable {
-                    self.pool.release(index);
-                } else {
-                    self.pool.close(index);
-                }
-                self.complete(exchange);
-            }
-            Step::ConnectFailed(error) => {
-                let Some(mut exchange) = self.detach(index) else { return };
-                self.pool.close(index);
-                exchange.addresses_tried += 1;
-                let now = self.clock.now();
-                if self.pool.has_address(exchange.addresses_tried) {
-                    return self.connect(exchange, now);
-                }
-                exchange.fail(EndKind::Connect, Some(&error.to_string()), now);
-                self.complete(exchange);
-            }
-            Step::TlsFailed(reason) => {
-                let Some(mut exchange) = self.detach(index) else { return };
-                self.pool.close(index);
-                exchange.fail(EndKind::Tls, Some(&reason.to_string()), self.clock.now());
-                self.complete(exchange);
-            }
-            Step::Closed(error) => self.on_closed(index, error.as_ref()),
-        }
-    }
-
-    /// A connection is gone. A kept-alive one that dies before any byte of the answer was closed by the server while
-    /// the request was on its way: as HTTP clients do, the request is sent once more, on a new connection.
-    fn on_closed(&mut self, index: usize, error: Option<&std::io::Error>) {
-        let kept_alive = self.pool.conns[index].as_ref().is_some_and(|c| c.served > 0);
-        let exchange = self.detach(index);
-        self.pool.close(index);
-        let Some(mut exchange) = exchange else { return };
-        let now = self.clock.now();
-        if kept_alive && exchange.is_unanswered() && !exchange.retried {
-            exchange.retried = true;
-            exchange.restart();
-            self.outcome.retries += 1;
-            return self.connect(exchange, now);
-        }
-        exchange.on_close(error, now);
-        self.complete(exchange);
-    }
-
-    fn exchange(&self, index: usize) -> Option<&Exchange> {
-        self.pool.conns.get(index)?.as_ref()?.exchange.as_deref()
-    }
-
-    fn detach(&mut self, index: usize) -> Option<Box<Exchange>> {
-        let conn = self.pool.conns.get_mut(index)?.as_mut()?;
-        conn.served += 1;
-        conn.exchange.take()
-    }
-
-    fn complete(&mut self, exchange: Box<Exchange>) {
-        self.in_flight -= 1;
-        self.last_end = self.last_end.max(exchange.record.end_ns);
-        self.schedule.on_end(exchange.record.end_ns);
-        if self.done.send(exchange).is_err() {
-            // The recorder is gone, by a panic that surfaces when its thread is joined.
-            self.ended.get_or_insert(Ended::Interrupted);
-        }
-    }
-
-    fn watch(&mut self, deadline: Nanos) {
-        self.next_deadline = self.next_deadline.min(deadline);
-    }
-
-    fn check_deadlines(&mut self, now: Nanos) {
-        self.next_deadline = Nanos::MAX;
-        for index in 0..self.pool.conns.len() {
-            let Some(conn) = &self.pool.conns[index] else { continue };
-            let Some(x) = &conn.exchange else { continue };
-            let dispatched = x.record.dispatched_ns.unwrap_or(now);
-            let opened_by = x.connect_begin_ns.saturating_add(nanos(self.limits.connect_timeout));
-            let (silence, kind) = match conn.stage() {
-                Stage::Connecting => (opened_by, EndKind::Connect),
-                Stage::Handshake => (opened_by, EndKind::Tls),
-                Stage::Open => {
-                    (x.last_activity_ns.saturating_add(nanos(self.limits.idle_timeout)), EndKind::IdleTimeout)
-                }
-            };
-            let total = (dispatched.saturating_add(nanos(self.limits.total_timeout)), EndKind::Timeout);
-            let grace = x.done_ns().map_or(Nanos::MAX, |t| t + DONE_GRACE);
-            let (deadline, kind) = [(silence, kind), total].into_iter().min_by_key(|d| d.0).unwrap_or(total);
-            if now < deadline.min(grace) {
-                self.watch(deadline.min(grace));
-                continue;
-            }
-            let Some(mut exchange) = self.detach(index) else { continue };
-            self.pool.close(index);
-            if grace <= deadline {
-                exchange.on_close(None, now);
-            } else {
-                let opening = matches!(kind, EndKind::Connect | EndKind::Tls);
-                exchange.fail(kind, opening.then_some("timed out"), now);
-            }
-            self.complete(exchange);
-        }
-    }
-
-    fn end_all(&mut self, kind: EndKind, now: Nanos) {
-        for index in 0..self.pool.conns.len() {
-            if let Some(mut exchange) = self.detach(index) {
-                self.pool.close(index);
-                exchange.fail(kind, None, now);
-                self.complete(exchange);
             }
         }
     }

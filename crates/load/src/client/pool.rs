@@ -105,9 +105,14 @@ impl Pool {
         self.idle.push(index);
     }
 
-    /// Begins to open a connection; `attempt` counts the addresses tried for this request.
-    pub(super) fn open(&mut self, attempt: usize) -> io::Result<usize> {
-        let address = self.addresses[(self.preferred + attempt) % self.addresses.len()];
+    /// The address after `address`, or the one that last worked.
+    pub(super) fn address_after(&self, address: Option<usize>) -> usize {
+        address.map_or(self.preferred, |a| (a + 1) % self.addresses.len())
+    }
+
+    /// Begins to open a connection to an address.
+    pub(super) fn open(&mut self, address: usize) -> io::Result<usize> {
+        let address = self.addresses[address];
         let session =
             self.tls.as_ref().map(|c| tls::session(c, &self.target)).transpose().map_err(io::Error::other)?;
         let mut conn = Conn::connect(address, session)?;
@@ -125,14 +130,14 @@ impl Pool {
         Ok(index)
     }
 
-    /// Whether another address is left after so many attempts.
-    pub(super) fn has_address(&self, attempts: usize) -> bool {
-        attempts < self.addresses.len()
+    /// Whether an address is left after so many failed.
+    pub(super) fn has_more_addresses(&self, failed: usize) -> bool {
+        failed < self.addresses.len()
     }
 
-    /// The address of this attempt works: begin with it next time.
-    pub(super) fn prefer(&mut self, attempt: usize) {
-        self.preferred = (self.preferred + attempt) % self.addresses.len();
+    /// This address works: begin with it next time.
+    pub(super) fn prefer(&mut self, address: usize) {
+        self.preferred = address;
     }
 
     /// Closes a connection, whatever it is doing.

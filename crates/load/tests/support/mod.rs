@@ -41,7 +41,11 @@ impl Server {
             (Arc::clone(&accepted), Arc::new(script), Arc::new(AtomicUsize::new(0)));
         std::thread::spawn(move || {
             for socket in listener.incoming() {
-                let mut socket = socket.unwrap();
+                let Ok(mut socket) = socket else {
+                    // Out of descriptors: the connection waits in the backlog.
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                };
                 count.fetch_add(1, Ordering::SeqCst);
                 let (script, number) = (Arc::clone(&script), Arc::clone(&number));
                 std::thread::spawn(move || {
