@@ -239,6 +239,10 @@ impl Session<'_> {
 
     fn write_head(&self, facts: Option<&BTreeMap<String, String>>) -> Result<(), BenchError> {
         let mut fingerprint = stopwatt_record::host::fingerprint();
+        if !matches!(self.target.host(), "localhost" | "127.0.0.1" | "::1") {
+            // The clocks that matter are the engine's, on another machine.
+            fingerprint.fixed_clock = None;
+        }
         fingerprint.engine.insert("model".to_owned(), self.capabilities.model.clone());
         for key in ["engine", "engine_version", "max_context", "endpoint"] {
             if let Some(value) = self.capabilities.features.get(key) {
