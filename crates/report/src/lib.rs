@@ -27,6 +27,7 @@ mod markup;
 mod notes;
 mod points;
 mod quantity;
+mod rebuild;
 mod settings;
 mod summary;
 mod svg;
@@ -40,6 +41,7 @@ use stopwatt_core::text::Lang;
 
 pub use csv::csv;
 pub use html::html;
+pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};
 pub use terminal::{Style, terminal};
 
 /// Everything a report is made from.

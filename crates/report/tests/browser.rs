@@ -141,15 +141,37 @@ fn both_themes_are_drawn() {
     }
 }
 
+/// The page in a frame of a page that looks into it.
+fn framed(browser: &Browser, width: u32, look: &str) -> String {
+    let frame = format!(
+        "<iframe id=f src=report.html width={width} height=2000></iframe><p id=p></p><script>f.onload=()=>{{const d=f.contentDocument;{look}}}</script>"
+    );
+    let wrapper = browser.dir.path().join("frame.html");
+    std::fs::write(&wrapper, frame).expect("a page beside the page");
+    let (dom, _) = browser.visit(&wrapper, &["--dump-dom", "--allow-file-access-from-files"]);
+    let text = dom.rsplit_once("<p id=\"p\">").expect("the place for the answer").1;
+    text.split_once("</p>").expect("it ends").0.to_owned()
+}
+
 #[test]
 fn a_phone_needs_no_sideways_scrolling() {
     for run in [Sample::new(&Plan::sweep()), Sample::hostile(), Sample::cut_off()] {
         let browser = Browser::open(&html(&run.view(Lang::Ko)));
-        let frame = "<iframe id=f src=report.html width=390 height=800></iframe><p id=p></p><script>f.onload=()=>{\
-                     p.textContent='width '+f.contentDocument.documentElement.scrollWidth}</script>";
-        let wrapper = browser.dir.path().join("phone.html");
-        std::fs::write(&wrapper, frame).expect("a page beside the page");
-        let (dom, _) = browser.visit(&wrapper, &["--dump-dom", "--allow-file-access-from-files"]);
-        assert!(dom.contains("width 390"), "{dom}");
+        assert_eq!(framed(&browser, 390, "p.textContent=d.documentElement.scrollWidth"), "390");
     }
+}
+
+#[test]
+fn the_pointer_shows_the_values_of_a_point() {
+    let run = Sample::new(&Plan::sweep());
+    let browser = Browser::open(&html(&run.view(Lang::En)));
+    let point = "const c=d.querySelectorAll('svg.chart')[1],r=c.getBoundingClientRect();\
+                 c.dispatchEvent(new f.contentWindow.PointerEvent('pointermove',{clientX:r.right-20,clientY:r.top+90}));\
+                 p.textContent=[...d.querySelector('.tip').children].map(e=>e.textContent).join('|')";
+    let shown = framed(&browser, 1200, point);
+    let parts: Vec<&str> = shown.split('|').collect();
+    assert_eq!(parts[0], "16", "the last setting of the sweep: {shown}");
+    let ttft = run.doc.points[4].metrics["ttft"].p50.value.expect("it was measured") * 1e3;
+    let read: f64 = parts[1].trim_start_matches("p50: ").trim_end_matches(" ms").parse().expect("a number");
+    assert!((read - ttft).abs() < 0.2, "{read} is shown, {ttft} was measured");
 }

@@ -50,10 +50,11 @@ impl Slices {
 
     /// Adds the part of `from..to` that lies in each slice, in slices.
     fn cover(self, sums: &mut [f64], from: Nanos, to: Nanos) {
-        for slice in self.of(from)..=self.of(to.max(from)) {
-            let begin = slice as Nanos * self.width;
+        let first = self.of(from);
+        for (i, sum) in sums[first..=self.of(to.max(from))].iter_mut().enumerate() {
+            let begin = (first + i) as Nanos * self.width;
             let inside = to.min(begin + self.width) - from.max(begin);
-            sums[slice] += inside.max(0) as f64 / self.width as f64;
+            *sum += inside.max(0) as f64 / self.width as f64;
         }
     }
 

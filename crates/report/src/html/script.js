@@ -11,8 +11,8 @@
     return (at) => (log ? lo * (hi / lo) ** at : lo + (hi - lo) * at);
   };
   const read = (value, unit) => {
-    const size = Math.abs(value);
-    const digits = size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : 2;
+    const size = Math.abs(value), whole = Math.abs(value - Math.round(value)) < 0.003 && size > 0.5;
+    const digits = whole ? 0 : size >= 100 || size === 0 ? 0 : size >= 10 ? 1 : 2;
     const text = size > 0 && size < 0.01 ? value.toPrecision(2) : value.toFixed(digits);
     return unit === "%" ? text + "%" : unit ? text + " " + unit : text;
   };
