@@ -21,18 +21,18 @@ fn recorded(run: &Sample, root: &Path, config: &serde_json::Value) -> RunWriter 
         clock: Clock { t0_monotonic_ns: 0, t0_unix_ns: 1_786_702_530 * sample::SECOND },
         keep_chunks: true,
     };
-    let writer = RunWriter::create(options, config).unwrap();
+    let writer = RunWriter::create(options, config).expect("a run directory");
     for event in run.log.iter().filter(|e| !matches!(e.fact, Fact::RunStarted { .. })) {
-        writer.log(event.fact.clone()).unwrap();
+        writer.log(event.fact.clone()).expect("a line of the log");
     }
     for request in &run.requests {
-        writer.push(request.clone()).unwrap();
+        writer.push(request.clone()).expect("a row");
     }
     writer
 }
 
 fn files(dir: &Path) -> [Vec<u8>; 3] {
-    ["metrics.json", "report.csv", "report.html"].map(|name| std::fs::read(dir.join(name)).unwrap())
+    ["metrics.json", "report.csv", "report.html"].map(|name| std::fs::read(dir.join(name)).expect("a report"))
 }
 
 #[test]
