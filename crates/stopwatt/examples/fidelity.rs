@@ -9,6 +9,8 @@
 //! True TTFT counts from the read of the request's last byte by the engine to the write of the first token, so that the
 //! way there and back is part of the error, as it is for a user.
 
+#![allow(clippy::print_stdout, reason = "it prints a table")]
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -93,7 +95,8 @@ fn add(samples: &mut Samples, request: &RequestRecord, truth: &TruthRecord, t0: 
         .filter(|(_, kind)| matches!(kind, FlushKind::Content | FlushKind::Reasoning))
         .map(|(t, _)| t - t0)
         .collect();
-    let Some(begin) = request.send_begin_ns().filter(|_| read.len() == written.len() && read.len() > 1) else {
+    let Some(begin) = request.send_begin_ns().filter(|_| read.len() == written.len() && read.len() > 1)
+    else {
         return false;
     };
     let s = |ns: i64| ns as f64 * 1e-9;

@@ -53,7 +53,9 @@ impl Progress {
                         bar.set_length(n);
                         bar.set_style(style("{spinner} {msg} {bar:20} {pos}/{len}, {eta} left"));
                     }
-                    (None, Some(s)) => bar.set_style(style(&format!("{{spinner}} {{msg}}: {{pos}} requests, {{elapsed}} of {s:.0}s in all"))),
+                    (None, Some(s)) => bar.set_style(style(&format!(
+                        "{{spinner}} {{msg}}: {{pos}} requests, {{elapsed}} of {s:.0}s in all"
+                    ))),
                     (None, None) => bar.set_style(style("{spinner} {msg}: {pos} requests")),
                 }
             }

@@ -1,12 +1,26 @@
 //! `stopwatt bench` from the outside, against the exact engine, whose latencies are known.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use common::{Exact, Place, only_run};
 use serde_json::Value;
 
-const SHORT: [&str; 12] =
-    ["--requests", "6", "--repeats", "2", "--concurrency", "2", "--input", "16", "--output", "16", "--warmup", "4"];
+const SHORT: [&str; 12] = [
+    "--requests",
+    "6",
+    "--repeats",
+    "2",
+    "--concurrency",
+    "2",
+    "--input",
+    "16",
+    "--output",
+    "16",
+    "--warmup",
+    "4",
+];
 
 fn bench(place: &Place, url: &str, more: &[&str]) -> common::Ended {
     let mut args = vec!["bench", "--url", url];
@@ -38,11 +52,13 @@ fn the_scripted_latencies_are_measured() {
     assert_eq!(doc["status"], "complete");
 
     let schema: Value = serde_json::from_str(include_str!("../../../schemas/metrics.schema.json")).unwrap();
-    let problems: Vec<_> = jsonschema::validator_for(&schema).unwrap().iter_errors(&doc).map(|e| e.to_string()).collect();
+    let problems: Vec<_> =
+        jsonschema::validator_for(&schema).unwrap().iter_errors(&doc).map(|e| e.to_string()).collect();
     assert!(problems.is_empty(), "{problems:?}");
 
     let run = only_run(&place.path("runs"));
-    for file in ["config.lock.json", "run.log", "metrics.json", "events.parquet", "report.html", "report.csv"] {
+    for file in ["config.lock.json", "run.log", "metrics.json", "events.parquet", "report.html", "report.csv"]
+    {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
 }
@@ -84,13 +100,17 @@ fn every_fault_is_counted_by_its_kind() {
         let place = Place::new();
         // Probing must succeed, so only long answers fail: the script strikes in the middle of the output.
         let exact = Exact::start(&["--ttft", "2ms", "--itl", "1ms", "--set", &fault.replace("1.0", "0.5")]);
-        let ended = bench(&place, &exact.url, &["--format", "json", "--idle-timeout", "400ms", "--warmup", "0"]);
+        let ended =
+            bench(&place, &exact.url, &["--format", "json", "--idle-timeout", "400ms", "--warmup", "0"]);
         // The probe itself may be struck; a struck probe is a clear error and not a hang.
         if ended.code == Some(0) || !ended.stdout.is_empty() {
             let doc = ended.json();
             let errors = doc["points"][0]["errors"].as_object().unwrap();
             assert!(errors.keys().all(|k| k == kind), "{fault}: {errors:?}");
-            let (requests, failed) = (doc["points"][0]["requests"].as_u64().unwrap(), errors.values().map(|v| v.as_u64().unwrap()).sum::<u64>());
+            let (requests, failed) = (
+                doc["points"][0]["requests"].as_u64().unwrap(),
+                errors.values().map(|v| v.as_u64().unwrap()).sum::<u64>(),
+            );
             assert_eq!(requests, 12, "{fault}");
             assert!(failed > 0 && failed <= 12, "{fault}: {failed} of {requests}");
         } else {
@@ -103,8 +123,23 @@ fn every_fault_is_counted_by_its_kind() {
 fn open_loops_deliver_their_load() {
     let place = Place::new();
     let exact = Exact::start(&["--ttft", "5ms", "--itl", "1ms"]);
-    let args = ["bench", "--url", &exact.url, "--rate", "50", "--arrival", "constant", "--requests", "50", "--repeats", "2"];
-    let doc = place.run(&[&args[..], &["--input", "8", "--output", "4", "--warmup", "4", "--format", "json"]].concat()).expect(0).json();
+    let args = [
+        "bench",
+        "--url",
+        &exact.url,
+        "--rate",
+        "50",
+        "--arrival",
+        "constant",
+        "--requests",
+        "50",
+        "--repeats",
+        "2",
+    ];
+    let doc = place
+        .run(&[&args[..], &["--input", "8", "--output", "4", "--warmup", "4", "--format", "json"]].concat())
+        .expect(0)
+        .json();
     assert_eq!(doc["points"][0]["requests"], 100);
     assert_eq!(doc["points"][0]["rate_rps"], 50.0);
     // 50 requests at 50/s take 0.98 s from the first to the last; never less.
@@ -116,18 +151,56 @@ fn open_loops_deliver_their_load() {
 fn a_sweep_has_one_point_for_each_setting() {
     let place = Place::new();
     let exact = Exact::start(&["--ttft", "2ms", "--itl", "0"]);
-    let args = ["bench", "--url", &exact.url, "--scenario", "sweep", "--concurrency", "1,3", "--input", "8,16", "--output", "4"];
-    let doc = place.run(&[&args[..], &["--requests", "4", "--repeats", "2", "--warmup", "0", "--format", "json"]].concat()).expect(0).json();
-    let points: Vec<_> = doc["points"].as_array().unwrap().iter().map(|p| (p["input"].as_f64().unwrap(), p["concurrency"].as_u64().unwrap())).collect();
+    let args = [
+        "bench",
+        "--url",
+        &exact.url,
+        "--scenario",
+        "sweep",
+        "--concurrency",
+        "1,3",
+        "--input",
+        "8,16",
+        "--output",
+        "4",
+    ];
+    let doc = place
+        .run(
+            &[&args[..], &["--requests", "4", "--repeats", "2", "--warmup", "0", "--format", "json"]]
+                .concat(),
+        )
+        .expect(0)
+        .json();
+    let points: Vec<_> = doc["points"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| (p["input"].as_f64().unwrap(), p["concurrency"].as_u64().unwrap()))
+        .collect();
     assert_eq!(points, [(8.0, 1), (8.0, 3), (16.0, 1), (16.0, 3)]);
-    let codes: Vec<_> = doc["validity"]["reasons"].as_array().unwrap().iter().map(|r| r["code"].as_str().unwrap()).collect();
+    let codes: Vec<_> =
+        doc["validity"]["reasons"].as_array().unwrap().iter().map(|r| r["code"].as_str().unwrap()).collect();
     assert!(codes.contains(&"warmup_skipped"), "{codes:?}");
 }
 
 #[test]
 fn the_built_in_engine_is_measured_and_ends() {
     let place = Place::new();
-    let args = ["bench", "--requests", "3", "--repeats", "2", "--concurrency", "2", "--input", "24", "--output", "6", "--warmup", "2"];
+    let args = [
+        "bench",
+        "--requests",
+        "3",
+        "--repeats",
+        "2",
+        "--concurrency",
+        "2",
+        "--input",
+        "24",
+        "--output",
+        "6",
+        "--warmup",
+        "2",
+    ];
     let doc = place.run(&[&args[..], &["--format", "json"]].concat()).expect(0).json();
     assert_eq!(number(&doc, "output_tokens", "mean"), 6.0);
     assert_eq!(number(&doc, "input_tokens", "mean"), 24.0);
@@ -141,8 +214,12 @@ fn the_built_in_engine_is_measured_and_ends() {
 fn no_secret_and_no_text_is_kept() {
     let place = Place::new();
     let exact = Exact::start(&["--ttft", "2ms", "--itl", "1ms", "--set", "shape.text=korean"]);
-    let mut command = place.command(&["bench", "--url", &exact.url, "--endpoint", "chat", "--api-key-env", "CANARY_KEY"]);
-    command.args(SHORT).args(["--header", "x-canary: canary-header-value"]).env("CANARY_KEY", "sk-canary-7f3a");
+    let mut command =
+        place.command(&["bench", "--url", &exact.url, "--endpoint", "chat", "--api-key-env", "CANARY_KEY"]);
+    command
+        .args(SHORT)
+        .args(["--header", "x-canary: canary-header-value"])
+        .env("CANARY_KEY", "sk-canary-7f3a");
     command.env("HOME", "/home/canary-user").env("USER", "canary-user");
     let ended = common::Ended::from(command.output().unwrap()).expect(0);
     let run = only_run(&place.path("runs"));

@@ -1,5 +1,7 @@
 //! Holds the shape of the workspace: dependencies between our crates point down (ARCHITECTURE.md, "The parts").
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -24,7 +26,8 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in manifest.lines().map(str::trim) {
         if line.starts_with('[') {
-            wanted = line == "[dependencies]" || line.starts_with("[target.") && line.ends_with(".dependencies]");
+            wanted =
+                line == "[dependencies]" || line.starts_with("[target.") && line.ends_with(".dependencies]");
         } else if let Some(rest) = line.strip_prefix("stopwatt-").filter(|_| wanted) {
             let end = rest.find(['.', ' ', '=']).unwrap_or(rest.len());
             found.insert(rest[..end].to_owned());

@@ -1,5 +1,7 @@
 //! Bad input gets a clear error, and whatever ends a run leaves it readable.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::process::Stdio;
@@ -78,7 +80,9 @@ fn long_benchmark(place: &Place, exact: &Exact) -> std::process::Child {
         std::fs::read_dir(place.path("runs")).is_ok_and(|runs| {
             runs.flatten().any(|run| {
                 let log = std::fs::read_to_string(run.path().join("run.log")).unwrap_or_default();
-                let parts = std::fs::read_dir(run.path().join("events")).map_or(0, |d| d.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "parquet")).count());
+                let parts = std::fs::read_dir(run.path().join("events")).map_or(0, |d| {
+                    d.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "parquet")).count()
+                });
                 log.contains("trial_started") && parts >= 2
             })
         })
@@ -112,7 +116,10 @@ fn ctrl_c_closes_the_run_and_says_130() {
     let log = std::fs::read_to_string(run.join("run.log")).unwrap();
     assert!(log.lines().last().unwrap().contains("\"incomplete\""), "{log}");
     assert!(run.join("events.parquet").is_file() && !run.join("events").exists());
-    let rows = stopwatt_record::run_dir::Run::open(&run).unwrap().requests(stopwatt_record::events::Chunks::Skip).unwrap();
+    let rows = stopwatt_record::run_dir::Run::open(&run)
+        .unwrap()
+        .requests(stopwatt_record::events::Chunks::Skip)
+        .unwrap();
     let ends: std::collections::BTreeSet<_> = rows.map(|r| r.unwrap().end.name()).collect();
     assert!(ends.contains("interrupted") && ends.contains("ok"), "{ends:?}");
 }
@@ -122,11 +129,26 @@ fn runs_can_be_listed_tagged_and_removed() {
     let place = Place::new();
     let exact = Exact::start(&["--ttft", "1ms", "--itl", "0"]);
     for _ in 0..2 {
-        let args = ["bench", "--url", &exact.url, "--requests", "4", "--repeats", "2", "--input", "8", "--output", "4", "--warmup", "0"];
+        let args = [
+            "bench",
+            "--url",
+            &exact.url,
+            "--requests",
+            "4",
+            "--repeats",
+            "2",
+            "--input",
+            "8",
+            "--output",
+            "4",
+            "--warmup",
+            "0",
+        ];
         place.run(&args).expect(0);
     }
     let listed = place.run(&["runs", "list", "--format", "json"]).expect(0).json();
-    let ids: Vec<_> = listed.as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> =
+        listed.as_array().unwrap().iter().map(|e| e["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 2);
     place.run(&["runs", "tag", &ids[1], "first"]).expect(0);
     let shown = place.run(&["runs", "show", "first", "--format", "json"]).expect(0).json();
@@ -142,10 +164,13 @@ fn runs_can_be_listed_tagged_and_removed() {
 fn the_doctor_answers_in_every_format() {
     let place = Place::new();
     let doc = place.run(&["doctor", "--format", "json"]).expect(0).json();
-    let names: Vec<_> = doc["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        doc["checks"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
     for name in ["cpu", "memory", "clock", "open files", "gpu driver", "libcuda"] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
     assert!(place.run(&["doctor"]).expect(0).stdout.contains("CLOCK_MONOTONIC"));
-    assert!(place.run(&["doctor", "--format", "csv"]).expect(0).stdout.starts_with("name,state,found,advice\n"));
+    assert!(
+        place.run(&["doctor", "--format", "csv"]).expect(0).stdout.starts_with("name,state,found,advice\n")
+    );
 }

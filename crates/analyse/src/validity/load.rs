@@ -33,8 +33,12 @@ pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
         let detail = format!("{stopped} of {all} requests were still in flight when their window closed");
         findings.add("cut_by_window", false, label, detail);
     }
-    if let Some(ratio) =
-        at.document.metrics.get(Metric::Tlr.name()).and_then(|m| m.max.value.or(m.mean.value)).filter(|r| *r >= 2.0)
+    if let Some(ratio) = at
+        .document
+        .metrics
+        .get(Metric::Tlr.name())
+        .and_then(|m| m.max.value.or(m.mean.value))
+        .filter(|r| *r >= 2.0)
     {
         findings.add("tail_ratio", false, label, format!("p99/p50 of the end-to-end latency is {ratio:.2}"));
     }

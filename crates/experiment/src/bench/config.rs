@@ -300,7 +300,9 @@ impl Default for RecordConfig {
 /// The settings of the analysis, as they are locked into the run.
 pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
     let slos = match &config.slo {
-        Some(text) => slo::parse(text).map_err(|e| BenchError::Setting { setting: "slo", problem: e.to_string() })?,
+        Some(text) => {
+            slo::parse(text).map_err(|e| BenchError::Setting { setting: "slo", problem: e.to_string() })?
+        }
         None => Vec::new(),
     };
     Ok(Settings {

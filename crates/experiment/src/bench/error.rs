@@ -143,11 +143,17 @@ impl BenchError {
             Self::Length { source, .. } => source.hint(),
             Self::Profile { source } => source.hint(),
             Self::WorkloadFile { source } => source.hint(),
-            Self::TooLong { .. } => Some("choose shorter --input and --output, or start the engine with a longer context"),
+            Self::TooLong { .. } => {
+                Some("choose shorter --input and --output, or start the engine with a longer context")
+            }
             Self::Target { source } => source.hint(),
-            Self::Unreachable { .. } => Some("check that the engine runs and that the address and port are right"),
+            Self::Unreachable { .. } => {
+                Some("check that the engine runs and that the address and port are right")
+            }
             Self::Refused { status: 401 | 403, .. } => Some("give the key with --api-key-env VARIABLE"),
-            Self::Refused { status: 404, .. } => Some("give the base address of an OpenAI-compatible server, such as http://host:8000"),
+            Self::Refused { status: 404, .. } => {
+                Some("give the base address of an OpenAI-compatible server, such as http://host:8000")
+            }
             Self::UnknownModel { .. } | Self::AmbiguousModel { .. } => Some("choose one with --model"),
             Self::Unsupported { .. } => Some("leave the setting at `auto`, or use another engine"),
             Self::Record { source } => source.hint(),

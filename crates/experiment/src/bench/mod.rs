@@ -21,8 +21,8 @@ mod warmup;
 
 pub use child::ReadyLine;
 pub use config::{
-    AnalysisConfig, ArrivalKind, BenchConfig, EndpointChoice, EngineConfig, LoadConfig, MeasureConfig, RecordConfig,
-    RequestConfig, ScenarioKind, TargetConfig, Tri, WorkloadConfig, analysis_settings,
+    AnalysisConfig, ArrivalKind, BenchConfig, EndpointChoice, EngineConfig, LoadConfig, MeasureConfig,
+    RecordConfig, RequestConfig, ScenarioKind, TargetConfig, Tri, WorkloadConfig, analysis_settings,
 };
 pub use error::BenchError;
 pub use progress::Progress;

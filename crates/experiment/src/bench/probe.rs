@@ -50,7 +50,8 @@ pub(crate) struct Capabilities {
 /// Asks the engine. Costs about five short requests.
 pub(crate) fn probe(target: &Target, config: &BenchConfig) -> Result<Capabilities, BenchError> {
     let model = choose_model(target, config.target.model.as_deref())?;
-    let mut prober = Prober { target, config, model: model.id.clone(), features: BTreeMap::new(), warnings: Vec::new() };
+    let mut prober =
+        Prober { target, config, model: model.id.clone(), features: BTreeMap::new(), warnings: Vec::new() };
     let token_ids = prober.token_ids()?;
     let path = match config.target.endpoint {
         EndpointChoice::Chat => Path::Chat,
@@ -185,7 +186,8 @@ impl Prober<'_> {
     }
 
     fn found(&mut self, feature: &str, yes: bool, instead: &str) {
-        self.features.insert(feature.to_owned(), if yes { "yes".to_owned() } else { format!("no: {instead}") });
+        self.features
+            .insert(feature.to_owned(), if yes { "yes".to_owned() } else { format!("no: {instead}") });
     }
 
     /// Which ids the completions endpoint takes, and how many tokens it adds to them.
@@ -197,8 +199,10 @@ impl Prober<'_> {
         let template = template(&self.options())?;
         for range in ID_RANGES {
             // The ends are asked for, so that a vocabulary that is too small says no now.
-            let ids: Vec<u32> = (0..8).map(|i| if i % 2 == 0 { range.start + i } else { range.end - 1 - i }).collect();
-            let answer = post(self.target, Path::Completions, &template.completions(Prompt::Tokens(&ids), 1))?;
+            let ids: Vec<u32> =
+                (0..8).map(|i| if i % 2 == 0 { range.start + i } else { range.end - 1 - i }).collect();
+            let answer =
+                post(self.target, Path::Completions, &template.completions(Prompt::Tokens(&ids), 1))?;
             if answer.status != 200 {
                 continue;
             }
@@ -237,7 +241,8 @@ impl Prober<'_> {
             return Err(BenchError::Unsupported { setting: "request.ignore_eos", problem });
         }
         self.found("ignore_eos", false, "output ends where the model ends it");
-        self.warnings.push("the engine does not take ignore_eos: output lengths are up to the model".to_owned());
+        self.warnings
+            .push("the engine does not take ignore_eos: output lengths are up to the model".to_owned());
         Ok((false, false))
     }
 

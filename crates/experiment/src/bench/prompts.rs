@@ -157,7 +157,10 @@ fn text_source(
         .map_err(|e| BenchError::Answer { what: "the text calibration", problem: e.to_string() })?;
     let text = |tokens: u32| {
         let shape = RequestShape { input: tokens, output: 1, prefix: None };
-        start.prompt(&shape, PromptKey { phase: Phase::Warmup, epoch: u32::MAX, index: u64::from(tokens) | 1 << 40 })
+        start.prompt(
+            &shape,
+            PromptKey { phase: Phase::Warmup, epoch: u32::MAX, index: u64::from(tokens) | 1 << 40 },
+        )
     };
     let Some(cost) = probe::text_cost(target, capabilities, text)? else {
         warnings.push("the engine states no usage: input lengths are estimates".to_owned());

@@ -54,7 +54,11 @@ pub struct Finished {
 }
 
 /// Runs a benchmark. Whatever happens after measuring began leaves a readable run.
-pub fn run(setup: Setup, stop: &Stop, watch: &mut (dyn FnMut(Progress) + Send)) -> Result<Finished, BenchError> {
+pub fn run(
+    setup: Setup,
+    stop: &Stop,
+    watch: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Finished, BenchError> {
     let config = &setup.config;
     let profile = load_profile(&config.workload.profile)?;
     if let Some(text) = &config.slo {
@@ -70,10 +74,16 @@ pub fn run(setup: Setup, stop: &Stop, watch: &mut (dyn FnMut(Progress) + Send)) 
         Some(_) => None,
         None => {
             watch(Progress::EngineStarting);
-            Some(EngineChild::start(&setup.program, &config.engine, built_in_context(config), config.record.keep_engine_log)?)
+            Some(EngineChild::start(
+                &setup.program,
+                &config.engine,
+                built_in_context(config),
+                config.record.keep_engine_log,
+            )?)
         }
     };
-    let url = child.as_ref().map_or_else(|| config.target.url.clone().unwrap_or_default(), |c| c.ready.url.clone());
+    let url =
+        child.as_ref().map_or_else(|| config.target.url.clone().unwrap_or_default(), |c| c.ready.url.clone());
     let target = target(&url, config, setup.api_key.as_deref())?;
     let mut capabilities = probe::probe(&target, config)?;
     watch(Progress::EngineReady { model: capabilities.model.clone(), url: target.base_url() });
@@ -105,7 +115,9 @@ pub fn run(setup: Setup, stop: &Stop, watch: &mut (dyn FnMut(Progress) + Send)) 
     };
     let outcome = session.measure(&plan, child.as_ref().map(|c| &c.ready.facts), watch);
     let (status, reason) = match &outcome {
-        Ok(()) if stop.is_interrupted() => (RunStatus::Incomplete, Some("interrupted by a signal".to_owned())),
+        Ok(()) if stop.is_interrupted() => {
+            (RunStatus::Incomplete, Some("interrupted by a signal".to_owned()))
+        }
         Ok(()) => (RunStatus::Complete, None),
         Err(error) => (RunStatus::Incomplete, Some(error.to_string())),
     };
@@ -131,7 +143,8 @@ pub fn run(setup: Setup, stop: &Stop, watch: &mut (dyn FnMut(Progress) + Send)) 
 fn load_profile(name: &str) -> Result<Profile, BenchError> {
     let path = Path::new(name);
     if path.extension().is_some() || path.exists() {
-        return stopwatt_record::config::read_file(path).map_err(|source| BenchError::WorkloadFile { source });
+        return stopwatt_record::config::read_file(path)
+            .map_err(|source| BenchError::WorkloadFile { source });
     }
     Profile::built_in(name).map_err(|source| BenchError::Profile { source })
 }
@@ -142,7 +155,14 @@ fn built_in_context(config: &BenchConfig) -> u32 {
         return tokens;
     }
     let output = |text: &str| text.parse::<stopwatt_serving::workload::Length>().map_or(0, |l| l.bounds().1);
-    let longest = config.workload.inputs.iter().copied().max().unwrap_or(0).max(config.workload.input.as_deref().map_or(0, output));
+    let longest = config
+        .workload
+        .inputs
+        .iter()
+        .copied()
+        .max()
+        .unwrap_or(0)
+        .max(config.workload.input.as_deref().map_or(0, output));
     let asked = longest.saturating_add(config.workload.output.as_deref().map_or(512, output));
     let guide = if config.scenario == ScenarioKind::Guide { 8192 + 512 } else { 0 };
     BUILT_IN_CONTEXT.max(asked).max(guide)
@@ -161,8 +181,10 @@ fn target(url: &str, config: &BenchConfig, key: Option<&str>) -> Result<Target, 
         target = target.with_api_key(key)?;
     }
     if let Some(file) = &config.target.ca_cert {
-        let pem = std::fs::read(file)
-            .map_err(|e| BenchError::Setting { setting: "target.ca_cert", problem: format!("cannot read the file: {e}") })?;
+        let pem = std::fs::read(file).map_err(|e| BenchError::Setting {
+            setting: "target.ca_cert",
+            problem: format!("cannot read the file: {e}"),
+        })?;
         target = target.with_ca_cert(&pem)?;
     }
     Ok(target)
@@ -258,7 +280,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn warn(&self, code: &str, detail: &str, watch: &mut (dyn FnMut(Progress) + Send)) -> Result<(), BenchError> {
+    fn warn(
+        &self,
+        code: &str,
+        detail: &str,
+        watch: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), BenchError> {
         watch(Progress::Warning(detail.to_owned()));
         self.writer.log(Fact::Warning { code: code.to_owned(), fatal: false, detail: detail.to_owned() })?;
         Ok(())
@@ -314,7 +341,8 @@ impl Session<'_> {
                 counters_after: self.counters(),
             })?;
             if outcome.starved > 0 {
-                let detail = format!("{} requests were due before the client had rendered them", outcome.starved);
+                let detail =
+                    format!("{} requests were due before the client had rendered them", outcome.starved);
                 self.warn("client_starved", &detail, watch)?;
             }
             self.take_failure()?;
@@ -349,7 +377,9 @@ impl Session<'_> {
             until_ns: self.clock.now() + nanos(measure.warmup_max_s),
         };
         let mut series = Watch::new(bounds);
-        self.closed(index, &point.workload, concurrency, client, next_id, &mut |record| series.ended(record))?;
+        self.closed(index, &point.workload, concurrency, client, next_id, &mut |record| {
+            series.ended(record)
+        })?;
         if self.stop.is_interrupted() {
             return Ok(());
         }
@@ -423,7 +453,9 @@ impl Session<'_> {
 
     fn pace(&self, point: &PointPlan, index: u32, trial: u32) -> Result<Pace, BenchError> {
         let (arrival, rate) = match point.load {
-            LoadPlan::Closed { concurrency } => return Ok(Pace::Closed { concurrency: concurrency as usize }),
+            LoadPlan::Closed { concurrency } => {
+                return Ok(Pace::Closed { concurrency: concurrency as usize });
+            }
             LoadPlan::Open { arrival, rate } => (arrival, rate),
             LoadPlan::ShareOfCapacity { arrival, share } => (arrival, share),
         };
@@ -472,7 +504,8 @@ impl Session<'_> {
             keep_chunks: true,
         };
         let Stretch { point, trial, phase, workload, pace, count, .. } = stretch;
-        let shape_seed = stretch_seed(self.config.seed, point, trial) ^ u64::from(phase == Phase::Warmup) << 60;
+        let shape_seed =
+            stretch_seed(self.config.seed, point, trial) ^ u64::from(phase == Phase::Warmup) << 60;
         let place = Place { point, trial, phase, first_id: *next_id, shape_seed };
         let mut jobs = |index: u64| {
             if count.is_some_and(|n| index >= n) || !enough.wants_more() {

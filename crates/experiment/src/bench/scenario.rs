@@ -24,11 +24,11 @@ use super::error::BenchError;
 
 /// What the engine said of its limits.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct EngineLimits {
+pub(crate) struct EngineLimits {
     /// Longest input plus output, in tokens; `None` when it did not say.
-    pub max_context: Option<u32>,
+    pub(crate) max_context: Option<u32>,
     /// Whether it is the built-in engine: the default sweeps are then small enough for two cores.
-    pub built_in: bool,
+    pub(crate) built_in: bool,
 }
 
 /// One point, ready to be run.
@@ -74,7 +74,11 @@ const STRESS_SHARES: [f64; 6] = [0.25, 0.5, 0.75, 0.9, 1.0, 1.1];
 const PREFIX_SHARE: f64 = 0.7;
 
 /// Plans a scenario.
-pub(crate) fn plan(config: &BenchConfig, limits: EngineLimits, profile: &Profile) -> Result<Plan, BenchError> {
+pub(crate) fn plan(
+    config: &BenchConfig,
+    limits: EngineLimits,
+    profile: &Profile,
+) -> Result<Plan, BenchError> {
     let planner = Planner { config, limits, profile, warnings: Vec::new() };
     planner.check()?.plan()
 }
@@ -89,15 +93,17 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Refuses what cannot be measured, whatever the scenario.
     fn check(self) -> Result<Self, BenchError> {
-        let setting = |setting, problem: &str| {
-            Err(BenchError::Setting { setting, problem: problem.to_owned() })
-        };
+        let setting =
+            |setting, problem: &str| Err(BenchError::Setting { setting, problem: problem.to_owned() });
         let (load, measure) = (&self.config.load, &self.config.measure);
         if measure.requests == Some(0) {
             return setting("measure.requests", "0 requests measure nothing; ask for at least 1");
         }
         if measure.repeats == 0 {
-            return setting("measure.repeats", "0 trials measure nothing; ask for at least 1 (2 for an interval)");
+            return setting(
+                "measure.repeats",
+                "0 trials measure nothing; ask for at least 1 (2 for an interval)",
+            );
         }
         if load.concurrency.contains(&0) {
             return setting("load.concurrency", "0 requests in flight send nothing; ask for at least 1");
@@ -121,9 +127,14 @@ impl Planner<'_> {
         }
         match (load.arrival, load.rate.is_empty()) {
             (Some(ArrivalKind::Closed), false) => {
-                return setting("load.arrival", "a closed loop has no rate; leave out the rate or choose another arrival");
+                return setting(
+                    "load.arrival",
+                    "a closed loop has no rate; leave out the rate or choose another arrival",
+                );
             }
-            (Some(kind), true) if kind != ArrivalKind::Closed && self.config.scenario != ScenarioKind::Stress => {
+            (Some(kind), true)
+                if kind != ArrivalKind::Closed && self.config.scenario != ScenarioKind::Stress =>
+            {
                 return setting("load.rate", "this arrival process needs a rate in requests per second");
             }
             (Some(ArrivalKind::Ramp), false) if load.rate_end.is_none() => {
@@ -158,9 +169,13 @@ impl Planner<'_> {
                 }
             }
             ScenarioKind::Sweep => {
-                let (concurrency, inputs): (&[u32], &[u32]) =
-                    if built_in { (&[1, 4, 8], &[128, 512]) } else { (&[1, 4, 8, 16, 32], &[512, 1024, 2048, 4096]) };
-                let inputs = self.that_fit(&listed(&config.workload.inputs, inputs), if built_in { 64 } else { 256 })?;
+                let (concurrency, inputs): (&[u32], &[u32]) = if built_in {
+                    (&[1, 4, 8], &[128, 512])
+                } else {
+                    (&[1, 4, 8, 16, 32], &[512, 1024, 2048, 4096])
+                };
+                let inputs =
+                    self.that_fit(&listed(&config.workload.inputs, inputs), if built_in { 64 } else { 256 })?;
                 for workload in inputs {
                     for load in self.loads(concurrency) {
                         points.push(self.point(load, workload.clone(), 8));
@@ -172,7 +187,11 @@ impl Planner<'_> {
                     let arrival = config.load.arrival.unwrap_or(ArrivalKind::Poisson);
                     capacity_concurrency = if built_in { 16 } else { 64 };
                     for share in STRESS_SHARES {
-                        points.push(self.point(LoadPlan::ShareOfCapacity { arrival, share }, one.clone(), 30));
+                        points.push(self.point(
+                            LoadPlan::ShareOfCapacity { arrival, share },
+                            one.clone(),
+                            30,
+                        ));
                     }
                 } else {
                     for load in self.loads(&level) {
@@ -187,7 +206,10 @@ impl Planner<'_> {
                 }
             }
             ScenarioKind::PrefixSharing => {
-                let share = config.workload.prefix_share.unwrap_or_else(|| self.profile.prefix_share().ratio().max(PREFIX_SHARE));
+                let share = config
+                    .workload
+                    .prefix_share
+                    .unwrap_or_else(|| self.profile.prefix_share().ratio().max(PREFIX_SHARE));
                 for ratio in [0.0, share] {
                     let mut workload = one.clone();
                     workload.prefix_share = share_of(ratio, self.profile)?;
@@ -295,7 +317,8 @@ impl Planner<'_> {
 
     /// One workload for each listed input, or the workload as it is when none is listed.
     fn per_input(&mut self, default: &[u32]) -> Result<Vec<Workload>, BenchError> {
-        let inputs = if self.config.workload.inputs.is_empty() { default } else { &self.config.workload.inputs };
+        let inputs =
+            if self.config.workload.inputs.is_empty() { default } else { &self.config.workload.inputs };
         if inputs.is_empty() {
             return Ok(vec![self.workload(None)?]);
         }
@@ -327,7 +350,8 @@ impl Planner<'_> {
             self.fits(&workload)?;
         }
         if !left_out.is_empty() {
-            self.warnings.push(format!("inputs beyond the model's context were left out: {}", left_out.join(", ")));
+            self.warnings
+                .push(format!("inputs beyond the model's context were left out: {}", left_out.join(", ")));
         }
         Ok(fitting)
     }
@@ -351,7 +375,9 @@ impl Planner<'_> {
         let limit = self.limits.max_context.unwrap_or(131_072 + RESERVE);
         let usable = limit.saturating_sub(RESERVE);
         if usable < 4096 {
-            self.warnings.push(format!("the model's context of {limit} tokens is shorter than 4K; shorter inputs are measured"));
+            self.warnings.push(format!(
+                "the model's context of {limit} tokens is shorter than 4K; shorter inputs are measured"
+            ));
             return [8, 4, 2, 1].map(|d| (usable / d).max(1)).to_vec();
         }
         let mut inputs: Vec<u32> = (12..=17).map(|p| 1 << p).filter(|&n| n <= usable).collect();
@@ -399,7 +425,8 @@ mod tests {
         config.workload.inputs = vec![128, 256, 512];
         config.workload.output = Some("32".to_owned());
         let plan = points(&config, 4096).unwrap();
-        let got: Vec<_> = plan.points.iter().map(|p| (p.planned.input.unwrap(), p.planned.concurrency.unwrap())).collect();
+        let got: Vec<_> =
+            plan.points.iter().map(|p| (p.planned.input.unwrap(), p.planned.concurrency.unwrap())).collect();
         assert_eq!(got, [(128, 1), (128, 4), (256, 1), (256, 4), (512, 1), (512, 4)]);
         assert_eq!(plan.points[0].planned.label, "c=1 in=128 out=32");
     }
@@ -407,7 +434,12 @@ mod tests {
     #[test]
     fn long_context_ends_at_the_models_limit() {
         let inputs = |limit| -> Vec<u32> {
-            points(&with(ScenarioKind::LongContext), limit).unwrap().points.iter().map(|p| p.planned.input.unwrap()).collect()
+            points(&with(ScenarioKind::LongContext), limit)
+                .unwrap()
+                .points
+                .iter()
+                .map(|p| p.planned.input.unwrap())
+                .collect()
         };
         assert_eq!(inputs(131_072 + 64), [4096, 8192, 16_384, 32_768, 65_536, 131_072]);
         assert_eq!(inputs(32_768), [4096, 8192, 16_384, 32_704]);
@@ -416,7 +448,10 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_the_context_is_refused() {
-        assert!(matches!(points(&with(ScenarioKind::Batch), 512), Err(BenchError::TooLong { input: 200, output: 500, limit: 512 })));
+        assert!(matches!(
+            points(&with(ScenarioKind::Batch), 512),
+            Err(BenchError::TooLong { input: 200, output: 500, limit: 512 })
+        ));
     }
 
     #[test]

@@ -60,7 +60,12 @@ impl Watch {
             None => steady::detect(&self.series, &steady::Options::default()),
         };
         let detail = match &found.reason {
-            None => format!("steady from request {} of {}, level {:.4} s", found.start + 1, self.series.len(), found.level),
+            None => format!(
+                "steady from request {} of {}, level {:.4} s",
+                found.start + 1,
+                self.series.len(),
+                found.level
+            ),
             Some(reason) => reason.to_string(),
         };
         (found.steady, detail)

@@ -172,15 +172,16 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     let finished = bench::run(setup, &stop, &mut |event| progress.show(event))?;
     progress.end();
 
-    let view = report::write(&finished.path, args.lang.into())?;
-    report::print(&view, args.format, args.lang.into(), out)?;
+    let written = report::write(&finished.path, args.lang.into())?;
+    report::print(&written, args.format, args.lang.into(), out)?;
     if let Some(outcome) = signals.outcome() {
         return Ok(outcome);
     }
-    Ok(match view.doc.status {
+    let doc = &written.analysed.doc;
+    Ok(match doc.status {
         RunStatus::Incomplete => Outcome::MeasurementFailed,
-        RunStatus::Complete if nothing_measured(&view.doc) => Outcome::MeasurementFailed,
-        RunStatus::Complete if args.strict && !view.doc.validity.valid => Outcome::MeasurementFailed,
+        RunStatus::Complete if nothing_measured(doc) => Outcome::MeasurementFailed,
+        RunStatus::Complete if args.strict && !doc.validity.valid => Outcome::MeasurementFailed,
         RunStatus::Complete => Outcome::Done,
     })
 }
@@ -189,7 +190,10 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
 fn config_lock(resolved: &Resolved<BenchConfig>) -> anyhow::Result<serde_json::Value> {
     let mut lock = resolved.lock();
     if let Some(lock) = lock.as_object_mut() {
-        lock.insert("analysis".to_owned(), serde_json::to_value(bench::analysis_settings(&resolved.value)?)?);
+        lock.insert(
+            stopwatt_report::ANALYSIS_KEY.to_owned(),
+            serde_json::to_value(bench::analysis_settings(&resolved.value)?)?,
+        );
     }
     Ok(lock)
 }
@@ -208,7 +212,9 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
     let inputs: Option<Vec<u32>> = match &args.input {
         Some(text) if text.contains(',') => Some(
             text.split(',')
-                .map(|n| n.trim().parse().with_context(|| format!("--input: `{n}` is not a number of tokens")))
+                .map(|n| {
+                    n.trim().parse().with_context(|| format!("--input: `{n}` is not a number of tokens"))
+                })
                 .collect::<anyhow::Result<_>>()
                 .map_err(|e| Failure::new(Outcome::Usage, e))?,
         ),
@@ -233,7 +239,11 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
         .flag("workload.input", "--input", single_input)
         .flag("workload.inputs", "--input", inputs)
         .flag("workload.output", "--output", args.output.clone())
-        .flag("load.concurrency", "--concurrency", some_if(!args.concurrency.is_empty(), args.concurrency.clone()))
+        .flag(
+            "load.concurrency",
+            "--concurrency",
+            some_if(!args.concurrency.is_empty(), args.concurrency.clone()),
+        )
         .flag("load.rate", "--rate", some_if(!args.rate.is_empty(), args.rate.clone()))
         .flag("load.arrival", "--arrival", args.arrival.map(ArrivalKind::from))
         .flag("measure.requests", "--requests", args.requests)
@@ -260,9 +270,12 @@ fn api_key(config: &BenchConfig) -> anyhow::Result<Option<String>> {
     let Some(name) = &config.target.api_key_env else { return Ok(None) };
     match environment::var(name) {
         Some(key) if !key.trim().is_empty() => Ok(Some(key.trim().to_owned())),
-        _ => Err(Failure::new(Outcome::Configuration, anyhow::anyhow!("the environment variable {name} holds no API key"))
-            .hint("export it, or leave out --api-key-env for an engine without keys")
-            .into()),
+        _ => Err(Failure::new(
+            Outcome::Configuration,
+            anyhow::anyhow!("the environment variable {name} holds no API key"),
+        )
+        .hint("export it, or leave out --api-key-env for an engine without keys")
+        .into()),
     }
 }
 

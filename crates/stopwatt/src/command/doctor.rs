@@ -15,7 +15,9 @@ use crate::exit::Outcome;
 ///
 /// Reads only; changes no setting. Exits 0 also when something is missing: a missing GPU is a fact, not a failure.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stopwatt doctor\n  stopwatt doctor --format json | jq '.checks[] | select(.state != \"ok\")'")]
+#[command(
+    after_help = "Examples:\n  stopwatt doctor\n  stopwatt doctor --format json | jq '.checks[] | select(.state != \"ok\")'"
+)]
 pub(crate) struct DoctorArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
@@ -61,7 +63,14 @@ pub(crate) fn run(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Outc
             writeln!(out, "name,state,found,advice")?;
             for c in &report.checks {
                 let advice = c.advice.as_deref().unwrap_or_default();
-                writeln!(out, "{},{},{},{}", c.name, word(c.state), super::csv_field(&c.found), super::csv_field(advice))?;
+                writeln!(
+                    out,
+                    "{},{},{},{}",
+                    c.name,
+                    word(c.state),
+                    super::csv_field(&c.found),
+                    super::csv_field(advice)
+                )?;
             }
         }
         Format::Table => {
@@ -96,10 +105,17 @@ fn checks() -> Vec<Check> {
             let cpus = host.cpus.map_or_else(|| "?".to_owned(), |n| n.to_string());
             add("cpu", State::Ok, format!("{cpu}, {cpus} usable, {}", host.cpu_features.join(" ")), None);
         }
-        None => add("cpu", State::Missing, "model unknown".to_owned(), Some("the fingerprint will lack the CPU model")),
+        None => add(
+            "cpu",
+            State::Missing,
+            "model unknown".to_owned(),
+            Some("the fingerprint will lack the CPU model"),
+        ),
     }
     match host.memory_bytes {
-        Some(bytes) => add("memory", State::Ok, format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)), None),
+        Some(bytes) => {
+            add("memory", State::Ok, format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)), None)
+        }
         None => add("memory", State::Missing, "size unknown".to_owned(), None),
     }
     if let Some(cpus) = host.cpus
@@ -129,7 +145,9 @@ fn checks() -> Vec<Check> {
         "open files",
         if enough { State::Ok } else { State::Limited },
         limit.map_or_else(|| "no limit".to_owned(), |n| format!("up to {n}")),
-        (!enough).then_some("a stream needs one; raise it with `ulimit -n 65536` for more than a few thousand streams"),
+        (!enough).then_some(
+            "a stream needs one; raise it with `ulimit -n 65536` for more than a few thousand streams",
+        ),
     );
 
     gpu(&mut checks);
@@ -167,7 +185,8 @@ fn gpu(checks: &mut Vec<Check>) {
             name,
             state: if found { State::Ok } else { State::Missing },
             found: if found { format!("found, for {use_}") } else { format!("not found; needed for {use_}") },
-            advice: (!found && driver.is_some()).then(|| format!("install it or add its folder to LD_LIBRARY_PATH ({file})")),
+            advice: (!found && driver.is_some())
+                .then(|| format!("install it or add its folder to LD_LIBRARY_PATH ({file})")),
         });
     }
 }
@@ -179,8 +198,19 @@ fn first_line(text: &str) -> &str {
 /// Whether a shared library lies where the dynamic loader looks.
 fn find_library(prefix: &str) -> bool {
     let from_env = stopwatt_record::config::environment::var("LD_LIBRARY_PATH").unwrap_or_default();
-    let standard = ["/lib", "/usr/lib", "/lib64", "/usr/lib64", "/usr/local/lib", "/usr/local/cuda/lib64", "/usr/local/nvidia/lib64"];
-    let triple = [format!("/lib/{}-linux-gnu", std::env::consts::ARCH), format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH)];
+    let standard = [
+        "/lib",
+        "/usr/lib",
+        "/lib64",
+        "/usr/lib64",
+        "/usr/local/lib",
+        "/usr/local/cuda/lib64",
+        "/usr/local/nvidia/lib64",
+    ];
+    let triple = [
+        format!("/lib/{}-linux-gnu", std::env::consts::ARCH),
+        format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH),
+    ];
     from_env
         .split(':')
         .filter(|d| !d.is_empty())

@@ -7,6 +7,7 @@ use stopwatt_experiment::bench::BenchError;
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
 use stopwatt_record::run_dir::RunError;
+use stopwatt_report::RebuildError;
 
 use crate::exit::Outcome;
 
@@ -62,7 +63,9 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
                 | BenchError::Profile { .. }
                 | BenchError::Target { .. }
                 | BenchError::Unsupported { .. } => Outcome::Configuration,
-                BenchError::UnknownModel { .. } | BenchError::AmbiguousModel { .. } => Outcome::MissingResource,
+                BenchError::UnknownModel { .. } | BenchError::AmbiguousModel { .. } => {
+                    Outcome::MissingResource
+                }
                 BenchError::Refused { .. } | BenchError::Answer { .. } | BenchError::EngineStart { .. } => {
                     Outcome::MeasurementFailed
                 }
@@ -80,6 +83,7 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref::<BenchError>().and_then(BenchError::hint))
             .or_else(|| cause.downcast_ref::<ConfigError>().and_then(ConfigError::hint))
             .or_else(|| cause.downcast_ref::<RunError>().and_then(RunError::hint))
+            .or_else(|| cause.downcast_ref::<RebuildError>().and_then(RebuildError::hint))
             .or_else(|| cause.downcast_ref::<CatalogueError>().and_then(CatalogueError::hint))
             .or_else(|| cause.downcast_ref::<ServeError>().and_then(ServeError::hint))
     })

@@ -2,10 +2,10 @@
 
 pub(crate) mod bench;
 pub(crate) mod doctor;
+mod failure;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod serve;
-mod failure;
 mod tokenizer;
 
 pub(crate) use failure::{Failure, hint_of, outcome_of};
@@ -48,10 +48,15 @@ impl From<Language> for Lang {
 
 /// The folder that holds runs and their catalogue: `STOPWATT_RUNS`, else `stopwatt-runs` here.
 pub(crate) fn runs_root() -> PathBuf {
-    stopwatt_record::config::environment::var("STOPWATT_RUNS").map_or_else(|| PathBuf::from("stopwatt-runs"), PathBuf::from)
+    stopwatt_record::config::environment::var("STOPWATT_RUNS")
+        .map_or_else(|| PathBuf::from("stopwatt-runs"), PathBuf::from)
 }
 
 /// A field of a CSV line, quoted where it must be.
 pub(crate) fn csv_field(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }

@@ -13,7 +13,9 @@ use crate::exit::Outcome;
 ///
 /// A run can be named by its id, the begin of one, a tag, a path, or `latest`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stopwatt runs list\n  stopwatt runs tag latest before-upgrade\n  stopwatt runs show before-upgrade\n  stopwatt runs rm 20261122-061530-bench-7f3a")]
+#[command(
+    after_help = "Examples:\n  stopwatt runs list\n  stopwatt runs tag latest before-upgrade\n  stopwatt runs show before-upgrade\n  stopwatt runs rm 20261122-061530-bench-7f3a"
+)]
 pub(crate) struct RunsArgs {
     #[command(subcommand)]
     action: Action,
@@ -100,12 +102,28 @@ fn list(entries: &[Entry], format: Format, out: &mut dyn Write) -> anyhow::Resul
             writeln!(out, "no runs in {}; `stopwatt bench` makes one", super::runs_root().display())?;
         }
         Format::Table => {
-            writeln!(out, "{:<34} {:<10} {:>10} {:>9}  {:<20} tags", "run", "state", "TTFT p50", "tokens/s", "model")?;
+            writeln!(
+                out,
+                "{:<34} {:<10} {:>10} {:>9}  {:<20} tags",
+                "run", "state", "TTFT p50", "tokens/s", "model"
+            )?;
             for e in entries {
-                let ttft = e.headline.get("ttft.p50").map_or_else(|| "-".to_owned(), |s| format!("{:.1} ms", s * 1e3));
-                let rate = e.headline.get("output_throughput.mean").map_or_else(|| "-".to_owned(), |r| format!("{r:.1}"));
-                let model: String = e.model.as_deref().unwrap_or("-").chars().filter(|c| !c.is_control()).take(20).collect();
-                let line = format!("{:<34} {:<10} {ttft:>10} {rate:>9}  {model:<20} {}", e.id, state(e), e.tags.join(" "));
+                let ttft = e
+                    .headline
+                    .get("ttft.p50")
+                    .map_or_else(|| "-".to_owned(), |s| format!("{:.1} ms", s * 1e3));
+                let rate = e
+                    .headline
+                    .get("output_throughput.mean")
+                    .map_or_else(|| "-".to_owned(), |r| format!("{r:.1}"));
+                let model: String =
+                    e.model.as_deref().unwrap_or("-").chars().filter(|c| !c.is_control()).take(20).collect();
+                let line = format!(
+                    "{:<34} {:<10} {ttft:>10} {rate:>9}  {model:<20} {}",
+                    e.id,
+                    state(e),
+                    e.tags.join(" ")
+                );
                 writeln!(out, "{}", line.trim_end())?;
             }
         }

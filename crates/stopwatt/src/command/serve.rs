@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use stopwatt_engine::{ExactConfig, Kind, RealConfig, ServeConfig, Shutdown, SimulatedConfig, Token, Weights};
+use stopwatt_engine::{
+    ExactConfig, Kind, RealConfig, ServeConfig, Shutdown, SimulatedConfig, Token, Weights,
+};
 use stopwatt_experiment::bench::ReadyLine;
 use stopwatt_record::config::environment;
 
@@ -114,9 +116,14 @@ pub(crate) fn run(args: &ServeArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     }
     config.token = match &args.token_env {
         None => None,
-        Some(name) => Some(Token::new(environment::var(name).filter(|v| !v.is_empty()).ok_or_else(|| {
-            Failure::new(Outcome::Configuration, anyhow::anyhow!("the environment variable {name} holds no token"))
-        })?)),
+        Some(name) => {
+            Some(Token::new(environment::var(name).filter(|v| !v.is_empty()).ok_or_else(|| {
+                Failure::new(
+                    Outcome::Configuration,
+                    anyhow::anyhow!("the environment variable {name} holds no token"),
+                )
+            })?))
+        }
     };
     let shutdown = Shutdown::new();
     let on_signal = shutdown.clone();
@@ -140,8 +147,11 @@ pub(crate) fn run(args: &ServeArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         |listening| {
             let url = format!("http://{}", listening.addr);
             announced = if machine_readable {
-                let ready = ReadyLine { url, model: listening.model_name.clone(), facts: listening.facts.clone() };
-                serde_json::to_string(&ready).map_err(std::io::Error::from).and_then(|line| writeln!(out, "{line}"))
+                let ready =
+                    ReadyLine { url, model: listening.model_name.clone(), facts: listening.facts.clone() };
+                serde_json::to_string(&ready)
+                    .map_err(std::io::Error::from)
+                    .and_then(|line| writeln!(out, "{line}"))
             } else {
                 writeln!(out, "serving {} at {url}", listening.model_name)
             }
@@ -158,11 +168,18 @@ pub(crate) fn run(args: &ServeArgs, out: &mut dyn Write) -> anyhow::Result<Outco
 fn kind(args: &ServeArgs) -> anyhow::Result<Kind> {
     Ok(match args.kind {
         KindName::Real => {
-            let mut config = RealConfig { max_model_len: args.max_model_len, threads: args.threads, ..RealConfig::default() };
+            let mut config = RealConfig {
+                max_model_len: args.max_model_len,
+                threads: args.threads,
+                ..RealConfig::default()
+            };
             config.weights = match (&args.weights, &args.size) {
                 (Some(path), _) if path.is_dir() => Weights::Safetensors(path.clone()),
                 (Some(path), _) => Weights::Gguf(path.clone()),
-                (None, size) => Weights::Random { size: size.clone().unwrap_or_else(|| "small".to_owned()), seed: args.seed },
+                (None, size) => Weights::Random {
+                    size: size.clone().unwrap_or_else(|| "small".to_owned()),
+                    seed: args.seed,
+                },
             };
             scheduler(args, &mut config.scheduler);
             Kind::Real(config)
@@ -187,7 +204,8 @@ fn scheduler(args: &ServeArgs, config: &mut stopwatt_engine::SchedulerConfig) {
 
 /// The script: defaults, then flags, then `--set`.
 fn exact(args: &ServeArgs) -> anyhow::Result<ExactConfig> {
-    let mut config = ExactConfig { seed: args.seed, truth_log: args.truth_log.clone(), ..ExactConfig::default() };
+    let mut config =
+        ExactConfig { seed: args.seed, truth_log: args.truth_log.clone(), ..ExactConfig::default() };
     config.ttft_s = args.ttft.map_or(config.ttft_s, |d| d.as_secs_f64());
     config.itl_s = args.itl.map_or(config.itl_s, |d| d.as_secs_f64());
     config.tokens_per_chunk = args.tokens_per_chunk.unwrap_or(config.tokens_per_chunk);
@@ -195,9 +213,9 @@ fn exact(args: &ServeArgs) -> anyhow::Result<ExactConfig> {
     config.max_model_len = args.max_model_len.unwrap_or(config.max_model_len);
     let mut tree = serde_json::to_value(&config)?;
     for setting in &args.settings {
-        let (key, value) = setting
-            .split_once('=')
-            .ok_or_else(|| Failure::new(Outcome::Usage, anyhow::anyhow!("--set {setting}: write KEY=VALUE")))?;
+        let (key, value) = setting.split_once('=').ok_or_else(|| {
+            Failure::new(Outcome::Usage, anyhow::anyhow!("--set {setting}: write KEY=VALUE"))
+        })?;
         put(&mut tree, key, value);
     }
     serde_json::from_value(tree)

@@ -1,45 +1,46 @@
 //! Runs the program as a user does: a folder of its own, an engine with known behaviour, arguments in, text out.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-pub const STOPWATT: &str = env!("CARGO_BIN_EXE_stopwatt");
+pub(crate) const STOPWATT: &str = env!("CARGO_BIN_EXE_stopwatt");
 
 /// A folder to run in, with its runs in `runs/`.
-pub struct Place {
-    pub dir: tempfile::TempDir,
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(STOPWATT);
         command.args(args).current_dir(self.dir.path()).env("STOPWATT_RUNS", self.path("runs"));
         command.env_remove("NO_COLOR").env_remove("COLUMNS").stdin(Stdio::null());
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Ended {
+    pub(crate) fn run(&self, args: &[&str]) -> Ended {
         Ended::from(self.command(args).output().unwrap())
     }
 }
 
 /// What a command printed and how it ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl From<Output> for Ended {
@@ -51,25 +52,25 @@ impl From<Output> for Ended {
 
 impl Ended {
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.stdout, self.stderr))
     }
 }
 
 /// An exact engine of its own process; ends when dropped.
-pub struct Exact {
+pub(crate) struct Exact {
     child: Child,
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Exact {
-    pub fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = Command::new(STOPWATT)
             .args(["serve", "--kind", "exact", "--port", "0", "--exit-with-parent"])
             .args(args)
@@ -93,16 +94,19 @@ impl Drop for Exact {
 
 /// The one run under `root`.
 #[track_caller]
-pub fn only_run(root: &Path) -> PathBuf {
-    let runs: Vec<_> =
-        std::fs::read_dir(root).unwrap().map(|e| e.unwrap().path()).filter(|p| p.join("run.log").is_file()).collect();
+pub(crate) fn only_run(root: &Path) -> PathBuf {
+    let runs: Vec<_> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.join("run.log").is_file())
+        .collect();
     assert_eq!(runs.len(), 1, "{runs:?}");
     runs[0].clone()
 }
 
 /// Waits for `condition`, at most a minute.
 #[track_caller]
-pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     for _ in 0..1200 {
         if condition() {
             return;
