@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use stopwatt_kernel::cpu::{Matrix, Precision};
+use stopwatt_kernel::cpu::{Arena, Matrix, MatrixError, Precision};
 
 use crate::config::ModelConfig;
 use crate::weights::{Layer, Weights};
@@ -61,6 +61,9 @@ pub enum TensorError {
         /// How it is stored.
         kind: String,
     },
+    /// There is no memory for a matrix.
+    #[error(transparent)]
+    Memory(#[from] MatrixError),
     /// The numbers could not be read.
     #[error("tensor `{name}` cannot be read")]
     Read {
@@ -101,7 +104,8 @@ pub(crate) fn weights(
     let c = config;
     let has_head = source.shape(&source.name_of(Part::Head)).is_some();
     let tied = tied.unwrap_or(!has_head);
-    let mut a = Assembly { source, precision, used: BTreeSet::new(), buffer: Vec::new() };
+    let mut a =
+        Assembly { source, precision, used: BTreeSet::new(), arena: Arena::default(), buffer: Vec::new() };
     let weights = Weights {
         embedding: a.matrix(&[(Part::Embedding, c.vocab)], c.hidden)?,
         layers: (0..c.layers)
@@ -140,6 +144,7 @@ struct Assembly<'a> {
     source: &'a mut dyn Tensors,
     precision: Precision,
     used: BTreeSet<String>,
+    arena: Arena,
     buffer: Vec<f32>,
 }
 
@@ -150,7 +155,8 @@ impl Assembly<'_> {
         for &(part, rows) in parts {
             self.check(part, &[rows, cols])?;
         }
-        let mut matrix = Matrix::zeros(parts.iter().map(|p| p.1).sum(), cols, self.precision);
+        let mut matrix =
+            Matrix::zeros(&mut self.arena, parts.iter().map(|p| p.1).sum(), cols, self.precision)?;
         let mut first = 0;
         for &(part, rows) in parts {
             self.read(part)?;

@@ -210,7 +210,7 @@ impl Model {
         self.norm(&s.residual, &layer.attention_norm, &mut s.normed);
         s.qkv.resize(rows * stride, 0.0);
         linear(&self.cpu, &s.normed, &layer.qkv, &mut s.qkv);
-        rotate(&s.rotary, &mut s.qkv, stride, c.heads + c.kv_heads);
+        rotate(&self.cpu, &s.rotary, &mut s.qkv, stride, c.heads + c.kv_heads);
         store_kv(kv.layer_mut(index), &s.qkv[query..], &s.qkv[query + key..], stride, spans);
         s.attended.resize(rows * query, 0.0);
         let scale = (c.head_dim as f32).sqrt().recip();

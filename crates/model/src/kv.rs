@@ -3,7 +3,7 @@
 //! Blocks are numbered from 0 and have no owner here: the scheduler hands them out. Memory is taken from the system
 //! when a block is first written, or by [`PagedKv::populate`].
 
-use stopwatt_kernel::cpu::{KvLayer, KvLayerMut, KvShape};
+use stopwatt_kernel::cpu::{Buffer, KvLayer, KvLayerMut, KvShape};
 
 use crate::config::ModelConfig;
 
@@ -12,7 +12,7 @@ use crate::config::ModelConfig;
 pub struct PagedKv {
     shape: KvShape,
     blocks: usize,
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
+    layers: Vec<(Buffer, Buffer)>,
 }
 
 /// Why a cache could not be made.
@@ -30,6 +30,17 @@ pub enum KvError {
         /// Tokens a block asked for.
         block_size: usize,
     },
+    /// The system has no memory for the cache.
+    #[error("no memory for a cache of {blocks} blocks of {block_size} tokens")]
+    Memory {
+        /// Blocks asked for.
+        blocks: usize,
+        /// Tokens a block asked for.
+        block_size: usize,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl PagedKv {
@@ -46,7 +57,10 @@ impl PagedKv {
         }
         let shape = config.kv_shape(block_size);
         let numbers = shape.block_len() * blocks;
-        let layers = (0..config.layers).map(|_| (vec![0.0; numbers], vec![0.0; numbers])).collect();
+        let layers = (0..config.layers)
+            .map(|_| Ok((Buffer::zeroed(numbers)?, Buffer::zeroed(numbers)?)))
+            .collect::<Result<_, std::io::Error>>()
+            .map_err(|source| KvError::Memory { blocks, block_size, source })?;
         Ok(Self { shape, blocks, layers })
     }
 

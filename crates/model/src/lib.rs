@@ -12,8 +12,8 @@
 //!
 //! Invariants, each held by a test:
 //!
-//! - how a prompt is cut into chunks, what else is in the batch, and which blocks a sequence owns change a logit by
-//!   rounding only;
+//! - how a prompt is cut into chunks, what else is in the batch, which blocks a sequence owns and how many threads
+//!   compute do not change a bit of any logit;
 //! - a file from someone else gives a model or an error, never a panic.
 
 mod assemble;

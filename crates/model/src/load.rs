@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use stopwatt_kernel::cpu::{Cpu, Precision};
+use stopwatt_kernel::cpu::{Cpu, MatrixError, Precision};
 
 use crate::assemble::{self, TensorError};
 use crate::config::ConfigError;
@@ -72,6 +72,9 @@ pub enum LoadError {
     /// The tensors do not make a model.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// A matrix could not be made.
+    #[error(transparent)]
+    Matrix(#[from] MatrixError),
 }
 
 impl LoadError {
@@ -91,7 +94,7 @@ pub fn load(source: &Source, options: &LoadOptions) -> Result<Loaded, LoadError>
     match source {
         Source::Random { preset, seed } => {
             let config = preset.config();
-            let weights = random::weights(&config, *seed, options.precision.unwrap_or(Precision::F32));
+            let weights = random::weights(&config, *seed, options.precision.unwrap_or(Precision::F32))?;
             Ok(Loaded {
                 model: Model::new(config, weights, cpu)?,
                 tokenizer: Tokenizer::byte(),

@@ -5,7 +5,7 @@
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use stopwatt_kernel::cpu::{Matrix, Precision};
+use stopwatt_kernel::cpu::{Arena, Matrix, MatrixError, Precision};
 
 use crate::config::{ModelConfig, RopeScaling};
 use crate::tokenizer::BYTE_VOCAB;
@@ -72,45 +72,48 @@ impl Preset {
 }
 
 /// Weights for a shape, all from `seed`.
-pub fn weights(config: &ModelConfig, seed: u64, precision: Precision) -> Weights {
-    let mut source = Source { seed, stream: 0, precision };
+pub fn weights(config: &ModelConfig, seed: u64, precision: Precision) -> Result<Weights, MatrixError> {
+    let mut source = Source { seed, stream: 0, precision, arena: Arena::default() };
     let c = config;
     let inward = |width: usize| (width as f32).recip().sqrt();
     // Each of the 2 × layers branches adds to the residual stream; together they add about its own size.
     let outward = |width: usize| inward(width) * (2.0 * c.layers as f32).recip().sqrt();
-    Weights {
-        embedding: source.matrix(c.vocab, c.hidden, 1.0),
+    Ok(Weights {
+        embedding: source.matrix(c.vocab, c.hidden, 1.0)?,
         layers: (0..c.layers)
-            .map(|_| Layer {
-                attention_norm: vec![1.0; c.hidden],
-                qkv: source.matrix(c.query_width() + 2 * c.kv_width(), c.hidden, inward(c.hidden)),
-                attention_out: source.matrix(c.hidden, c.query_width(), outward(c.query_width())),
-                ffn_norm: vec![1.0; c.hidden],
-                gate_up: source.matrix(2 * c.ffn, c.hidden, inward(c.hidden)),
-                down: source.matrix(c.hidden, c.ffn, outward(c.ffn)),
+            .map(|_| {
+                Ok(Layer {
+                    attention_norm: vec![1.0; c.hidden],
+                    qkv: source.matrix(c.query_width() + 2 * c.kv_width(), c.hidden, inward(c.hidden))?,
+                    attention_out: source.matrix(c.hidden, c.query_width(), outward(c.query_width()))?,
+                    ffn_norm: vec![1.0; c.hidden],
+                    gate_up: source.matrix(2 * c.ffn, c.hidden, inward(c.hidden))?,
+                    down: source.matrix(c.hidden, c.ffn, outward(c.ffn))?,
+                })
             })
-            .collect(),
+            .collect::<Result<_, MatrixError>>()?,
         norm: vec![1.0; c.hidden],
         // Not tied: a tied head would answer each token with itself.
-        head: Some(source.matrix(c.vocab, c.hidden, LOGIT_SPREAD * inward(c.hidden))),
-    }
+        head: Some(source.matrix(c.vocab, c.hidden, LOGIT_SPREAD * inward(c.hidden))?),
+    })
 }
 
 struct Source {
     seed: u64,
     stream: u64,
     precision: Precision,
+    arena: Arena,
 }
 
 impl Source {
     /// Uniform numbers of mean 0 and the given standard deviation. A uniform distribution needs no logarithm, whose
     /// last bit differs between platforms.
-    fn matrix(&mut self, rows: usize, cols: usize, deviation: f32) -> Matrix {
+    fn matrix(&mut self, rows: usize, cols: usize, deviation: f32) -> Result<Matrix, MatrixError> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(self.stream);
         self.stream += 1;
         let scale = deviation * 3f32.sqrt() / (1u32 << 23) as f32;
-        let mut matrix = Matrix::zeros(rows, cols, self.precision);
+        let mut matrix = Matrix::zeros(&mut self.arena, rows, cols, self.precision)?;
         let mut row = vec![0.0; cols];
         for index in 0..rows {
             for v in &mut row {
@@ -119,7 +122,7 @@ impl Source {
             }
             matrix.write_rows(index, &row);
         }
-        matrix
+        Ok(matrix)
     }
 }
 
@@ -133,7 +136,7 @@ mod tests {
             preset.config().validate().unwrap();
             assert_eq!(Preset::from_name(preset.name()), Some(preset));
         }
-        let small = weights(&Preset::Small.config(), 0, Precision::F32);
+        let small = weights(&Preset::Small.config(), 0, Precision::F32).unwrap();
         assert!((8_000_000..16_000_000).contains(&small.parameters()), "{}", small.parameters());
         assert_eq!(small.bytes(), 4 * small.parameters());
     }
@@ -141,9 +144,9 @@ mod tests {
     #[test]
     fn one_seed_gives_one_model() {
         let config = Preset::Tiny.config();
-        let a = weights(&config, 7, Precision::F32);
-        let b = weights(&config, 7, Precision::F32);
-        let c = weights(&config, 8, Precision::F32);
+        let a = weights(&config, 7, Precision::F32).unwrap();
+        let b = weights(&config, 7, Precision::F32).unwrap();
+        let c = weights(&config, 8, Precision::F32).unwrap();
         assert_eq!(a.layers[1].down.row(3), b.layers[1].down.row(3));
         assert_ne!(a.layers[1].down.row(3), c.layers[1].down.row(3));
         // Known bits: the same on every platform and in every later version.
@@ -152,7 +155,8 @@ mod tests {
 
     #[test]
     fn deviation_is_as_asked() {
-        let m = Source { seed: 1, stream: 0, precision: Precision::F32 }.matrix(64, 256, 0.5);
+        let mut m = Source { seed: 1, stream: 0, precision: Precision::F32, arena: Arena::default() };
+        let m = m.matrix(64, 256, 0.5).unwrap();
         let values: Vec<f64> = (0..64).flat_map(|i| m.row(i)).map(f64::from).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let square = values.iter().map(|v| v * v).sum::<f64>() / values.len() as f64;

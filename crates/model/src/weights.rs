@@ -3,7 +3,7 @@
 use stopwatt_kernel::cpu::Matrix;
 
 /// Every weight of a model.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Weights {
     /// One row a token.
     pub embedding: Matrix,
@@ -16,7 +16,7 @@ pub struct Weights {
 }
 
 /// The weights of one decoder layer. Projections that read the same input are one matrix.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Layer {
     /// Weight of the normalisation before attention.
     pub attention_norm: Vec<f32>,

@@ -4,6 +4,7 @@
 //! the path of the GGUF file in `STOPWATT_SMOLLM2_GGUF` (see `scripts/fetch-smollm2.sh`).
 
 #![cfg(feature = "external-tests")]
+#![expect(clippy::unwrap_used, reason = "a test may stop anywhere")]
 
 use std::path::PathBuf;
 

@@ -25,12 +25,11 @@ impl Isa {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            // AVX2 and F16C belong to every processor with AVX-512; they are asked for since kernels are compiled
-            // with all of them switched on.
+            // Each is asked for by name, since kernels are compiled with all of them switched on.
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c");
-            if avx2 && is_x86_feature_detected!("avx512f") {
+            if avx2 && is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
                 found.push(Self(Kind::Avx512));
             }
             if avx2 {

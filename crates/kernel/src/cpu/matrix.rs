@@ -1,7 +1,9 @@
 //! Weights: a row-major matrix in the precision it is stored in.
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 use half::{bf16, f16};
+
+use super::memory::{Arena, Region};
 
 /// How the numbers of a matrix are stored. Arithmetic is `f32` in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,41 +54,57 @@ pub enum MatrixError {
         /// Numbers given.
         found: usize,
     },
+    /// The system has no memory for it.
+    #[error("no memory for a matrix of {rows} × {cols}")]
+    Memory {
+        /// Rows asked for.
+        rows: usize,
+        /// Columns asked for.
+        cols: usize,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// A row-major matrix of weights. Row `i` holds the weights of output `i`, as PyTorch's `nn.Linear` has them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Matrix {
     rows: usize,
     cols: usize,
     precision: Precision,
-    /// Cache lines, so that a row whose bytes are a multiple of 64 is read with aligned loads.
-    lines: Vec<Line>,
+    /// Begins at a cache line, so that a row whose bytes are a multiple of 64 is read with aligned loads.
+    numbers: Region,
 }
-
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
 
 impl Matrix {
     /// A matrix of zeros.
-    pub fn zeros(rows: usize, cols: usize, precision: Precision) -> Self {
-        let bytes = rows * cols * precision.bytes();
-        Self { rows, cols, precision, lines: vec![Line([0; 64]); bytes.div_ceil(64)] }
+    pub fn zeros(
+        arena: &mut Arena,
+        rows: usize,
+        cols: usize,
+        precision: Precision,
+    ) -> Result<Self, MatrixError> {
+        let memory = |source| MatrixError::Memory { rows, cols, source };
+        let bytes = rows.checked_mul(cols).and_then(|n| n.checked_mul(precision.bytes()));
+        let bytes = bytes.ok_or_else(|| memory(std::io::ErrorKind::OutOfMemory.into()))?;
+        Ok(Self { rows, cols, precision, numbers: arena.region(bytes).map_err(memory)? })
     }
 
-    /// Stores `values`, rounded to nearest even where `precision` is narrower.
+    /// Stores `values`, rounded to nearest even where `precision` is narrower, in memory of its own.
     pub fn from_f32(
         rows: usize,
         cols: usize,
         precision: Precision,
         values: &[f32],
     ) -> Result<Self, MatrixError> {
-        if values.len() != rows * cols {
+        if rows.checked_mul(cols) != Some(values.len()) {
             return Err(MatrixError::Shape { rows, cols, found: values.len() });
         }
-        let mut matrix = Self::zeros(rows, cols, precision);
-        matrix.write_rows(0, values);
+        let mut matrix = Self::zeros(&mut Arena::default(), rows, cols, precision)?;
+        if cols > 0 {
+            matrix.write_rows(0, values);
+        }
         Ok(matrix)
     }
 
@@ -147,11 +165,11 @@ impl Matrix {
     /// The numbers as they are stored. `T` must be the type of the precision.
     pub(crate) fn typed<T: Pod>(&self) -> &[T] {
         debug_assert_eq!(size_of::<T>(), self.precision.bytes());
-        &bytemuck::cast_slice::<Line, T>(&self.lines)[..self.rows * self.cols]
+        bytemuck::cast_slice(self.numbers.bytes())
     }
 
     fn typed_mut<T: Pod>(&mut self) -> &mut [T] {
-        &mut bytemuck::cast_slice_mut::<Line, T>(&mut self.lines)[..self.rows * self.cols]
+        bytemuck::cast_slice_mut(self.numbers.bytes_mut())
     }
 }
 

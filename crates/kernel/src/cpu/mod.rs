@@ -12,7 +12,7 @@
 //! Invariants, each held by a test:
 //!
 //! - each operator agrees with a plain `f64` loop on every instruction set that the machine has;
-//! - a result does not depend on the number of threads, bit for bit;
+//! - a row's result depends neither on the number of threads nor on the other rows of the step, bit for bit;
 //! - wrong lengths panic at the entry of an operator, never inside it: callers own the shapes.
 //!
 //! Not here: allocation of cache blocks, models, sampling.
@@ -23,6 +23,7 @@ mod embedding;
 mod isa;
 mod linear;
 mod matrix;
+mod memory;
 mod norm;
 mod rotary;
 mod simd;
@@ -35,6 +36,7 @@ pub use embedding::embed;
 pub use isa::Isa;
 pub use linear::{linear, linear_add};
 pub use matrix::{Matrix, MatrixError, Precision};
+pub use memory::{Arena, Buffer};
 pub use norm::rms_norm;
 pub use rotary::{Rotary, rotate};
 pub use softmax::{argmax, softmax};

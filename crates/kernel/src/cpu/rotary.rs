@@ -3,6 +3,14 @@
 //! Number `i` of a head pairs with number `i + d/2`; GGUF files interleave the pairs instead, which their loader
 //! undoes.
 
+#![expect(unsafe_code, reason = "vector loads from slices, disjoint rows")]
+
+use super::simd::{Kernel, Simd, dispatch};
+use super::threads::{Cpu, Output};
+
+/// Rows that one task rotates.
+const ROWS_A_TASK: usize = 16;
+
 /// The angles of one step: cosine and sine for each row and pair.
 #[derive(Debug, Clone, Default)]
 pub struct Rotary {
@@ -35,18 +43,52 @@ impl Rotary {
 /// # Panics
 ///
 /// When `x` does not hold the rows that `angles` was filled for.
-pub fn rotate(angles: &Rotary, x: &mut [f32], stride: usize, heads: usize) {
+pub fn rotate(cpu: &Cpu, angles: &Rotary, x: &mut [f32], stride: usize, heads: usize) {
     let pairs = angles.pairs;
     assert!(pairs > 0 && heads * 2 * pairs <= stride, "rotate: heads are longer than a row");
-    assert!(x.len().div_ceil(stride) == angles.cos.len() / pairs, "rotate: rows differ");
-    let rows = x.chunks_mut(stride).zip(angles.cos.chunks_exact(pairs)).zip(angles.sin.chunks_exact(pairs));
-    for ((row, cos), sin) in rows {
-        for head in row[..heads * 2 * pairs].chunks_exact_mut(2 * pairs) {
+    let rows = angles.cos.len() / pairs;
+    assert_eq!(x.len(), rows * stride, "rotate: rows differ");
+    let out = Output::new(x);
+    cpu.each(rows.div_ceil(ROWS_A_TASK), |task| {
+        for row in task * ROWS_A_TASK..rows.min((task + 1) * ROWS_A_TASK) {
+            // SAFETY: rows do not overlap, and each is visited by one task.
+            let heads =
+                unsafe { std::slice::from_raw_parts_mut(out.get().add(row * stride), heads * 2 * pairs) };
+            let range = row * pairs..(row + 1) * pairs;
+            dispatch(cpu.isa(), Row { heads, cos: &angles.cos[range.clone()], sin: &angles.sin[range] });
+        }
+    });
+}
+
+struct Row<'a> {
+    heads: &'a mut [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+}
+
+impl Kernel for Row<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { heads, cos, sin } = self;
+        let pairs = cos.len().min(sin.len());
+        let whole = pairs - pairs % S::LANES;
+        for head in heads.chunks_exact_mut(2 * pairs) {
             let (low, high) = head.split_at_mut(pairs);
-            for (((low, high), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
-                let (a, b) = (*low, *high);
-                *low = a * cos - b * sin;
-                *high = b * cos + a * sin;
+            for i in (0..whole).step_by(S::LANES) {
+                // SAFETY: i + LANES ≤ whole ≤ the length of all four slices.
+                unsafe {
+                    let (cos, sin) = (s.load(cos.as_ptr().add(i)), s.load(sin.as_ptr().add(i)));
+                    let (a, b) = (s.load(low.as_ptr().add(i)), s.load(high.as_ptr().add(i)));
+                    s.store(low.as_mut_ptr().add(i), s.sub(s.mul(a, cos), s.mul(b, sin)));
+                    s.store(high.as_mut_ptr().add(i), s.add(s.mul(b, cos), s.mul(a, sin)));
+                }
+            }
+            for i in whole..pairs {
+                let (a, b) = (low[i], high[i]);
+                low[i] = a * cos[i] - b * sin[i];
+                high[i] = b * cos[i] + a * sin[i];
             }
         }
     }

@@ -23,7 +23,7 @@ pub(super) enum Chat {
     /// The template of the model.
     Template(Environment<'static>),
     /// `<|im_start|>role … <|im_end|>`, for models that have these marks and no template.
-    ChatMl,
+    Marks,
     /// `role: …`, a message a line, for models without any marks.
     Lines,
 }
@@ -70,7 +70,7 @@ impl Chat {
                 let text = env.get_template(NAME).and_then(|template| template.render(values));
                 return text.map_err(|e| TokenizerError::Template(Box::new(e)));
             }
-            Self::ChatMl => ("<|im_start|>", "\n", "<|im_end|>\n", "<|im_start|>assistant\n"),
+            Self::Marks => ("<|im_start|>", "\n", "<|im_end|>\n", "<|im_start|>assistant\n"),
             Self::Lines => ("", ": ", "\n", "assistant: "),
         };
         let mut text = String::new();
@@ -121,7 +121,7 @@ mod tests {
             "system: be brief\nuser: hello\nassistant: "
         );
         assert_eq!(
-            Chat::ChatMl.render(&messages[1..], None, None).unwrap(),
+            Chat::Marks.render(&messages[1..], None, None).unwrap(),
             "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
         );
     }

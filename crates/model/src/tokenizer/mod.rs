@@ -107,7 +107,7 @@ impl Tokenizer {
         let has = |mark| inner.token_to_id(mark).is_some();
         let chat = match &specials.template {
             Some(source) => Chat::template(source.clone())?,
-            None if has("<|im_start|>") && has("<|im_end|>") => Chat::ChatMl,
+            None if has("<|im_start|>") && has("<|im_end|>") => Chat::Marks,
             None => Chat::Lines,
         };
         Ok(Self { kind: Kind::Hf(Box::new(inner)), specials, chat })

@@ -9,8 +9,11 @@
 //! Row `r` of a span sees the tokens up to its own position (causal). Softmax is computed online, tile by tile of
 //! keys, so that no score matrix of the whole context exists (Milakov and Gimelshein 2018, Dao et al. 2022).
 
+mod products;
 mod store;
 mod tile;
+
+use std::cell::RefCell;
 
 use super::simd::dispatch;
 use super::threads::{Cpu, Output};
@@ -116,11 +119,12 @@ pub fn paged_attention(
     }
     let out = Output::new(out);
     cpu.each(tasks.len(), |task| {
+        thread_local! {
+            static SCRATCH: RefCell<tile::Scratch> = RefCell::default();
+        }
         let (span, begin, rows, head) = tasks[task];
-        dispatch(
-            cpu.isa(),
-            tile::Tile { q, q_stride, heads, group, kv, span, begin, rows, head, scale, out },
-        );
+        let tile = tile::Tile { q, q_stride, heads, group, kv, span, begin, rows, head, scale, out };
+        SCRATCH.with_borrow_mut(|scratch| dispatch(cpu.isa(), tile::Attend(tile, scratch)));
     });
 }
 

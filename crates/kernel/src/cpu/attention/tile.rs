@@ -1,12 +1,11 @@
 //! One task of attention: a few rows of one span, with the query heads that share one key/value head.
 
-#![expect(unsafe_code, reason = "vector loads from the cache, disjoint output rows")]
-
-use std::cell::RefCell;
+#![expect(unsafe_code, reason = "disjoint output rows")]
 
 use super::super::simd::{Kernel, Simd};
 use super::super::softmax::{ExpSum, Largest};
 use super::super::threads::Output;
+use super::products::{scores, weigh};
 use super::{KvLayer, Span};
 
 /// Query vectors (rows × heads of a group) that share each load of the cache.
@@ -15,6 +14,7 @@ pub(super) const QUERIES: usize = 32;
 const KEYS: usize = 128;
 
 /// Rows `begin .. begin + rows` of a span, with the query heads of key/value head `head`.
+#[derive(Clone, Copy)]
 pub(super) struct Tile<'a> {
     pub(super) q: &'a [f32],
     pub(super) q_stride: usize,
@@ -31,7 +31,7 @@ pub(super) struct Tile<'a> {
 
 /// Buffers of one task, kept by its thread.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     /// Queries, scaled: one of `head_dim` numbers each.
     q: Vec<f32>,
     /// Scores of the current tile of keys, then their exponentials: one row a query.
@@ -42,231 +42,80 @@ struct Scratch {
     state: Vec<(f32, f32)>,
 }
 
-impl Kernel for Tile<'_> {
+/// Computes a tile.
+pub(super) struct Attend<'a>(pub(super) Tile<'a>, pub(super) &'a mut Scratch);
+
+impl Kernel for Attend<'_> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        thread_local! {
-            static SCRATCH: RefCell<Scratch> = RefCell::default();
-        }
-        SCRATCH.with_borrow_mut(|scratch| self.compute(s, scratch));
-    }
-}
-
-impl Tile<'_> {
-    #[inline(always)]
-    fn compute<S: Simd>(&self, s: S, scratch: &mut Scratch) {
-        let shape = self.kv.shape;
+        let Self(tile, Scratch { q, p, acc, state }) = self;
+        let shape = tile.kv.shape;
         let (size, dim) = (shape.block_size, shape.head_dim);
-        let queries = self.rows * self.group;
+        let queries = tile.rows * tile.group;
         let tile_blocks = (KEYS / size).max(1);
         let stride = tile_blocks * size;
-        scratch.q.clear();
-        for r in 0..self.rows {
-            let row = &self.q[(self.span.first_row + self.begin + r) * self.q_stride..];
-            let heads = &row[self.head * self.group * dim..][..self.group * dim];
-            scratch.q.extend(heads.iter().map(|v| v * self.scale));
-        }
-        scratch.p.resize(queries * stride, 0.0);
-        scratch.acc.clear();
-        scratch.acc.resize(queries * dim, 0.0);
-        scratch.state.clear();
-        scratch.state.resize(queries, (f32::NEG_INFINITY, 0.0));
+        tile.gather(q);
+        p.resize(queries * stride, 0.0);
+        acc.clear();
+        acc.resize(queries * dim, 0.0);
+        state.clear();
+        state.resize(queries, (f32::NEG_INFINITY, 0.0));
 
-        let first = self.span.position + self.begin;
-        let seen = first + self.rows;
-        for (tile, blocks) in self.span.blocks[..seen.div_ceil(size)].chunks(tile_blocks).enumerate() {
-            let keys_before = tile * stride;
+        let first = tile.span.position + tile.begin;
+        let seen = first + tile.rows;
+        for (index, blocks) in tile.span.blocks[..seen.div_ceil(size)].chunks(tile_blocks).enumerate() {
+            let keys_before = index * stride;
             let keys = (seen - keys_before).min(stride);
             for (i, &block) in blocks.iter().enumerate() {
-                let k = &self.kv.keys[shape.head_begin(block, self.head)..][..size * dim];
-                scores(s, &scratch.q, k, &mut scratch.p[i * size..], stride, (queries, dim, size));
+                let k = &tile.kv.keys[shape.head_begin(block, tile.head)..][..size * dim];
+                scores(s, q, k, &mut p[i * size..], stride, (queries, dim, size));
             }
             for query in 0..queries {
-                let visible = (first + query / self.group + 1).saturating_sub(keys_before).min(keys);
-                let (p, hidden) = scratch.p[query * stride..][..keys].split_at_mut(visible);
+                let visible = (first + query / tile.group + 1).saturating_sub(keys_before).min(keys);
+                let (p, hidden) = p[query * stride..][..keys].split_at_mut(visible);
                 hidden.fill(0.0);
                 if visible == 0 {
                     continue;
                 }
-                let (max, sum) = scratch.state[query];
+                let (max, sum) = state[query];
                 let new = max.max(Largest(p).run(s));
                 let fade = (max - new).exp();
-                scratch.state[query] = (new, sum * fade + ExpSum { x: p, max: new }.run(s));
+                state[query] = (new, sum * fade + ExpSum { x: p, max: new }.run(s));
                 if fade != 1.0 {
-                    scratch.acc[query * dim..][..dim].iter_mut().for_each(|v| *v *= fade);
+                    acc[query * dim..][..dim].iter_mut().for_each(|v| *v *= fade);
                 }
             }
-            weigh(s, self, &scratch.p, blocks, &mut scratch.acc, (queries, stride, keys));
+            weigh(s, tile.kv, tile.head, p, blocks, acc, (queries, stride, keys));
         }
-        for query in 0..queries {
+        tile.finish(acc, state);
+    }
+}
+
+impl Tile<'_> {
+    /// Copies the queries of the tile, scaled, to `q`: heads of the group fastest.
+    fn gather(&self, q: &mut Vec<f32>) {
+        let width = self.group * self.kv.shape.head_dim;
+        q.clear();
+        for r in 0..self.rows {
+            let row = &self.q[(self.span.first_row + self.begin + r) * self.q_stride..];
+            q.extend(row[self.head * width..][..width].iter().map(|v| v * self.scale));
+        }
+    }
+
+    /// Writes the weighted means to the output.
+    fn finish(&self, acc: &[f32], state: &[(f32, f32)]) {
+        let dim = self.kv.shape.head_dim;
+        for (query, (acc, (_, sum))) in acc.chunks_exact(dim).zip(state).enumerate() {
             let row = self.span.first_row + self.begin + query / self.group;
             let head = self.head * self.group + query % self.group;
-            let scale = 1.0 / scratch.state[query].1;
             // SAFETY: this head of this row belongs to this task, and the caller checked that the output has the row.
             let out = unsafe {
                 let begin = self.out.get().add((row * self.heads + head) * dim);
                 std::slice::from_raw_parts_mut(begin, dim)
             };
-            out.iter_mut().zip(&scratch.acc[query * dim..]).for_each(|(o, a)| *o = a * scale);
-        }
-    }
-}
-
-/// `p[query][key] = q[query] · k[key]` for the keys of one block, stored transposed in `k`.
-#[inline(always)]
-fn scores<S: Simd>(
-    s: S,
-    q: &[f32],
-    k: &[f32],
-    p: &mut [f32],
-    stride: usize,
-    (queries, dim, size): (usize, usize, usize),
-) {
-    assert!(q.len() >= queries * dim && k.len() >= dim * size && p.len() >= (queries - 1) * stride + size);
-    let mut query = 0;
-    while query < queries {
-        let (q, p) = (&q[query * dim..], &mut p[query * stride..]);
-        query += match queries - query {
-            8.. => score_rows::<S, 8>(s, q, k, p, stride, dim, size),
-            4.. => score_rows::<S, 4>(s, q, k, p, stride, dim, size),
-            3 => score_rows::<S, 3>(s, q, k, p, stride, dim, size),
-            2 => score_rows::<S, 2>(s, q, k, p, stride, dim, size),
-            _ => score_rows::<S, 1>(s, q, k, p, stride, dim, size),
-        };
-    }
-}
-
-#[inline(always)]
-fn score_rows<S: Simd, const Q: usize>(
-    s: S,
-    q: &[f32],
-    k: &[f32],
-    p: &mut [f32],
-    stride: usize,
-    dim: usize,
-    size: usize,
-) -> usize {
-    let whole = size - size % S::LANES;
-    for key in (0..whole).step_by(S::LANES) {
-        let mut sums = [s.zero(); Q];
-        for d in 0..dim {
-            // SAFETY: key + LANES ≤ size, so the load stays in row d of the dim × size block; Q rows of q and p exist.
-            unsafe {
-                let kv = s.load(k.as_ptr().add(d * size + key));
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    *sum = s.fma(s.splat(*q.get_unchecked(r * dim + d)), kv, *sum);
-                }
-            }
-        }
-        for (r, sum) in sums.into_iter().enumerate() {
-            // SAFETY: as above.
-            unsafe { s.store(p.as_mut_ptr().add(r * stride + key), sum) };
-        }
-    }
-    for key in whole..size {
-        for r in 0..Q {
-            p[r * stride + key] = (0..dim).map(|d| q[r * dim + d] * k[d * size + key]).sum();
-        }
-    }
-    Q
-}
-
-/// `acc[query] += Σ p[query][key] · v[key]` over the first `keys` keys of `blocks`.
-#[inline(always)]
-fn weigh<S: Simd>(
-    s: S,
-    tile: &Tile<'_>,
-    p: &[f32],
-    blocks: &[u32],
-    acc: &mut [f32],
-    (queries, stride, keys): (usize, usize, usize),
-) {
-    let dim = tile.kv.shape.head_dim;
-    assert!(acc.len() >= queries * dim && p.len() >= queries * stride && keys <= stride);
-    let mut query = 0;
-    while query < queries {
-        let (p, acc) = (&p[query * stride..], &mut acc[query * dim..]);
-        query += match queries - query {
-            4.. => weigh_rows::<S, 4>(s, tile, p, blocks, acc, stride, keys),
-            3 => weigh_rows::<S, 3>(s, tile, p, blocks, acc, stride, keys),
-            2 => weigh_rows::<S, 2>(s, tile, p, blocks, acc, stride, keys),
-            _ => weigh_rows::<S, 1>(s, tile, p, blocks, acc, stride, keys),
-        };
-    }
-}
-
-#[inline(always)]
-fn weigh_rows<S: Simd, const Q: usize>(
-    s: S,
-    tile: &Tile<'_>,
-    p: &[f32],
-    blocks: &[u32],
-    acc: &mut [f32],
-    stride: usize,
-    keys: usize,
-) -> usize {
-    let dim = tile.kv.shape.head_dim;
-    let mut d = 0;
-    while d + 2 * S::LANES <= dim {
-        weigh_columns::<S, Q, 2>(s, tile, p, blocks, acc, stride, keys, d);
-        d += 2 * S::LANES;
-    }
-    while d + S::LANES <= dim {
-        weigh_columns::<S, Q, 1>(s, tile, p, blocks, acc, stride, keys, d);
-        d += S::LANES;
-    }
-    let shape = tile.kv.shape;
-    for d in d..dim {
-        for r in 0..Q {
-            acc[r * dim + d] += (0..keys)
-                .map(|key| {
-                    let begin = shape.head_begin(blocks[key / shape.block_size], tile.head);
-                    p[r * stride + key] * tile.kv.values[begin + key % shape.block_size * dim + d]
-                })
-                .sum::<f32>();
-        }
-    }
-    Q
-}
-
-#[inline(always)]
-fn weigh_columns<S: Simd, const Q: usize, const C: usize>(
-    s: S,
-    tile: &Tile<'_>,
-    p: &[f32],
-    blocks: &[u32],
-    acc: &mut [f32],
-    stride: usize,
-    keys: usize,
-    d: usize,
-) {
-    let shape = tile.kv.shape;
-    let (size, dim) = (shape.block_size, shape.head_dim);
-    // SAFETY: d + C × LANES ≤ dim; Q rows of p and acc exist; key < keys ≤ stride.
-    unsafe {
-        let at = |r: usize, c: usize| r * dim + d + c * S::LANES;
-        let mut sums: [[S::V; C]; Q] =
-            std::array::from_fn(|r| std::array::from_fn(|c| s.load(acc.as_ptr().add(at(r, c)))));
-        for (i, &block) in blocks.iter().enumerate() {
-            let slots = keys.saturating_sub(i * size).min(size);
-            let v = &tile.kv.values[shape.head_begin(block, tile.head)..][..size * dim];
-            for slot in 0..slots {
-                let vv: [S::V; C] =
-                    std::array::from_fn(|c| s.load(v.as_ptr().add(slot * dim + d + c * S::LANES)));
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let weight = s.splat(*p.get_unchecked(r * stride + i * size + slot));
-                    for (sum, v) in sums.iter_mut().zip(vv) {
-                        *sum = s.fma(weight, v, *sum);
-                    }
-                }
-            }
-        }
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (c, sum) in sums.into_iter().enumerate() {
-                s.store(acc.as_mut_ptr().add(at(r, c)), sum);
-            }
+            out.iter_mut().zip(acc).for_each(|(o, a)| *o = a / sum);
         }
     }
 }

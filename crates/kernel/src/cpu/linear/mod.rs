@@ -2,7 +2,6 @@
 
 #![expect(unsafe_code, reason = "microkernels over pointers, disjoint output columns")]
 
-mod packed;
 mod tile;
 
 use half::{bf16, f16};
@@ -34,23 +33,8 @@ fn multiply(cpu: &Cpu, x: &[f32], w: &Matrix, y: &mut [f32], add: bool) {
     let rows = x.len() / k;
     assert!(x.len() == rows * k && y.len() == rows * n, "linear: shapes differ");
     match w.precision() {
-        Precision::F32 => typed(cpu, x, w.typed::<f32>(), y, (rows, n, k), add),
-        Precision::Bf16 => typed(cpu, x, w.typed::<bf16>(), y, (rows, n, k), add),
-        Precision::F16 => typed(cpu, x, w.typed::<f16>(), y, (rows, n, k), add),
-    }
-}
-
-fn typed<W: super::simd::Element>(
-    cpu: &Cpu,
-    x: &[f32],
-    w: &[W],
-    y: &mut [f32],
-    shape: (usize, usize, usize),
-    add: bool,
-) {
-    if shape.0 >= packed::FROM_ROWS && cpu.isa() == super::Isa::best() {
-        packed::multiply(cpu, x, w, y, shape, add);
-    } else {
-        tile::multiply(cpu, x, w, y, shape, add);
+        Precision::F32 => tile::multiply(cpu, x, w.typed::<f32>(), y, (rows, n, k), add),
+        Precision::Bf16 => tile::multiply(cpu, x, w.typed::<bf16>(), y, (rows, n, k), add),
+        Precision::F16 => tile::multiply(cpu, x, w.typed::<f16>(), y, (rows, n, k), add),
     }
 }

@@ -17,6 +17,14 @@ pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
     kernel.run(Avx2(()))
 }
 
+/// # Safety
+/// As for [`run`].
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn run_apart<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run(Avx2(()))
+}
+
 // SAFETY of every block below: the token proves that the instructions exist; `load` and `store` pass their own
 // contract on.
 impl Simd for Avx2 {
@@ -85,6 +93,14 @@ impl Simd for Avx2 {
             let pair = _mm_max_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)))
         }
+    }
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Out {
+        unsafe { run_apart(kernel) }
+    }
+    #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {

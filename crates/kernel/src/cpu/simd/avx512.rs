@@ -1,4 +1,4 @@
-//! 16 lanes of AVX-512F.
+//! 16 lanes of AVX-512.
 
 use std::arch::x86_64::*;
 
@@ -6,14 +6,22 @@ use half::{bf16, f16};
 
 use super::{Kernel, Simd};
 
-/// Exists only inside [`run`], so whoever holds it may use AVX-512F.
+/// Exists only inside [`run`], so whoever holds it may use AVX-512 F and VL.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
 /// # Safety
-/// The machine must have AVX-512F, AVX2, FMA and F16C.
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+/// The machine must have AVX-512 F and VL, AVX2, FMA and F16C.
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma,f16c")]
 pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run(Avx512(()))
+}
+
+/// # Safety
+/// As for [`run`].
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512vl,avx2,fma,f16c")]
+unsafe fn run_apart<K: Kernel>(kernel: K) -> K::Out {
     kernel.run(Avx512(()))
 }
 
@@ -72,17 +80,30 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn sum4(self, v: [__m512; 4]) -> [f32; 4] {
+    fn sum4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        // Whole registers as long as possible: horizontal additions exist for the lower 16 registers only, and would
+        // keep the sums of a caller's loop out of the upper ones.
         unsafe {
-            let [a, b, c, d] = v.map(|v| fold(v));
-            let sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-            let sums = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let (even, odd) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+            let half = fold(_mm512_add_ps(_mm512_castpd_ps(even), _mm512_castpd_ps(odd)));
+            let sums = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half));
             std::mem::transmute::<__m128, [f32; 4]>(sums)
         }
     }
     #[inline(always)]
     fn largest(self, v: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(v) }
+    }
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Out {
+        unsafe { run_apart(kernel) }
+    }
+    #[inline(always)]
+    fn prefetch(self, p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {

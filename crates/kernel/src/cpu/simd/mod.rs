@@ -40,7 +40,7 @@ pub(crate) trait Simd: Copy {
     /// Sums of four vectors at once.
     #[inline(always)]
     fn sum4(self, v: [Self::V; 4]) -> [f32; 4] {
-        v.map(|v| self.sum(v))
+        [self.sum(v[0]), self.sum(v[1]), self.sum(v[2]), self.sum(v[3])]
     }
     /// Largest lane.
     fn largest(self, v: Self::V) -> f32;
@@ -57,6 +57,13 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `p` must be good for reading `LANES` numbers.
     unsafe fn load_f16(self, p: *const f16) -> Self::V;
+
+    /// Runs `kernel` as a function of its own, so that its registers are allocated for it alone.
+    fn call<K: Kernel>(self, kernel: K) -> K::Out;
+
+    /// Asks for the cache line of `p`, which may lie anywhere.
+    #[inline(always)]
+    fn prefetch(self, _p: *const u8) {}
 
     /// Zeros.
     #[inline(always)]
@@ -129,7 +136,11 @@ impl Element for f16 {
     }
 }
 
-/// The body of an operator, generic over the instruction set. Implementations mark `run` `#[inline(always)]`.
+/// The body of an operator, generic over the instruction set.
+///
+/// Everything that touches a vector must end up inside the function that [`dispatch`] compiles for the instruction set:
+/// `run` and what it calls are `#[inline(always)]`, and no vector goes through a closure, which the compiler may leave
+/// as a function of its own, without the instructions.
 pub(crate) trait Kernel {
     /// What it returns.
     type Out;

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::Simd;
+use super::{Kernel, Simd};
 
 /// Needs nothing of the machine.
 #[derive(Clone, Copy)]
@@ -68,6 +68,10 @@ impl Simd for Portable {
     #[inline(always)]
     fn largest(self, v: V) -> f32 {
         v.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+    }
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Out {
+        kernel.run(self)
     }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> V {
