@@ -1,6 +1,6 @@
 //! What an event of a completion stream means: its kind, tokens, usage, finish reason, or an error.
 //!
-//! One pass over the JSON, nothing copied. Rules, in order:
+//! One pass over the JSON, nothing copied; a stream is read through [`EventReader`], which skips what repeats. Rules, in order:
 //!
 //! 1. `[DONE]` is done; an event named `error`, a non-null `error` key, or `"object":"error"` is an error, at whatever
 //!    HTTP status.
@@ -12,6 +12,10 @@
 //!
 //! Usage may come in any event: SGLang and transformers send it with the finish reason. llama.cpp's `timings` stand in
 //! where there is none.
+
+mod reader;
+
+pub use reader::EventReader;
 
 use stopwatt_core::{ChunkKind, FinishReason};
 

@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
 
 /// How many bytes come before a quote, a backslash or a control character. Looks at eight at a time.
 #[inline]
-fn plain_length(bytes: &[u8]) -> usize {
+pub(crate) fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGH: u64 = ONES << 7;
     let mut pos = 0;

@@ -1,7 +1,7 @@
 //! What the events of a stream add to a record.
 
 use stopwatt_core::{ChunkKind, ChunkStamp, Nanos, RequestRecord};
-use stopwatt_wire::event::{Chunk, StreamEvent};
+use stopwatt_wire::event::{Chunk, EventReader, StreamEvent};
 use stopwatt_wire::http1::Head;
 use stopwatt_wire::sse::Event;
 
@@ -15,6 +15,7 @@ pub(super) struct Stream {
     keep_chunks: bool,
     /// Answer and reasoning text, when they are kept.
     texts: Option<(String, String)>,
+    reader: EventReader,
     success: bool,
     /// The body says to be an event stream.
     declared: bool,
@@ -28,6 +29,7 @@ impl Stream {
         Self {
             keep_chunks: limits.keep_chunks,
             texts: limits.keep_text.then(Default::default),
+            reader: EventReader::default(),
             success: false,
             declared: false,
             events: 0,
@@ -76,7 +78,7 @@ impl Stream {
             return Ok(());
         }
         self.events += 1;
-        match StreamEvent::parse(event) {
+        match self.reader.read(event) {
             Ok(StreamEvent::Chunk(chunk)) => self.on_chunk(&chunk, t, record),
             Ok(StreamEvent::Done) => {
                 self.done_ns = Some(t);
