@@ -127,13 +127,27 @@ pub enum Weights {
     Safetensors(PathBuf),
 }
 
+/// How the real kind keeps its weights in memory; it computes in `f32` in every case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightPrecision {
+    /// IEEE 754 binary32.
+    F32,
+    /// The upper half of binary32.
+    Bf16,
+    /// IEEE 754 binary16.
+    F16,
+}
+
 /// Settings of the real kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RealConfig {
     /// Where the weights come from.
     pub weights: Weights,
-    /// Longest prompt and output together; `None` takes the model's own limit.
+    /// Precision of the weights in memory; `None` keeps that of the file, `f32` for quantised and random ones.
+    pub precision: Option<WeightPrecision>,
+    /// Longest prompt and output together; `None` takes the model's own limit, or what the KV cache holds.
     pub max_model_len: Option<u32>,
     /// Threads that compute; `None` takes the CPUs this process may use, less one, at least one.
     pub threads: Option<usize>,
@@ -149,6 +163,7 @@ impl Default for RealConfig {
     fn default() -> Self {
         Self {
             weights: Weights::Random { size: "small".to_owned(), seed: 0 },
+            precision: None,
             max_model_len: None,
             threads: None,
             default_output: 512,
@@ -200,7 +215,8 @@ pub struct SchedulerConfig {
     pub max_num_batched_tokens: u32,
     /// Tokens of one KV block.
     pub block_size: u32,
-    /// Tokens the KV cache holds; `None` lets the kind choose from its memory.
+    /// Tokens the KV cache holds; `None` is what 512 MiB hold (real), or 524288 (simulated), and one sequence of
+    /// `max_model_len` at least.
     pub kv_cache_tokens: Option<u32>,
     /// Whether prompts that begin alike share KV blocks.
     pub enable_prefix_caching: bool,
@@ -223,7 +239,7 @@ impl Default for SchedulerConfig {
     fn default() -> Self {
         Self {
             max_num_seqs: 64,
-            max_num_batched_tokens: 512,
+            max_num_batched_tokens: 256,
             block_size: 16,
             kv_cache_tokens: None,
             enable_prefix_caching: true,

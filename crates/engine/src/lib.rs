@@ -23,7 +23,9 @@ mod shutdown;
 mod telemetry;
 mod words;
 
-pub use config::{Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, Token, Weights};
+pub use config::{
+    Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, Token, WeightPrecision, Weights,
+};
 pub use error::ServeError;
 pub use exact::config::ExactConfig;
 pub use serve::{Listening, serve};

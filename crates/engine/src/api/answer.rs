@@ -15,6 +15,20 @@ pub(crate) enum Endpoint {
     Chat,
 }
 
+impl Endpoint {
+    /// An identifier for an answer: the client's own for its request if it sent one, as vLLM does, else `number`.
+    pub(crate) fn answer_id(self, given: Option<&str>, number: u64) -> String {
+        let prefix = match self {
+            Self::Completions => "cmpl",
+            Self::Chat => "chatcmpl",
+        };
+        match given.filter(|id| !id.is_empty() && id.len() <= 128) {
+            Some(id) => format!("{prefix}-{id}"),
+            None => format!("{prefix}-{number:016x}"),
+        }
+    }
+}
+
 /// Why generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finish {
@@ -102,19 +116,6 @@ pub(crate) struct Answer {
     id: String,
     created: i64,
     model: String,
-}
-
-/// An identifier for the answer: the client's own if it sent one, as vLLM does, else a number that is new in this
-/// process.
-pub(crate) fn unique_id(endpoint: Endpoint, given: Option<&str>, number: u64) -> String {
-    let prefix = match endpoint {
-        Endpoint::Completions => "cmpl",
-        Endpoint::Chat => "chatcmpl",
-    };
-    match given.filter(|id| !id.is_empty() && id.len() <= 128) {
-        Some(id) => format!("{prefix}-{id}"),
-        None => format!("{prefix}-{number:016x}"),
-    }
 }
 
 impl Answer {
@@ -301,7 +302,7 @@ mod tests {
     use super::*;
 
     fn answer(endpoint: Endpoint, style: EventStyle) -> Answer {
-        Answer::new(endpoint, style, unique_id(endpoint, Some("7"), 0), 1_700_000_000, "m\"x")
+        Answer::new(endpoint, style, endpoint.answer_id(Some("7"), 0), 1_700_000_000, "m\"x")
     }
 
     const TEXT: Delta<'_> =

@@ -9,7 +9,7 @@ mod prompt;
 mod request;
 mod surface;
 
-pub(crate) use answer::{Answer, Delta, Endpoint, EventStyle, Field, Finish, Usage, unique_id};
+pub(crate) use answer::{Answer, Delta, Endpoint, EventStyle, Field, Finish, Usage};
 pub(crate) use error::ApiError;
 pub(crate) use prompt::{Message, Prompt};
 pub(crate) use request::{GenerateRequest, TokenizeRequest};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::json;
 use stopwatt_core::clock::unix_now;
 
-use super::answer::tokenized;
+use super::answer::{Answer, Endpoint, EventStyle, tokenized};
 use super::error::ApiError;
 use crate::config::Token;
 use crate::net::{Head, Method, Reply};
 use crate::telemetry::Metrics;
+use crate::words::mix;
 
 /// A request that needs the kind that is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,18 @@ impl Surface {
     pub(crate) fn new(model_name: String, max_model_len: u32, token: Option<Token>) -> Self {
         let metrics = Arc::new(Metrics::new(&model_name));
         Self { model_name, max_model_len, metrics, created: unix_now() / 1_000_000_000, token }
+    }
+
+    /// An answer to the `index`-th request of this server, which `given` names if its client did.
+    pub(crate) fn answer(
+        &self,
+        endpoint: Endpoint,
+        style: EventStyle,
+        given: Option<&str>,
+        index: u64,
+    ) -> Answer {
+        let (now, start) = (unix_now() / 1_000_000_000, self.created.cast_unsigned() << 32);
+        Answer::new(endpoint, style, endpoint.answer_id(given, mix(start + index)), now, &self.model_name)
     }
 
     /// Answers at once, or says which call it is.

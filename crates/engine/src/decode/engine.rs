@@ -274,3 +274,108 @@ impl Live {
         notices.queue(Notice { serial, slot: self.slot, what: What::Token(token) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stopwatt_serving::scheduler::SchedulerConfig;
+
+    use super::*;
+    use crate::api::{Endpoint, GenerateRequest};
+    use crate::net::Waker;
+
+    /// Says the letters of `text`, one a token, and fails at the step with number `fails`.
+    struct Speller {
+        text: &'static str,
+        steps: usize,
+        fails: usize,
+    }
+
+    impl Executor for Speller {
+        fn begin(&mut self, _: &Task) -> Result<(), StepFailed> {
+            Ok(())
+        }
+
+        fn step(&mut self, _: &Scheduler, plan: &StepPlan, tokens: &mut Vec<u32>) -> Result<(), StepFailed> {
+            self.steps += 1;
+            if self.steps == self.fails {
+                return Err(StepFailed("as told".to_owned()));
+            }
+            let letter = |output: u32| u32::from(self.text.as_bytes()[output as usize]);
+            tokens.extend(plan.items.iter().filter(|i| i.emits).map(|i| letter(i.output)));
+            Ok(())
+        }
+
+        fn is_end(&self, token: u32) -> bool {
+            token == u32::from(b'.')
+        }
+
+        fn text(&mut self, _: Serial, token: u32, last: bool) -> String {
+            if last { String::new() } else { char::from_u32(token).into_iter().collect() }
+        }
+
+        fn end(&mut self, _: Serial) {}
+    }
+
+    /// The texts of a request's tokens, how it ended, and the share of blocks still held.
+    type Outcome = (Vec<String>, Option<(Finish, Option<String>)>, f64);
+
+    /// Runs one request to its end.
+    fn run(fields: &str, fails: usize) -> Outcome {
+        let (waker, _wakeups) = Waker::pair().unwrap();
+        let (notices, received) = Notices::channel(waker);
+        let scheduler = Scheduler::new(SchedulerConfig::new(8, 100)).unwrap();
+        let executor = Speller { text: "one two. three", steps: 0, fails };
+        let mut engine = Engine::new(scheduler, executor, notices, Arc::new(Metrics::new("m")));
+        let body = format!(r#"{{"model":"m","prompt":"x"{fields}}}"#);
+        let request = GenerateRequest::parse(Endpoint::Completions, body.as_bytes(), "m").unwrap();
+        let task = Task { serial: 1, slot: 0, request, prompt: vec![1, 2], max_tokens: 14, received_ns: 0 };
+        engine.take(Work::Add(Box::new(task)));
+        while engine.scheduler.has_work() {
+            engine.step();
+        }
+        assert!(engine.live.is_empty());
+        let usage = engine.scheduler.stats().kv_usage;
+        drop(engine);
+        let (mut texts, mut end) = (Vec::new(), None);
+        for notice in received {
+            match notice.what {
+                What::Token(token) => {
+                    texts.push(token.text);
+                    end = end.or(token.finish);
+                }
+                What::Failed(error) => texts.push(format!("{}", error.status)),
+                _ => {}
+            }
+        }
+        (texts, end, usage)
+    }
+
+    #[test]
+    fn an_end_token_has_no_text_and_ends_the_output() {
+        let (texts, end, usage) = run("", 0);
+        assert_eq!((texts.concat().as_str(), texts.len()), ("one two", 8));
+        assert_eq!((end, usage), (Some((Finish::Stop, None)), 0.0));
+    }
+
+    #[test]
+    fn the_end_can_be_ignored_or_put_off() {
+        assert_eq!(run(r#","ignore_eos":true"#, 0).0.concat(), "one two. three");
+        let (texts, end, _) = run(r#","max_tokens":14,"min_tokens":9"#, 0);
+        assert_eq!((texts.concat().as_str(), end), ("one two. three", Some((Finish::Length, None))));
+    }
+
+    #[test]
+    fn text_that_looked_like_a_stop_string_comes_with_the_last_token() {
+        let (texts, end, _) = run(r#","stop":"two. four","ignore_eos":true"#, 0);
+        assert_eq!((texts.len(), texts.concat().as_str()), (14, "one two. three"));
+        assert_eq!(end, Some((Finish::Length, None)));
+        let (texts, end, _) = run(r#","stop":["w","o"]"#, 0);
+        assert_eq!((texts.concat().as_str(), end), ("", Some((Finish::Stop, Some("o".to_owned())))));
+    }
+
+    #[test]
+    fn a_step_that_fails_fails_its_requests_and_frees_their_blocks() {
+        let (texts, end, usage) = run("", 3);
+        assert_eq!((texts, end, usage), (vec!["o".to_owned(), "n".to_owned(), "500".to_owned()], None, 0.0));
+    }
+}

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use stopwatt_model::{
-    ChatMessage, Chunk, DecodeStream, LoadOptions, Loaded, Model, PagedKv, Preset, Sampler, SamplingParams,
-    Source, Tokenizer, load,
+    ChatMessage, Chunk, DecodeStream, LoadOptions, Loaded, Model, PagedKv, Precision, Preset, Sampler,
+    SamplingParams, Source, Tokenizer, load,
 };
 use stopwatt_serving::scheduler::{Scheduler, StepPlan};
 
@@ -14,7 +14,7 @@ use super::intake::Language;
 use super::order::{Serial, Task};
 use super::{Parts, facts, run};
 use crate::api::{ApiError, Prompt};
-use crate::config::{RealConfig, Weights};
+use crate::config::{RealConfig, WeightPrecision, Weights};
 use crate::error::ServeError;
 use crate::serve::{Front, Listening};
 use crate::shutdown::Shutdown;
@@ -31,8 +31,10 @@ pub(crate) fn serve(
     shutdown: &Shutdown,
 ) -> Result<(), ServeError> {
     let threads = config.threads.unwrap_or_else(default_threads);
-    let Loaded { model, tokenizer, name } =
-        load(&source(&config.weights)?, &LoadOptions { precision: None, threads })?;
+    let Loaded { model, tokenizer, name } = load(
+        &source(&config.weights)?,
+        &LoadOptions { precision: config.precision.map(precision), threads },
+    )?;
     let shape = model.config();
     let longest = u32::try_from(shape.max_position).unwrap_or(u32::MAX);
     if config.max_model_len.is_some_and(|asked| asked > longest) {
@@ -72,6 +74,14 @@ pub(crate) fn serve(
 /// The CPUs this process may use, less one for sockets and the load client.
 fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)).max(1)
+}
+
+fn precision(asked: WeightPrecision) -> Precision {
+    match asked {
+        WeightPrecision::F32 => Precision::F32,
+        WeightPrecision::Bf16 => Precision::Bf16,
+        WeightPrecision::F16 => Precision::F16,
+    }
 }
 
 fn source(weights: &Weights) -> Result<Source, ServeError> {

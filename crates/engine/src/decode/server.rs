@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use stopwatt_core::clock::{Nanos, unix_now};
+use stopwatt_core::clock::Nanos;
 
 use super::order::{Notice, Order, Serial, Token, What};
 use crate::api::{
-    Answer, ApiError, Call, Delta, Endpoint, EventStyle, Field, GenerateRequest, Surface, Usage, unique_id,
+    Answer, ApiError, Call, Delta, Endpoint, EventStyle, Field, GenerateRequest, Surface, Usage,
 };
 use crate::net::{ConnId, Framing, Handler, Net, Refusal, Reply, Request, Sent, push_chunk, push_last_chunk};
 use crate::shutdown::Shutdown;
@@ -83,9 +83,8 @@ impl DecodeServer {
     fn accept(&mut self, net: &mut Net, slot: usize, request: Box<GenerateRequest>) {
         let Some(exchange) = &mut self.exchanges[slot] else { return };
         let style = EventStyle { crlf: false, return_token_ids: request.return_token_ids };
-        let id = unique_id(request.endpoint, exchange.request_id.as_deref(), exchange.serial);
-        let created = unix_now() / 1_000_000_000;
-        let answer = Answer::new(request.endpoint, style, id, created, &self.surface.model_name);
+        let (given, endpoint) = (exchange.request_id.as_deref(), request.endpoint);
+        let answer = self.surface.answer(endpoint, style, given, exchange.serial);
         let mut framing = Framing::Chunked;
         if request.stream {
             // As with vLLM, the head is sent when the request is accepted.

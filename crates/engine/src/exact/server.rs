@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use stopwatt_core::clock::{Nanos, monotonic_raw, unix_now};
+use stopwatt_core::clock::{Nanos, monotonic_raw};
 
 use super::config::{ExactConfig, RoleChunk};
 use super::exchange::{Exchange, Stage};
 use super::script::Script;
 use super::truth::{Fault, FlushKind, TruthEnd, TruthRecord};
 use super::truth_log::TruthLog;
-use crate::api::{
-    Answer, ApiError, Call, Endpoint, EventStyle, GenerateRequest, Prompt, Surface, TokenizeRequest,
-    unique_id,
-};
+use crate::api::{ApiError, Call, Endpoint, EventStyle, GenerateRequest, Prompt, Surface, TokenizeRequest};
 use crate::net::{ConnId, Handler, Net, Refusal, Reply, Request, push_chunk};
 use crate::shutdown::Shutdown;
 use crate::telemetry::Ended;
@@ -86,9 +83,7 @@ impl ExactServer {
         });
         let mut script = Script::new(&self.config, key, &parsed, limit);
         let style = EventStyle { crlf: self.config.shape.crlf, return_token_ids: parsed.return_token_ids };
-        let answer_id = unique_id(endpoint, id.as_deref(), index);
-        let answer =
-            Answer::new(endpoint, style, answer_id, unix_now() / 1_000_000_000, &self.surface.model_name);
+        let answer = self.surface.answer(endpoint, style, id.as_deref(), index);
         let ttft = script.ttft(&self.config);
         let record = TruthRecord {
             request_id: id,

@@ -195,6 +195,8 @@ fn parse_head(input: &[u8]) -> Result<Option<(Head, Body, usize)>, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Feeds `bytes` in pieces of `step` and returns the requests and the refusal that ended it.
@@ -274,5 +276,47 @@ mod tests {
         assert!(!reader.take_continue());
         input.extend_from_slice(b"ok");
         assert_eq!(reader.next(&mut input, 64).unwrap().unwrap().1, b"ok");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_cause_a_panic_or_are_kept_without_bound(
+            pieces in prop::collection::vec(piece(), 0..12),
+            step in 1_usize..50,
+        ) {
+            let bytes = pieces.concat();
+            let (mut reader, mut input) = (RequestReader::default(), Vec::new());
+            'read: for piece in bytes.chunks(step) {
+                input.extend_from_slice(piece);
+                loop {
+                    match reader.next(&mut input, 64) {
+                        Ok(Some((_, body))) => prop_assert!(body.len() <= 64),
+                        Ok(None) => break,
+                        Err(refusal) => {
+                            prop_assert!(refusal.status >= 400);
+                            break 'read;
+                        }
+                    }
+                }
+                prop_assert!(input.len() <= MAX_HEAD + step);
+            }
+        }
+    }
+
+    /// Parts that requests are made of, and some that they are not.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let known = prop::sample::select(vec![
+            "GET / HTTP/1.1\r\n",
+            "POST /v1/completions HTTP/1.0\r\n",
+            "content-length: 5\r\n",
+            "\r\n",
+            "hello",
+            "transfer-encoding: chunked\r\n",
+            "5\r\nhello\r\n",
+            "0\r\n\r\n",
+            "expect: 100-continue\r\n",
+            "connection: close\r\n",
+        ]);
+        prop_oneof![4 => known.prop_map(|s| s.as_bytes().to_vec()), 1 => prop::collection::vec(any::<u8>(), 0..20)]
     }
 }

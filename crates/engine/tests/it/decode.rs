@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stopwatt_core::clock::monotonic_raw;
-use stopwatt_engine::{Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, Weights};
+use stopwatt_engine::{
+    Kind, RealConfig, SchedulerConfig, ServeConfig, ServeError, Shutdown, SimulatedConfig, Weights,
+};
 use stopwatt_serving::step::{LinearCoefficients, LinearStepModel, StepModel, StepShape};
 
 use crate::client::{Answer, Client, End};
@@ -360,4 +362,31 @@ fn a_prompt_in_flight_when_the_server_ends_does_not_hang_it() {
     client.fill().unwrap();
     stop();
     assert_eq!(client.answer().end, End::Reset);
+}
+
+#[test]
+fn an_engine_that_breaks_down_tells_its_clients_and_its_caller() {
+    struct Broken;
+    impl StepModel for Broken {
+        fn step(&self, shape: &StepShape) -> Duration {
+            assert!(shape.prefill_tokens > 0, "this panic is part of a test");
+            Duration::from_millis(1)
+        }
+    }
+    let kind = Kind::SimulatedBy(SimulatedConfig::default(), Box::new(Broken));
+    let config = ServeConfig { model_name: "m".to_owned(), ..ServeConfig::new(kind) };
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let serve = move || {
+        stopwatt_engine::serve(config, |l| sender.send(l.addr).expect("the test waits"), Shutdown::new())
+    };
+    let server = std::thread::spawn(serve);
+    let addr = receiver.recv().expect("the server listens");
+    let mut waiting = Client::connect(addr);
+    waiting.begin_post("/v1/completions", &json!({"model": "m", "prompt": "a b", "max_tokens": 5}), "");
+    let streamed = ask(&mut Client::connect(addr), json!({"stream": true}));
+    assert!(streamed.events().iter().any(|e| e.starts_with("{\"error\":")), "{}", streamed.text());
+    assert_eq!((streamed.end, waiting.answer().status), (End::Complete, 500));
+    drop(waiting);
+    let error = server.join().expect("the caller does not panic").expect_err("it did not end well");
+    assert!(matches!(error, ServeError::Panicked("engine")), "{error:?}");
 }
