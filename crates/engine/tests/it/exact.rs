@@ -34,13 +34,6 @@ fn merge(mut base: Value, extra: Value) -> Value {
     base
 }
 
-/// The gaps between the writes that brought tokens, in nanoseconds.
-fn gaps(truth: &TruthRecord) -> Vec<i64> {
-    let stamps: Vec<i64> =
-        truth.flush_ns.iter().zip(&truth.flush_tokens).filter(|(_, n)| **n > 0).map(|(t, _)| *t).collect();
-    stamps.windows(2).map(|w| w[1] - w[0]).collect()
-}
-
 #[test]
 fn a_chat_stream_byte_by_byte() {
     let (_server, mut client) = start(fast());
@@ -220,8 +213,6 @@ fn a_freeze_shifts_what_follows() {
     let (server, mut client) = start(ExactConfig { freeze, ..fast() });
     client.post("/v1/completions", &completion(json!({"max_tokens": 20})));
     let truth = server.wait_for_truth(1).remove(0);
-    let largest = gaps(&truth).into_iter().max().unwrap();
-    assert!(largest > 40_000_000, "one gap holds the freeze: {largest}");
     let last = truth.flush_ns[20] - truth.received_ns;
     assert!(last >= 72_000_000, "4 + 19 ms and at least 49 of the freeze: {last}");
 }

@@ -13,7 +13,7 @@ use crate::exact::{chat, completion, fast, start};
 /// Streams 8 tokens under `faults`.
 fn strike(faults: Faults) -> (Answer, TruthRecord) {
     let (server, mut client) = start(ExactConfig { faults, ..fast() });
-    client.silent_after(Duration::from_millis(300));
+    client.silent_after(Duration::from_millis(1500));
     let answer = client.post("/v1/completions", &completion(json!({"max_tokens": 8})));
     drop(client);
     (answer, server.wait_for_truth(1).remove(0))
