@@ -5,9 +5,9 @@
 # machine. Leaves the runs and the truth logs in OUTDIR (default: a temporary folder) and prints the table.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-cargo build --release --quiet --bin stopwatt && cargo build --release --quiet -p stopwatt --example fidelity
+cargo build --release --quiet -p stopwatt --bin stopwatt --example fidelity
 out=${1:-$(mktemp -d)}; mkdir -p "$out"
-bin=target/release/stopwatt
+bin=${CARGO_TARGET_DIR:-target}/release/stopwatt
 for streams in 1 64 256; do
   requests=$((streams * 4)); [ "$requests" -lt 20 ] && requests=20
   truth=$out/truth-$streams.jsonl
@@ -22,5 +22,5 @@ for streams in 1 64 256; do
   wait
   rm "$out/ready" "$out/hold"
   echo "### $streams streams"
-  target/release/examples/fidelity "$out/run-$streams" "$truth"
+  "${CARGO_TARGET_DIR:-target}/release/examples/fidelity" "$out/run-$streams" "$truth"
 done

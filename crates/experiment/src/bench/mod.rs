@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`config`] | the settings |
+//! | `config` | the settings |
 //! | `scenario` | settings to points |
 //! | `probe` | what the engine can do |
 //! | `child` | the built-in engine as a child process |

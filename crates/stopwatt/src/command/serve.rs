@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use stopwatt_engine::{
-    ExactConfig, Kind, RealConfig, ServeConfig, Shutdown, SimulatedConfig, Token, Weights,
+    ExactConfig, Kind, RealConfig, ServeConfig, Shutdown, SimulatedConfig, Token, WeightPrecision, Weights,
 };
 use stopwatt_experiment::bench::ReadyLine;
 use stopwatt_record::config::environment;
@@ -55,6 +55,9 @@ pub(crate) struct ServeArgs {
     /// Size of random weights
     #[arg(long, value_name = "SIZE", help_heading = "Real", conflicts_with = "weights")]
     size: Option<String>,
+    /// Precision of the weights in memory [default: the file's, f32 for quantised and random ones]
+    #[arg(long, value_enum, help_heading = "Real")]
+    precision: Option<Precision>,
     /// Threads that compute [default: cores − 1]
     #[arg(long, value_name = "N", help_heading = "Real")]
     threads: Option<usize>,
@@ -105,6 +108,27 @@ enum KindName {
     Exact,
     /// Token times from a step-time model
     Simulated,
+}
+
+/// Precision of weights in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    /// 32-bit floating point
+    F32,
+    /// bfloat16
+    Bf16,
+    /// 16-bit floating point
+    F16,
+}
+
+impl From<Precision> for WeightPrecision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+            Precision::F16 => Self::F16,
+        }
+    }
 }
 
 /// Runs the command.
@@ -171,6 +195,8 @@ fn kind(args: &ServeArgs) -> anyhow::Result<Kind> {
             let mut config = RealConfig {
                 max_model_len: args.max_model_len,
                 threads: args.threads,
+                seed: args.seed,
+                precision: args.precision.map(WeightPrecision::from),
                 ..RealConfig::default()
             };
             config.weights = match (&args.weights, &args.size) {
