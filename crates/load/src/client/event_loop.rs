@@ -1,4 +1,8 @@
 //! The loop over all sockets: reads and stamps, sends what is wanted, watches deadlines.
+//!
+//! Reading comes first: in a wake-up every ready socket is read and stamped before a freed slot is filled or a record
+//! is handed on, and a burst of sends is cut into pieces with reads between them. A late send shows in its own stamps;
+//! a late read would be taken for a slow engine. Only arrivals of an open loop are sent between two reads.
 
 mod connecting;
 mod deadlines;
@@ -19,7 +23,7 @@ use crate::job::{Drain, Ended, Limits, Outcome};
 use crate::stop::Stop;
 
 /// Requests sent in one go before sockets are looked at again.
-const BURST: usize = 256;
+const BURST: usize = 16;
 
 /// Nanoseconds of a duration; 292 years at most.
 pub(super) fn nanos(d: Duration) -> Nanos {
@@ -34,6 +38,9 @@ pub(super) struct EventLoop<'a> {
     limits: Limits,
     clock: Clock,
     done: SyncSender<Box<Exchange>>,
+    /// Requests that ended in this wake-up.
+    #[expect(clippy::vec_box, reason = "they are boxed before and after; moving the box is cheaper")]
+    finished: Vec<Box<Exchange>>,
     outcome: Outcome,
     in_flight: usize,
     /// Nothing more is sent once it is known why.
@@ -77,6 +84,7 @@ impl<'a> EventLoop<'a> {
             limits,
             clock,
             done,
+            finished: Vec::new(),
             outcome,
             in_flight: 0,
             ended: None,
@@ -112,6 +120,7 @@ impl<'a> EventLoop<'a> {
             }
             // After everything that frees a slot: the loop must not fall asleep over one.
             let more = self.dispatch();
+            self.hand_on();
             if self.schedule.is_over() {
                 self.ended.get_or_insert(Ended::Exhausted);
             }
@@ -133,9 +142,12 @@ impl<'a> EventLoop<'a> {
             }
             for event in events.iter().filter(|e| e.token() != WAKE) {
                 self.on_ready(event.token().0, event.is_read_closed() || event.is_error());
-                self.dispatch();
+                if self.schedule.is_open() {
+                    self.dispatch();
+                }
             }
         }
+        self.hand_on();
         self.finish(window_end)
     }
 

@@ -1,11 +1,12 @@
 //! The feeder thread: asks for jobs ahead of need and prepares their requests.
 //!
-//! The channel is bounded in number and in bytes: prompts may be a megabyte long.
+//! What is prepared ahead is bounded in number and in bytes, since prompts may be a megabyte long. Once the bound is
+//! reached the thread sleeps until half of it is used up, so that the loop has to wake it once for many requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError};
-use std::thread::Scope;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
+use std::thread::{Scope, Thread};
 use std::time::Duration;
 
 use mio::Waker;
@@ -43,11 +44,29 @@ impl Heads {
 }
 
 /// What both threads see.
-#[derive(Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Most requests prepared ahead.
+    ahead: usize,
+    count: AtomicUsize,
     bytes: AtomicUsize,
     /// The loop found nothing and wants to be woken.
     hungry: AtomicBool,
+    /// The feeder sleeps until there is room.
+    asleep: AtomicBool,
+    /// The loop has ended.
+    closed: AtomicBool,
+}
+
+impl Shared {
+    fn is_full(&self) -> bool {
+        self.count.load(Ordering::SeqCst) >= self.ahead || self.bytes.load(Ordering::SeqCst) >= AHEAD_BYTES
+    }
+
+    fn is_half_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) <= self.ahead / 2
+            && self.bytes.load(Ordering::SeqCst) <= AHEAD_BYTES / 2
+    }
 }
 
 /// The next request to send.
@@ -64,11 +83,12 @@ pub(super) struct Feeder {
     receive: Receiver<Box<Exchange>>,
     primed: Receiver<()>,
     shared: Arc<Shared>,
+    thread: Thread,
 }
 
-/// The feeder's end of the channel.
+/// The feeder's end of the channel. The bound is kept by the counts in `shared`.
 struct Worker<'a> {
-    send: SyncSender<Box<Exchange>>,
+    send: Sender<Box<Exchange>>,
     /// Dropped when enough is prepared to begin.
     primed: Option<SyncSender<()>>,
     shared: Arc<Shared>,
@@ -89,12 +109,19 @@ impl Feeder {
     ) -> Result<Self, LoadError> {
         let ahead = wanted.unwrap_or(0).clamp(AHEAD.0, AHEAD.1);
         let prime = wanted.unwrap_or(ahead).min(ahead);
-        let (send, receive) = mpsc::sync_channel(ahead);
+        let (send, receive) = mpsc::channel();
         let (primed_send, primed) = mpsc::sync_channel(0);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            ahead,
+            count: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            hungry: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        });
         let worker = Worker { send, primed: Some(primed_send), shared: Arc::clone(&shared), waker, over };
-        spawn(scope, "feeder", move || worker.work(jobs, &heads, &limits, prime))?;
-        Ok(Self { receive, primed, shared })
+        let handle = spawn(scope, "feeder", move || worker.work(jobs, &heads, &limits, prime))?;
+        Ok(Self { receive, primed, shared, thread: handle.thread().clone() })
     }
 
     /// Waits until enough is prepared to begin at full speed.
@@ -115,12 +142,23 @@ impl Feeder {
         });
         match got {
             Ok(exchange) => {
-                self.shared.bytes.fetch_sub(exchange.request.len(), Ordering::Relaxed);
+                self.shared.count.fetch_sub(1, Ordering::SeqCst);
+                self.shared.bytes.fetch_sub(exchange.request.len(), Ordering::SeqCst);
+                if self.shared.asleep.load(Ordering::SeqCst) && self.shared.is_half_empty() {
+                    self.thread.unpark();
+                }
                 Next::Ready(exchange)
             }
             Err(TryRecvError::Empty) => Next::NotYet,
             Err(TryRecvError::Disconnected) => Next::Exhausted,
         }
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.thread.unpark();
     }
 }
 
@@ -133,31 +171,33 @@ impl Worker<'_> {
         prime: usize,
     ) {
         for index in 0.. {
-            if self.over.load(Ordering::Acquire) {
+            if self.is_over() {
                 break;
             }
             let Some(job) = jobs(index) else { break };
             let head = heads.of(job.path);
             let exchange = Box::new(Exchange::new(job, head, limits));
-            let len = exchange.request.len();
-            let held = self.shared.bytes.fetch_add(len, Ordering::Relaxed) + len;
+            self.shared.count.fetch_add(1, Ordering::SeqCst);
+            self.shared.bytes.fetch_add(exchange.request.len(), Ordering::SeqCst);
             if self.send.send(exchange).is_err() {
                 break;
             }
-            if index + 1 >= prime as u64 || held >= AHEAD_BYTES {
+            if index + 1 >= prime as u64 || self.shared.is_full() {
                 self.primed = None;
             }
             self.feed_the_hungry();
-            while self.shared.bytes.load(Ordering::Relaxed) > AHEAD_BYTES
-                && !self.over.load(Ordering::Acquire)
-            {
-                std::thread::sleep(Duration::from_millis(1));
+            if self.shared.is_full() {
+                self.sleep_until_half_empty();
             }
         }
-        let Self { send, shared, waker, .. } = self;
+        let Self { send, waker, .. } = self;
         drop(send);
-        shared.hungry.store(false, Ordering::SeqCst);
+        // The loop may be waiting for more.
         let _ = waker.wake();
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst) || self.shared.closed.load(Ordering::SeqCst)
     }
 
     fn feed_the_hungry(&self) {
@@ -165,5 +205,14 @@ impl Worker<'_> {
             // If it fails the loop finds the request at its next wake-up.
             let _ = self.waker.wake();
         }
+    }
+
+    fn sleep_until_half_empty(&self) {
+        self.shared.asleep.store(true, Ordering::SeqCst);
+        while !self.is_over() && !self.shared.is_half_empty() {
+            // The time-out is for `over` alone, which nobody announces when a run fails early.
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        self.shared.asleep.store(false, Ordering::SeqCst);
     }
 }

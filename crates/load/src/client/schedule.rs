@@ -23,6 +23,11 @@ impl Schedule {
         Self::Open { due, waiting: VecDeque::new(), came: 0, max_in_flight, over: false }
     }
 
+    /// Whether requests are sent at given times.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+
     /// The time at which a request is wanted now, if one is.
     pub(super) fn next(&mut self, in_flight: usize) -> Option<Nanos> {
         match self {

@@ -83,9 +83,16 @@ impl EventLoop<'_> {
         self.in_flight -= 1;
         self.last_end = self.last_end.max(exchange.record.end_ns);
         self.schedule.on_end(exchange.record.end_ns);
-        if self.done.send(exchange).is_err() {
-            // The recorder is gone, by a panic that surfaces when its thread is joined.
-            self.ended.get_or_insert(Ended::Interrupted);
+        self.finished.push(exchange);
+    }
+
+    /// Hands ended requests to the recorder.
+    pub(super) fn hand_on(&mut self) {
+        for exchange in self.finished.drain(..) {
+            if self.done.send(exchange).is_err() {
+                // The recorder is gone, by a panic that surfaces when its thread is joined.
+                self.ended.get_or_insert(Ended::Interrupted);
+            }
         }
     }
 }
