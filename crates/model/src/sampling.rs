@@ -136,3 +136,85 @@ fn draw_nucleus(p: &[f32], order: &mut Vec<u32>, top_p: f32, draw: f32) -> Optio
         head *= 8;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampler(temperature: f32, top_p: f32, seed: u64) -> Sampler {
+        Sampler::new(SamplingParams { temperature, top_p, seed }).unwrap()
+    }
+
+    /// How often each token is drawn.
+    fn counts(sampler: &mut Sampler, logits: &[f32], draws: usize) -> Vec<f64> {
+        let mut counts = vec![0u32; logits.len()];
+        for _ in 0..draws {
+            counts[sampler.sample(logits).unwrap() as usize] += 1;
+        }
+        counts.into_iter().map(|n| f64::from(n) / draws as f64).collect()
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_the_likeliest() {
+        let mut greedy = Sampler::new(SamplingParams::GREEDY).unwrap();
+        assert_eq!(greedy.sample(&[0.5, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY]).unwrap(), 1);
+        for nothing in [&[][..], &[f32::NEG_INFINITY; 3], &[f32::NAN; 3]] {
+            for temperature in [0.0, 1.0] {
+                let error = sampler(temperature, 0.9, 0).sample(nothing);
+                assert!(matches!(error, Err(SamplingError::NoCandidate)));
+            }
+        }
+    }
+
+    #[test]
+    fn frequencies_are_the_softmax_of_the_scaled_logits() {
+        // 1, 2, 3, 4 tenths at temperature 1; the squares of these, normalised, at temperature 1/2.
+        let logits = [0.1f32, 0.2, 0.3, 0.4].map(f32::ln);
+        for (temperature, expected) in
+            [(1.0, [0.1, 0.2, 0.3, 0.4]), (0.5, [1.0 / 30.0, 4.0 / 30.0, 9.0 / 30.0, 16.0 / 30.0])]
+        {
+            let found = counts(&mut sampler(temperature, 1.0, 1), &logits, 40_000);
+            // Five standard deviations of a frequency over 40,000 draws.
+            assert!(found.iter().zip(expected).all(|(f, e)| (f - e).abs() < 0.0125), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn top_p_keeps_the_smallest_set_that_reaches_it() {
+        let logits = [0.1f32, 0.4, 0.3, 0.2].map(f32::ln);
+        // 0.4 + 0.3 reaches 0.6; the two share all draws 4 : 3.
+        let found = counts(&mut sampler(1.0, 0.6, 2), &logits, 40_000);
+        assert_eq!((found[0], found[3]), (0.0, 0.0));
+        assert!((found[1] - 4.0 / 7.0).abs() < 0.0125, "{found:?}");
+        // The likeliest alone reaches it.
+        assert_eq!(counts(&mut sampler(1.0, 0.4, 3), &logits, 200)[1], 1.0);
+    }
+
+    #[test]
+    fn a_nucleus_beyond_the_first_guess_is_found() {
+        // 256 tokens of equal probability, exact in binary: half of them are kept, and equal ones by their number.
+        let found = counts(&mut sampler(1.0, 0.5, 4), &[0.0; 256], 5_000);
+        let kept: Vec<usize> = (0..256).filter(|&i| found[i] > 0.0).collect();
+        assert_eq!(kept, (0..128).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_seed_gives_one_sequence() {
+        let logits: Vec<f32> = (0..100).map(|i| (i % 7) as f32 * 0.3).collect();
+        let draw = |seed| {
+            let mut sampler = sampler(0.8, 0.95, seed);
+            (0..50).map(|_| sampler.sample(&logits).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(5), draw(5));
+        assert_ne!(draw(5), draw(6));
+    }
+
+    #[test]
+    fn parameters_outside_their_range_are_refused() {
+        for (temperature, top_p) in
+            [(-1.0, 1.0), (f32::NAN, 1.0), (f32::INFINITY, 1.0), (1.0, 0.0), (1.0, 1.1), (1.0, f32::NAN)]
+        {
+            assert!(Sampler::new(SamplingParams { temperature, top_p, seed: 0 }).is_err());
+        }
+    }
+}

@@ -148,3 +148,40 @@ fn q6_k(block: &[u8], out: &mut Vec<f32>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_expand_as_the_reference_does() {
+        let cases: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/golden/quants.json")).unwrap();
+        let cases = cases.as_array().unwrap();
+        assert_eq!(cases.len(), 5);
+        for case in cases {
+            let kind = TensorType::from_code(case["code"].as_u64().unwrap() as u32).unwrap();
+            let bytes: Vec<u8> =
+                case["bytes"].as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as u8).collect();
+            let expected: Vec<f64> =
+                case["numbers"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+            let mut found = Vec::new();
+            kind.expand(&bytes, &mut found);
+            assert_eq!(found.len(), expected.len(), "{}", case["name"]);
+            assert_eq!(kind.bytes_of(&[found.len() as u64]), Some(bytes.len() as u64));
+            for (found, expected) in found.iter().zip(expected) {
+                let error = (f64::from(*found) - expected).abs();
+                assert!(error <= 1e-6 * (expected.abs() + 1.0), "{}: {found} {expected}", case["name"]);
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_add_up_are_refused() {
+        assert_eq!(TensorType::Q4_0.bytes_of(&[33, 2]), None);
+        assert_eq!(TensorType::F32.bytes_of(&[u64::MAX, 2]), None);
+        assert_eq!(TensorType::F32.bytes_of(&[1 << 62, 2]), None);
+        assert_eq!(TensorType::F16.bytes_of(&[]), Some(2));
+        assert_eq!(TensorType::from_code(99), None);
+    }
+}

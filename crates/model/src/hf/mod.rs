@@ -42,14 +42,13 @@ pub enum HfError {
         #[source]
         source: serde_json::Error,
     },
-    /// The header of a safetensors file is damaged.
-    #[error("`{file}` is not a safetensors file")]
+    /// The header of a safetensors file is longer than the file, or than any real header.
+    #[error("`{file}` is not a safetensors file: its header would have {bytes} bytes")]
     Header {
         /// Name of the file.
         file: String,
-        /// What the parser said.
-        #[source]
-        source: safetensors::SafeTensorError,
+        /// Length that the file states.
+        bytes: u64,
     },
     /// A safetensors file is shorter than its header says.
     #[error("`{file}` ends before its tensor `{tensor}` does")]

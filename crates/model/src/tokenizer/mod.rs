@@ -190,3 +190,31 @@ impl Tokenizer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_tokens() {
+        let tokenizer = Tokenizer::byte();
+        let tokens = tokenizer.encode("aé").unwrap();
+        assert_eq!(tokens, [0x61, 0xc3, 0xa9]);
+        assert_eq!(tokenizer.decode(&tokens), "aé");
+        assert!(tokens.iter().all(|&t| (t as usize) < tokenizer.vocab_size()));
+        assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(256), &[257][..]));
+        let message = ChatMessage { role: "user".into(), content: "hi".into() };
+        assert_eq!(tokenizer.decode(&tokenizer.encode_chat(&[message]).unwrap()), "user: hi\nassistant: ");
+    }
+
+    #[test]
+    fn only_printable_text_may_be_generated() {
+        let tokenizer = Tokenizer::byte();
+        let mask = tokenizer.mask().unwrap();
+        let mut logits = vec![1.0; BYTE_VOCAB + 2];
+        mask.apply(&mut logits);
+        let allowed: Vec<u32> = (0..logits.len() as u32).filter(|&t| logits[t as usize] == 1.0).collect();
+        assert_eq!(allowed, (0x20..0x7f).collect::<Vec<u32>>());
+        assert!(allowed.iter().all(|&t| mask.allows(t)) && !mask.allows(257) && !mask.allows(10_000));
+    }
+}

@@ -45,3 +45,49 @@ impl DecodeStream {
         self.given = self.tokens.len();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn streamed(tokens: &[u32]) -> Vec<String> {
+        let tokenizer = Tokenizer::byte();
+        let mut stream = DecodeStream::default();
+        let mut parts: Vec<String> = tokens.iter().map(|&t| stream.push(&tokenizer, t)).collect();
+        parts.push(stream.finish(&tokenizer));
+        parts
+    }
+
+    #[test]
+    fn a_character_waits_for_its_last_byte() {
+        let tokens: Vec<u32> = "a中b".bytes().map(u32::from).collect();
+        assert_eq!(streamed(&tokens), ["a", "", "", "中", "b", ""]);
+    }
+
+    #[test]
+    fn bytes_that_never_become_a_character_are_marked() {
+        assert_eq!(streamed(&[0x61, 0xe4, 0xb8]), ["a", "", "", "\u{fffd}"]);
+        assert_eq!(streamed(&[0xff, 0x62]).concat(), "\u{fffd}b");
+    }
+
+    #[test]
+    fn special_and_unknown_tokens_are_silent() {
+        assert_eq!(streamed(&[0x61, 257, 319, 100_000, 0x62]), ["a", "", "", "", "b", ""]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_are_the_whole(text in ".{0,40}") {
+            let tokenizer = Tokenizer::byte();
+            let tokens = tokenizer.encode(&text).unwrap();
+            prop_assert_eq!(streamed(&tokens).concat(), text);
+        }
+
+        #[test]
+        fn any_tokens_give_the_text_of_decoding_them_at_once(tokens in prop::collection::vec(0u32..320, 0..40)) {
+            prop_assert_eq!(streamed(&tokens).concat(), Tokenizer::byte().decode(&tokens));
+        }
+    }
+}
