@@ -302,20 +302,24 @@ fn wrong_shapes_stop_at_the_entry() {
     assert!(refused(|cpu| rms_norm(cpu, &[0.0; 8], &[1.0; 3], 0.0, &mut [0.0; 8])));
     assert!(refused(|cpu| silu_mul(cpu, &[0.0; 8], 4, &mut [0.0; 8])));
     assert!(refused(|_| embed(&matrix(2, 4, Precision::F32, 1), &[2], &mut [0.0; 4])));
-    let attention = |blocks: &[u32], rows: usize| {
+    let attention = |blocks: &[u32], rows: &[(usize, usize)]| {
         let shape = KvShape { block_size: 4, kv_heads: 1, head_dim: 2 };
         let (keys, values) = ([0.0; 16], [0.0; 16]);
         let kv = KvLayer { shape, keys: &keys, values: &values };
-        let span = Span { first_row: 0, rows, position: 0, blocks };
+        let spans: Vec<Span<'_>> =
+            rows.iter().map(|&(first_row, rows)| Span { first_row, rows, position: 0, blocks }).collect();
         std::panic::catch_unwind(|| {
-            paged_attention(&Cpu::new(1), &[0.0; 16], 2, 1, kv, &[span], 1.0, &mut [0.0; 16]);
+            paged_attention(&Cpu::new(1), &[0.0; 16], 2, 1, kv, &spans, 1.0, &mut [0.0; 16]);
         })
         .is_ok()
     };
-    assert!(attention(&[1, 0], 8));
-    assert!(!attention(&[1, 2], 8), "a block that is not there");
-    assert!(!attention(&[1], 5), "a table that is too short");
-    assert!(!attention(&[1, 0], 9), "more rows than queries");
+    assert!(attention(&[1, 0], &[(0, 8)]));
+    assert!(attention(&[1, 0], &[(0, 2), (3, 5)]));
+    assert!(!attention(&[1, 2], &[(0, 8)]), "a block that is not there");
+    assert!(!attention(&[1], &[(0, 5)]), "a table that is too short");
+    assert!(!attention(&[1, 0], &[(0, 9)]), "more rows than queries");
+    assert!(!attention(&[1, 0], &[(0, 3), (2, 2)]), "a row of two spans");
+    assert!(!attention(&[1, 0], &[(4, 2), (0, 2)]), "spans in another order than rows");
     let mut arena = Arena::default();
     assert!(Matrix::zeros(&mut arena, usize::MAX, 2, Precision::F32).is_err());
 }

@@ -162,3 +162,63 @@ impl ModelConfig {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Preset;
+
+    fn check(rope_theta: f64, rope_scaling: RopeScaling, expected: &[(usize, f32)]) {
+        let config = ModelConfig { head_dim: 64, rope_theta, rope_scaling, ..Preset::Small.config() };
+        config.validate().unwrap();
+        let found = config.rope_frequencies();
+        assert_eq!(found.len(), 32);
+        for &(i, expected) in expected {
+            assert!((found[i] / expected - 1.0).abs() < 1e-6, "{i}: {} instead of {expected}", found[i]);
+        }
+    }
+
+    #[test]
+    fn frequencies_are_those_of_transformers() {
+        // By transformers 5.23, for the rotary parameters of Llama 3.2 1B: kept, ramp, divided.
+        let llama3 = RopeScaling::Llama3 { factor: 32.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let expected = [
+            (0, 1.0),
+            (8, 0.037_606_03),
+            (14, 0.003_211_446),
+            (15, 0.001_290_548),
+            (16, 0.000_429_556_7),
+            (17, 9.708_286e-5),
+            (18, 1.946_163_9e-5),
+            (31, 9.418_306e-8),
+        ];
+        check(500_000.0, llama3, &expected);
+        check(
+            10_000.0,
+            RopeScaling::Linear { factor: 4.0 },
+            &[(0, 0.25), (16, 0.0025), (31, 3.333_803_8e-5)],
+        );
+        let mut by = vec![1.0; 32];
+        by[16] = 2.0;
+        check(10_000.0, RopeScaling::Divisors(by), &[(0, 1.0), (16, 0.005), (31, 1.333_521_5e-4)]);
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_computed_are_refused() {
+        let good = Preset::Tiny.config();
+        let refused = |change: &dyn Fn(&mut ModelConfig)| {
+            let mut config = good.clone();
+            change(&mut config);
+            let ConfigError::Field { field, .. } = config.validate().unwrap_err();
+            field
+        };
+        assert_eq!(refused(&|c| c.layers = 0), "layers");
+        assert_eq!(refused(&|c| c.vocab = usize::MAX), "vocab");
+        assert_eq!(refused(&|c| c.kv_heads = 3), "kv_heads");
+        assert_eq!(refused(&|c| c.head_dim = 15), "head_dim");
+        assert_eq!(refused(&|c| c.norm_eps = f32::NAN), "norm_eps");
+        assert_eq!(refused(&|c| c.rope_theta = 0.0), "rope_theta");
+        assert_eq!(refused(&|c| c.rope_scaling = RopeScaling::Linear { factor: -1.0 }), "rope_scaling");
+        assert_eq!(refused(&|c| c.rope_scaling = RopeScaling::Divisors(vec![1.0])), "rope_scaling");
+    }
+}

@@ -110,6 +110,11 @@ impl Model {
         Ok(Self { config, weights, cpu, frequencies, scratch: Mutex::default() })
     }
 
+    /// The same model, computed with another processor.
+    pub fn with_cpu(self, cpu: Cpu) -> Self {
+        Self { cpu, ..self }
+    }
+
     /// Its shape.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -137,6 +142,9 @@ impl Model {
     ) -> Result<(), ForwardError> {
         self.check(kv, batch)?;
         logits.clear();
+        if batch.is_empty() {
+            return Ok(());
+        }
         // A poisoned lock means a panic in an earlier step; its scratch holds no state that matters.
         let mut guard = self.scratch.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scratch = &mut *guard;

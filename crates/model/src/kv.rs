@@ -12,7 +12,9 @@ use crate::config::ModelConfig;
 pub struct PagedKv {
     shape: KvShape,
     blocks: usize,
-    layers: Vec<(Buffer, Buffer)>,
+    layers: usize,
+    /// Keys of the first layer, its values, keys of the second layer, …: one mapping, so that it lies in huge pages.
+    numbers: Buffer,
 }
 
 /// Why a cache could not be made.
@@ -56,20 +58,14 @@ impl PagedKv {
             return Err(too_large);
         }
         let shape = config.kv_shape(block_size);
-        let numbers = shape.block_len() * blocks;
-        let layers = (0..config.layers)
-            .map(|_| Ok((Buffer::zeroed(numbers)?, Buffer::zeroed(numbers)?)))
-            .collect::<Result<_, std::io::Error>>()
+        let numbers = Buffer::zeroed(2 * config.layers * shape.block_len() * blocks)
             .map_err(|source| KvError::Memory { blocks, block_size, source })?;
-        Ok(Self { shape, blocks, layers })
+        Ok(Self { shape, blocks, layers: config.layers, numbers })
     }
 
     /// Takes all memory from the system now, so that a process does not grow while it works.
     pub fn populate(&mut self) {
-        for (keys, values) in &mut self.layers {
-            keys.fill(0.0);
-            values.fill(0.0);
-        }
+        self.numbers.fill(0.0);
     }
 
     /// Number of blocks.
@@ -89,24 +85,31 @@ impl PagedKv {
 
     /// Number of layers.
     pub fn layers(&self) -> usize {
-        self.layers.len()
+        self.layers
     }
 
     /// Bytes of the whole cache.
     pub fn bytes(&self) -> usize {
-        2 * self.layers.len() * self.blocks * self.shape.block_len() * size_of::<f32>()
+        size_of_val(&*self.numbers)
     }
 
     /// One layer, for reading.
     pub(crate) fn layer(&self, index: usize) -> KvLayer<'_> {
-        let (keys, values) = &self.layers[index];
+        let len = self.layer_len();
+        let (keys, values) = self.numbers[2 * index * len..][..2 * len].split_at(len);
         KvLayer { shape: self.shape, keys, values }
     }
 
     /// One layer, for writing.
     pub(crate) fn layer_mut(&mut self, index: usize) -> KvLayerMut<'_> {
-        let (keys, values) = &mut self.layers[index];
-        KvLayerMut { shape: self.shape, keys, values }
+        let (shape, len) = (self.shape, self.layer_len());
+        let (keys, values) = self.numbers[2 * index * len..][..2 * len].split_at_mut(len);
+        KvLayerMut { shape, keys, values }
+    }
+
+    /// Numbers in the keys, and as many in the values, of one layer.
+    fn layer_len(&self) -> usize {
+        self.shape.block_len() * self.blocks
     }
 }
 

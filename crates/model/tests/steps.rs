@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use stopwatt_kernel::cpu::{Cpu, Isa, Precision};
-use stopwatt_model::{Chunk, Model, ModelConfig, PagedKv, Preset, random};
+use stopwatt_model::{Chunk, ForwardError, Model, ModelConfig, PagedKv, Preset, random};
 
 /// Rounding differs between instruction sets; logits have a spread of about 2.5.
 const TOLERANCE: f32 = 2e-4;
@@ -144,4 +144,29 @@ fn every_instruction_set_agrees() {
         let other = chunked(&model(Precision::F16, Cpu::with_isa(isa, 1)), &tokens, &[30], &blocks, 16);
         assert_close(&portable, &other);
     }
+}
+
+#[test]
+fn a_step_that_cannot_be_computed_is_refused() {
+    let model = model(Precision::F32, Cpu::new(1));
+    let mut kv = kv(model.config(), 16);
+    let mut logits = vec![1.0; 3];
+    let good = Chunk { tokens: &[1, 2, 3], position: 20, blocks: &[4, 5], logits: true };
+    let mut error = |chunk: Chunk<'_>| model.forward(&mut kv, &[good, chunk], &mut logits).unwrap_err();
+    assert_eq!(error(Chunk { tokens: &[], ..good }), ForwardError::Empty { chunk: 1 });
+    assert_eq!(error(Chunk { tokens: &[320], ..good }), ForwardError::Token { token: 320, vocab: 320 });
+    assert_eq!(
+        error(Chunk { position: 131_070, ..good }),
+        ForwardError::Context { tokens: 131_073, max: 131_072 }
+    );
+    let blocks = ForwardError::Blocks { chunk: 1, tokens: 23 };
+    assert_eq!(error(Chunk { blocks: &[4], ..good }), blocks);
+    assert_eq!(error(Chunk { blocks: &[4, 64], ..good }), blocks);
+    assert!(matches!(error(Chunk { position: usize::MAX, ..good }), ForwardError::Context { .. }));
+    let other = ModelConfig { kv_heads: 4, ..model.config().clone() };
+    let mut other = PagedKv::new(&other, 64, 16).unwrap();
+    assert_eq!(model.forward(&mut other, &[good], &mut logits).unwrap_err(), ForwardError::Cache);
+    assert_eq!(logits, [1.0; 3], "a refused step leaves everything as it was");
+    model.forward(&mut kv, &[], &mut logits).unwrap();
+    assert!(logits.is_empty());
 }

@@ -85,7 +85,7 @@ pub struct Span<'a> {
 ///
 /// # Panics
 ///
-/// When a span reaches beyond `q`, `out`, its own block table or the cache.
+/// When a span reaches beyond `q`, `out`, its own block table or the cache, or when spans do not ascend by row.
 pub fn paged_attention(
     cpu: &Cpu,
     q: &[f32],
@@ -102,10 +102,14 @@ pub fn paged_attention(
     let group = heads / shape.kv_heads;
     let tile_rows = (tile::QUERIES / group).max(1);
     let mut tasks = Vec::new();
+    let mut free_row = 0;
     for span in spans {
         if span.rows == 0 {
             continue;
         }
+        // Rows are written by several threads: no row may belong to two spans.
+        assert!(span.first_row >= free_row, "paged_attention: spans overlap or do not ascend");
+        free_row = span.first_row + span.rows;
         let last = span.first_row + span.rows - 1;
         assert!(
             q.len() >= last * q_stride + width && out.len() >= (last + 1) * width,

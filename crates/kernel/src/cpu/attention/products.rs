@@ -6,6 +6,8 @@ use super::super::simd::Simd;
 use super::KvLayer;
 
 /// `p[query][key] = q[query] · k[key]` for the keys of one block, stored transposed in `k`.
+///
+/// Asks for the cache lines of `coming`, as long as `k`, on the way.
 #[inline(always)]
 pub(super) fn scores<S: Simd>(
     s: S,
@@ -14,7 +16,13 @@ pub(super) fn scores<S: Simd>(
     p: &mut [f32],
     stride: usize,
     (queries, dim, size): (usize, usize, usize),
+    coming: [&[f32]; 2],
 ) {
+    for line in (0..dim * size).step_by(16) {
+        for coming in coming {
+            s.prefetch(coming.as_ptr().wrapping_add(line).cast());
+        }
+    }
     assert!(q.len() >= queries * dim && k.len() >= dim * size && p.len() >= (queries - 1) * stride + size);
     let mut query = 0;
     while query < queries {

@@ -65,12 +65,18 @@ impl Kernel for Attend<'_> {
 
         let first = tile.span.position + tile.begin;
         let seen = first + tile.rows;
-        for (index, blocks) in tile.span.blocks[..seen.div_ceil(size)].chunks(tile_blocks).enumerate() {
+        let table = &tile.span.blocks[..seen.div_ceil(size)];
+        for (index, blocks) in table.chunks(tile_blocks).enumerate() {
             let keys_before = index * stride;
             let keys = (seen - keys_before).min(stride);
             for (i, &block) in blocks.iter().enumerate() {
-                let k = &tile.kv.keys[shape.head_begin(block, tile.head)..][..size * dim];
-                scores(s, q, k, &mut p[i * size..], stride, (queries, dim, size));
+                let begin = shape.head_begin(block, tile.head);
+                let k = &tile.kv.keys[begin..][..size * dim];
+                // While this block is multiplied, its values and the next keys are on their way.
+                let next =
+                    table.get(index * tile_blocks + i + 1).map_or(begin, |&b| shape.head_begin(b, tile.head));
+                let coming = [&tile.kv.keys[next..][..size * dim], &tile.kv.values[begin..][..size * dim]];
+                scores(s, q, k, &mut p[i * size..], stride, (queries, dim, size), coming);
             }
             for query in 0..queries {
                 let visible = (first + query / tile.group + 1).saturating_sub(keys_before).min(keys);
