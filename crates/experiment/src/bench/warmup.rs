@@ -10,6 +10,10 @@ use stopwatt_analyse::request_metrics;
 use stopwatt_core::{EndKind, Nanos, RequestRecord};
 use stopwatt_stats::steady;
 
+/// What counts as steady. The time per token of a batching engine moves by a tenth and more with the lengths that
+/// happen to share a batch, which no warm-up ends; engines that compile, page in or fill caches move by factors.
+const STEADY: steady::Options = steady::Options { min_segment: 3, min_steady: 8, tolerance: 0.15 };
+
 /// When to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -28,22 +32,31 @@ pub(crate) struct Watch {
     series: Vec<f64>,
     ended: u64,
     verdict: Option<steady::Steady>,
+    /// Sending has stopped. What still ends shares ever smaller batches and says nothing of the steady state.
+    decided: bool,
 }
 
 impl Watch {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, series: Vec::new(), ended: 0, verdict: None }
+        Self { bounds, series: Vec::new(), ended: 0, verdict: None, decided: false }
     }
 
     /// Takes a completion into account; `true` when no more need to be sent.
     pub(crate) fn ended(&mut self, record: &RequestRecord) -> bool {
         self.ended += 1;
+        if !self.decided {
+            self.decided = self.decide(record);
+        }
+        self.decided
+    }
+
+    fn decide(&mut self, record: &RequestRecord) -> bool {
         if record.end == EndKind::Ok {
             let metrics = request_metrics(record);
             self.series.extend(metrics.tpot.or(metrics.ttft));
         }
         if self.ended >= self.bounds.wanted {
-            let found = steady::detect(&self.series, &steady::Options::default());
+            let found = steady::detect(&self.series, &STEADY);
             let steady = found.steady;
             self.verdict = Some(found);
             if steady {
@@ -57,7 +70,7 @@ impl Watch {
     pub(crate) fn verdict(&self) -> (bool, String) {
         let found = match &self.verdict {
             Some(found) => found.clone(),
-            None => steady::detect(&self.series, &steady::Options::default()),
+            None => steady::detect(&self.series, &STEADY),
         };
         let detail = match &found.reason {
             None => format!(
@@ -92,5 +105,79 @@ impl Enough {
     pub(crate) fn wants_more(&self) -> bool {
         self.sent.fetch_add(1, Ordering::Relaxed);
         !self.flag.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stopwatt_core::{ChunkKind, ChunkStamp, Phase};
+
+    use super::*;
+
+    /// A request of 11 tokens with this time between them, that ended at `end_ns`.
+    fn request(tpot_ns: i64, end_ns: i64) -> RequestRecord {
+        let chunk = |i: i64| ChunkStamp {
+            t_ns: end_ns - (10 - i) * tpot_ns,
+            tokens: Some(1),
+            kind: ChunkKind::Content,
+        };
+        RequestRecord {
+            id: 0,
+            point: 0,
+            trial: 0,
+            phase: Phase::Warmup,
+            input_asked: 8,
+            output_asked: 11,
+            input_usage: Some(8),
+            output_usage: Some(11),
+            cached_usage: None,
+            output_tokenizer: None,
+            intended_ns: 0,
+            dispatched_ns: Some(0),
+            connected_ns: None,
+            written_ns: Some(0),
+            first_byte_ns: Some(0),
+            end_ns,
+            end: EndKind::Ok,
+            status: Some(200),
+            error_len: None,
+            error_hash: None,
+            finish: None,
+            chunks: (0..11_i64).map(chunk).collect(),
+        }
+    }
+
+    fn watch() -> Watch {
+        Watch::new(Bounds { least: 8, wanted: 16, until_ns: 1_000_000_000_000 })
+    }
+
+    #[test]
+    fn a_slow_begin_is_waited_for_and_the_drain_does_not_count() {
+        let mut series = watch();
+        let mut sent = 0;
+        // Ten slow requests, then a level with a little scatter.
+        while !series
+            .ended(&request(if sent < 10 { 30_000_000 } else { 10_000_000 + sent % 3 * 100_000 }, sent))
+        {
+            sent += 1;
+            assert!(sent < 100, "{:?}", series.verdict());
+        }
+        assert!(sent >= 17, "steady after {sent}");
+        for i in 0..8 {
+            assert!(series.ended(&request(10_000_000 - i * 1_000_000, sent + i)));
+        }
+        let (steady, detail) = series.verdict();
+        assert!(steady && detail.contains("steady from request"), "{detail}");
+    }
+
+    #[test]
+    fn time_ends_a_warm_up_that_never_settles() {
+        let mut series = watch();
+        let mut ended = 0;
+        while !series.ended(&request(10_000_000 + ended * 2_000_000, ended * 50_000_000_000)) {
+            ended += 1;
+            assert!(ended < 100);
+        }
+        assert!(ended >= 19 && !series.verdict().0, "{ended}: {:?}", series.verdict());
     }
 }
