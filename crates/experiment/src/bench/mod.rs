@@ -7,8 +7,12 @@
 //! | `probe` | what the engine can do |
 //! | `child` | the built-in engine as a child process |
 //! | `prompts` | request bodies |
-//! | `run` | warm-up, trials, record |
+//! | `run` | start, plan, measure, close |
+//! | `session` | warm-up and trials of each point |
+//! | `capacity` | the most the engine completes |
+//! | `stretch` | one phase of one trial, sent at one pace |
 
+mod capacity;
 mod child;
 mod config;
 mod error;
@@ -17,6 +21,8 @@ mod progress;
 mod prompts;
 mod run;
 mod scenario;
+mod session;
+mod stretch;
 mod warmup;
 
 pub use child::ReadyLine;

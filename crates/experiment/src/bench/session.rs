@@ -1,0 +1,239 @@
+//! One run in progress: warm-up and trials of each point, everything written down as it happens.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use stopwatt_core::log::{EngineCounters, Fact, PlannedPoint};
+use stopwatt_core::{Clock, Phase};
+use stopwatt_load::{Client, Pace, Stop, Target};
+use stopwatt_record::process;
+use stopwatt_record::run_dir::{RunError, RunWriter};
+
+use super::capacity::fix_rate;
+use super::config::BenchConfig;
+use super::error::BenchError;
+use super::probe::{self, Capabilities};
+use super::progress::Progress;
+use super::prompts::Prompts;
+use super::scenario::{Extent, LoadPlan, Plan, PointPlan};
+use super::stretch::{Stretch, nanos};
+use super::warmup::{Bounds, Enough, Watch};
+
+/// How often the engine process is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+
+/// One run in progress.
+pub(super) struct Session<'a> {
+    pub(super) config: &'a BenchConfig,
+    pub(super) target: &'a Target,
+    pub(super) capabilities: &'a Capabilities,
+    pub(super) prompts: &'a Prompts,
+    pub(super) writer: &'a RunWriter,
+    pub(super) clock: Clock,
+    pub(super) stop: &'a Stop,
+    pub(super) pid: Option<u32>,
+    /// The first failure of the record, found on the recording thread.
+    pub(super) failure: Mutex<Option<RunError>>,
+}
+
+impl Session<'_> {
+    pub(super) fn measure(
+        &self,
+        plan: &Plan,
+        facts: Option<&BTreeMap<String, String>>,
+        watch: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), BenchError> {
+        self.write_head(facts)?;
+        for detail in plan.warnings.iter().chain(&self.capabilities.warnings).chain(self.prompts.warnings()) {
+            self.warn("fallback", detail, watch)?;
+        }
+        let mut client = Client::new(self.target)?;
+        let mut next_id = 0;
+        let mut points = plan.points.clone();
+        if plan.capacity_concurrency > 0 {
+            watch(Progress::Capacity);
+            let rate = self.capacity(&mut client, &points, plan.capacity_concurrency, &mut next_id, watch)?;
+            let Some(rate) = rate else { return Ok(()) };
+            for point in &mut points {
+                fix_rate(point, rate);
+            }
+        }
+        let planned: Vec<PlannedPoint> = points.iter().map(|p| p.planned.clone()).collect();
+        self.writer.log(Fact::Plan { points: planned, trials: self.config.measure.repeats })?;
+
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            if let Some(pid) = self.pid {
+                let done = &done;
+                scope.spawn(move || self.sample(pid, done));
+            }
+            let result = points.iter().enumerate().try_for_each(|(index, point)| {
+                if self.stop.is_interrupted() {
+                    return Ok(());
+                }
+                watch(Progress::Point { index, of: points.len(), label: point.planned.label.clone() });
+                self.point(index as u32, point, &mut client, &mut next_id, watch)
+            });
+            done.store(true, std::sync::atomic::Ordering::Release);
+            result
+        })?;
+        self.take_failure()
+    }
+
+    fn write_head(&self, facts: Option<&BTreeMap<String, String>>) -> Result<(), BenchError> {
+        let mut fingerprint = stopwatt_record::host::fingerprint();
+        if !matches!(self.target.host(), "localhost" | "127.0.0.1" | "::1") {
+            // The clocks that matter are the engine's, on another machine.
+            fingerprint.fixed_clock = None;
+        }
+        fingerprint.engine.insert("model".to_owned(), self.capabilities.model.clone());
+        for key in ["engine", "engine_version", "max_context", "endpoint"] {
+            if let Some(value) = self.capabilities.features.get(key) {
+                fingerprint.engine.insert(key.to_owned(), value.clone());
+            }
+        }
+        for (key, value) in facts.into_iter().flatten() {
+            fingerprint.engine.insert(key.clone(), value.clone());
+        }
+        self.writer.log(Fact::Fingerprint { fingerprint })?;
+        let (model, features) = (self.capabilities.model.clone(), self.capabilities.features.clone());
+        self.writer.log(Fact::EngineProbed { model, features })?;
+        Ok(())
+    }
+
+    pub(super) fn warn(
+        &self,
+        code: &str,
+        detail: &str,
+        watch: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), BenchError> {
+        watch(Progress::Warning(detail.to_owned()));
+        self.writer.log(Fact::Warning { code: code.to_owned(), fatal: false, detail: detail.to_owned() })?;
+        Ok(())
+    }
+
+    /// Warm-up, then every trial of a point.
+    fn point(
+        &self,
+        index: u32,
+        point: &PointPlan,
+        client: &mut Client,
+        next_id: &mut u64,
+        watch: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), BenchError> {
+        self.warm_up(index, point, client, next_id, watch)?;
+        for trial in 0..point.trials {
+            if self.stop.is_interrupted() {
+                return Ok(());
+            }
+            let (requests, seconds) = match point.extent {
+                Extent::Requests(n) => (Some(n), None),
+                Extent::Time(d) => (None, Some(d.as_secs_f64())),
+            };
+            watch(Progress::Trial { index: trial, of: point.trials, requests, seconds });
+            self.writer.log(Fact::TrialStarted { point: index, trial })?;
+            let counters_before = self.counters();
+            let before = self.pid.and_then(process::usage);
+            let stretch = Stretch {
+                point: index,
+                trial,
+                phase: Phase::Measure,
+                workload: &point.workload,
+                pace: self.pace(point, index, trial)?,
+                count: requests,
+                max_duration: seconds.map(Duration::from_secs_f64),
+            };
+            let open = matches!(stretch.pace, Pace::Open { .. });
+            let outcome = self.send(stretch, client, next_id, &Enough::default(), &mut |record| {
+                watch(Progress::Request { failed: record.end.is_failure() });
+                false
+            })?;
+            let after = self.pid.and_then(process::usage);
+            self.writer.log(Fact::TrialEnded {
+                point: index,
+                trial,
+                start_ns: outcome.start_ns,
+                end_ns: outcome.end_ns,
+                client_cpu_s: Some(outcome.cpu_s),
+                engine_cpu_s: after.as_ref().zip(before).map(|(a, b)| a.cpu_s - b.cpu_s),
+                engine_rss_bytes: after.and_then(|u| u.peak_rss_bytes),
+                planned: open.then_some(outcome.planned),
+                counters_before,
+                counters_after: self.counters(),
+            })?;
+            if outcome.starved > 0 {
+                let detail =
+                    format!("{} requests were due before the client had rendered them", outcome.starved);
+                self.warn("client_starved", &detail, watch)?;
+            }
+            self.take_failure()?;
+        }
+        Ok(())
+    }
+
+    fn warm_up(
+        &self,
+        index: u32,
+        point: &PointPlan,
+        client: &mut Client,
+        next_id: &mut u64,
+        watch: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), BenchError> {
+        let measure = &self.config.measure;
+        if measure.warmup == 0 {
+            let detail = "warm-up is switched off".to_owned();
+            self.writer.log(Fact::WarmupEnded { point: index, requests: 0, steady: None, detail })?;
+            watch(Progress::WarmupEnded { steady: None, requests: 0 });
+            return Ok(());
+        }
+        watch(Progress::WarmupStarted);
+        // An open loop is warmed up by a closed one: what warms is the engine, not the queue.
+        let concurrency = match point.load {
+            LoadPlan::Closed { concurrency } => concurrency,
+            LoadPlan::Open { .. } | LoadPlan::ShareOfCapacity { .. } => 4,
+        };
+        let bounds = Bounds {
+            least: measure.warmup,
+            wanted: measure.warmup.max(2 * u64::from(concurrency)),
+            until_ns: self.clock.now() + nanos(measure.warmup_max_s),
+        };
+        let mut series = Watch::new(bounds);
+        self.closed(index, &point.workload, concurrency, client, next_id, &mut |record| {
+            series.ended(record)
+        })?;
+        if self.stop.is_interrupted() {
+            return Ok(());
+        }
+        let (steady, detail) = series.verdict();
+        let requests = series.requests();
+        self.writer.log(Fact::WarmupEnded { point: index, requests, steady: Some(steady), detail })?;
+        watch(Progress::WarmupEnded { steady: Some(steady), requests });
+        Ok(())
+    }
+
+    pub(super) fn take_failure(&self) -> Result<(), BenchError> {
+        let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        failure.take().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn counters(&self) -> EngineCounters {
+        if !self.capabilities.metrics {
+            return EngineCounters::new();
+        }
+        probe::counters(self.target).unwrap_or_default()
+    }
+
+    /// Looks at the engine process until `done`.
+    fn sample(&self, pid: u32, done: &std::sync::atomic::AtomicBool) {
+        while !done.load(std::sync::atomic::Ordering::Acquire) {
+            if let Some(rss_bytes) = process::usage(pid).and_then(|u| u.rss_bytes) {
+                // A record that cannot be written is told by the next request.
+                if self.writer.log(Fact::EngineSample { rss_bytes }).is_err() {
+                    return;
+                }
+            }
+            std::thread::sleep(SAMPLE_EVERY);
+        }
+    }
+}
