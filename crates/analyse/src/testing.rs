@@ -24,6 +24,8 @@ pub(crate) fn ok_request(id: u64, begin: Nanos, token_ms: &[i64]) -> RequestReco
         output_asked: token_ms.len() as u32,
         input_usage: Some(16),
         output_usage: Some(token_ms.len() as u32),
+        session: None,
+        turn: None,
         cached_usage: None,
         output_tokenizer: None,
         intended_ns: begin,

@@ -135,6 +135,12 @@ pub struct RequestRecord {
     pub trial: u32,
     /// Warm-up or measured.
     pub phase: Phase,
+    /// Conversation that the request is a turn of; `None` for a request on its own.
+    #[serde(default)]
+    pub session: Option<u64>,
+    /// Which turn of its conversation, from 0.
+    #[serde(default)]
+    pub turn: Option<u32>,
     /// Input tokens the plan asked for.
     pub input_asked: u32,
     /// Output tokens the plan asked for (`max_tokens`).

@@ -49,6 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             point: 0,
             trial: 0,
             phase,
+            session: None,
+            turn: None,
             input_asked,
             output_asked,
             path,

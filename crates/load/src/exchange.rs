@@ -105,6 +105,8 @@ impl Exchange {
                 output_asked: job.output_asked,
                 input_usage: None,
                 output_usage: None,
+                session: job.session,
+                turn: job.turn,
                 cached_usage: None,
                 output_tokenizer: None,
                 intended_ns: 0,

@@ -35,6 +35,10 @@ pub struct Job {
     pub trial: u32,
     /// Warm-up or measured.
     pub phase: Phase,
+    /// Conversation that the request is a turn of; `None` for a request on its own.
+    pub session: Option<u64>,
+    /// Which turn of its conversation, from 0.
+    pub turn: Option<u32>,
     /// Input tokens the plan asks for.
     pub input_asked: u32,
     /// Output tokens the plan asks for.
@@ -43,6 +47,15 @@ pub struct Job {
     pub path: Path,
     /// JSON body, see `stopwatt_wire::openai`.
     pub body: Vec<u8>,
+}
+
+/// A request that is sent because an earlier one ended, as the next turn of a conversation is.
+#[derive(Debug, Clone)]
+pub struct FollowUp {
+    /// When it is to be sent, since `t0`.
+    pub at: Nanos,
+    /// What is sent.
+    pub job: Job,
 }
 
 /// When requests are sent.
@@ -92,6 +105,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Longest time from dispatch to the end of the answer.
     pub total_timeout: Duration,
+    /// When sending begins and offsets of arrivals count from, since `t0`; `None` begins as soon as all is prepared.
+    /// A time that has passed is kept: what was due by now is sent at once, and late.
+    pub start_at: Option<Nanos>,
     /// Stop sending after this time. `None`: send until there are no more jobs or arrivals.
     pub max_duration: Option<Duration>,
     /// What happens to requests in flight when `max_duration` is over. When jobs or arrivals run out first, the
@@ -109,6 +125,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             total_timeout: Duration::from_secs(600),
+            start_at: None,
             max_duration: None,
             drain: Drain::Wait,
             keep_text: false,
@@ -156,7 +173,7 @@ pub struct Outcome {
     pub start_ns: Nanos,
     /// When the last request ended; under [`Drain::Cancel`], when `max_duration` was over.
     pub end_ns: Nanos,
-    /// Open loop: arrivals that came due. Closed loop: the same as `sent`.
+    /// Open loop: arrivals and follow-ups that came due. Closed loop: the same as `sent`.
     pub planned: u64,
     /// Requests taken up. Jobs are sent in the order of their index, so these are jobs `0..sent`; jobs rendered ahead
     /// and not sent are dropped.

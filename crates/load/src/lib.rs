@@ -3,7 +3,8 @@
 //! ```text
 //! jobs() ─► feeder thread ─► bounded channel ─┐
 //! arrivals ─► pacer thread ─► due times ──────┼─► I/O thread: one epoll/kqueue loop ─► recorder thread ─► on_done()
-//! Stop::interrupt() ─► waker ─────────────────┘   read → stamp → parse
+//! Stop::interrupt() ─► waker ─────────────────┤   read → stamp → parse              │
+//!                          waiter thread ─────┘◄── follow-ups of conversations ───────┘
 //! ```
 //!
 //! One thread reads all sockets, so a stamp waits for nothing but earlier reads of the same wake-up. Rendering of
@@ -27,7 +28,7 @@ mod tls;
 
 pub use client::{Client, run};
 pub use error::{LoadError, RequestError, TargetError};
-pub use job::{Completed, Drain, Ended, Job, Limits, Outcome, Pace, Path};
+pub use job::{Completed, Drain, Ended, FollowUp, Job, Limits, Outcome, Pace, Path};
 pub use simple::{Response, get, post};
 pub use stop::Stop;
 pub use target::Target;

@@ -45,7 +45,7 @@ pub(crate) fn pace(schedule: Schedule<'_>, due: Sender<Nanos>, waker: &Waker) ->
             if std::mem::take(&mut unannounced) {
                 wake(waker);
             }
-            if !sleep_until(time, clock, over) {
+            if !sleep_until(time, clock, || over.load(Ordering::Acquire)) {
                 break;
             }
         }
@@ -64,10 +64,10 @@ fn wake(waker: &Waker) {
     let _ = waker.wake();
 }
 
-/// Whether the time came before the run was over.
-fn sleep_until(time: Nanos, clock: Clock, over: &AtomicBool) -> bool {
+/// Sleeps until `time`, or until `stop` says to; whether the time came.
+pub(crate) fn sleep_until(time: Nanos, clock: Clock, stop: impl Fn() -> bool) -> bool {
     loop {
-        if over.load(Ordering::Acquire) {
+        if stop() {
             return false;
         }
         let now = clock.now();
@@ -96,7 +96,7 @@ fn sleep_to(time: Nanos, clock: Clock) {
 }
 
 /// Asks the kernel not to group this thread's timers with others (50 µs by default).
-fn remove_slack() {
+pub(crate) fn remove_slack() {
     #[cfg(target_os = "linux")]
     {
         let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));

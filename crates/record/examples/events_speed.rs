@@ -34,6 +34,8 @@ fn record(id: u64, chunks: u64, state: &mut u64) -> RequestRecord {
         output_asked: chunks.len() as u32,
         input_usage: Some(500 + (random() % 24) as u32),
         output_usage: Some(chunks.len() as u32),
+        session: None,
+        turn: None,
         cached_usage: Some(0),
         output_tokenizer: None,
         intended_ns: start,

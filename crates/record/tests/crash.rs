@@ -24,6 +24,8 @@ fn record(id: u64) -> RequestRecord {
         output_asked: 4,
         input_usage: Some(16),
         output_usage: Some(4),
+        session: None,
+        turn: None,
         cached_usage: None,
         output_tokenizer: None,
         intended_ns: 0,

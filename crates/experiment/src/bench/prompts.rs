@@ -103,6 +103,8 @@ impl Prompts {
             point: place.point,
             trial: place.trial,
             phase: place.phase,
+            session: None,
+            turn: None,
             input_asked: shape.input,
             output_asked: shape.output,
             path: self.path,

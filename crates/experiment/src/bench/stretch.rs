@@ -96,6 +96,7 @@ impl Session<'_> {
             connect_timeout: Duration::from_secs_f64(measure.connect_timeout_s),
             idle_timeout: Duration::from_secs_f64(measure.idle_timeout_s),
             total_timeout: Duration::from_secs_f64(measure.timeout_s),
+            start_at: None,
             max_duration: stretch.max_duration,
             drain: Drain::Wait,
             keep_text: self.prompts.wants_text(),

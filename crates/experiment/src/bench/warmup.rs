@@ -130,6 +130,8 @@ mod tests {
             output_asked: 11,
             input_usage: Some(8),
             output_usage: Some(11),
+            session: None,
+            turn: None,
             cached_usage: None,
             output_tokenizer: None,
             intended_ns: 0,

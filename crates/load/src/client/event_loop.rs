@@ -17,6 +17,7 @@ use stopwatt_core::{Clock, EndKind, Nanos};
 use super::feeder::{Feeder, Next};
 use super::pool::{Pool, WAKE};
 use super::schedule::Schedule;
+use super::turns::Turns;
 use crate::error::LoadError;
 use crate::exchange::Exchange;
 use crate::job::{Drain, Ended, Limits, Outcome};
@@ -35,6 +36,8 @@ pub(super) struct EventLoop<'a> {
     pool: &'a mut Pool,
     feeder: Feeder,
     schedule: Schedule,
+    /// Conversations, when requests may follow from others.
+    turns: Option<Turns>,
     limits: Limits,
     clock: Clock,
     done: SyncSender<Box<Exchange>>,
@@ -60,6 +63,7 @@ impl<'a> EventLoop<'a> {
         pool: &'a mut Pool,
         feeder: Feeder,
         schedule: Schedule,
+        turns: Option<Turns>,
         limits: Limits,
         clock: Clock,
         done: SyncSender<Box<Exchange>>,
@@ -81,6 +85,7 @@ impl<'a> EventLoop<'a> {
             pool,
             feeder,
             schedule,
+            turns,
             limits,
             clock,
             done,
@@ -107,7 +112,9 @@ impl<'a> EventLoop<'a> {
                 self.end_all(EndKind::Interrupted, now);
             }
             if window_end.is_some_and(|w| now >= w) {
-                self.ended.get_or_insert(Ended::Duration);
+                if self.ended.is_none() || self.turns_to_come() {
+                    self.ended = Some(Ended::Duration);
+                }
                 if self.limits.drain == Drain::Cancel {
                     if self.in_flight > 0 {
                         self.ended = Some(Ended::Duration);
@@ -124,10 +131,10 @@ impl<'a> EventLoop<'a> {
             if self.schedule.is_over() {
                 self.ended.get_or_insert(Ended::Exhausted);
             }
-            if self.ended.is_some() && self.in_flight == 0 {
+            if self.ended.is_some() && self.in_flight == 0 && !self.turns_to_come() {
                 break;
             }
-            let cancels = self.limits.drain == Drain::Cancel || self.ended.is_none();
+            let cancels = self.limits.drain == Drain::Cancel || self.ended.is_none() || self.turns_to_come();
             let wake_at =
                 window_end.filter(|_| cancels).map_or(self.next_deadline, |w| w.min(self.next_deadline));
             let timeout = if more || !self.again.is_empty() {
@@ -163,13 +170,34 @@ impl<'a> EventLoop<'a> {
         };
         // Arrivals that came after the jobs ran out had none to send.
         let sent = self.outcome.sent;
-        let planned = self.schedule.came().filter(|_| ended != Ended::Exhausted).unwrap_or(sent);
+        let turns = self.turns.as_ref().map_or(0, Turns::came);
+        let planned =
+            self.schedule.came().filter(|_| ended != Ended::Exhausted).map_or(sent, |came| came + turns);
         Ok(Outcome { end_ns, ended, planned, ..self.outcome })
+    }
+
+    /// Whether conversations that began may still have something to say. Nothing follows after the end of the window.
+    fn turns_to_come(&self) -> bool {
+        matches!(self.ended, None | Some(Ended::Exhausted))
+            && self.turns.as_ref().is_some_and(|t| !t.is_over())
+    }
+
+    /// A turn that is to be sent now.
+    fn next_turn(&mut self) -> Option<(Nanos, Box<Exchange>)> {
+        let ending = !matches!(self.ended, None | Some(Ended::Exhausted));
+        self.turns.as_mut().filter(|_| !ending)?.next()
     }
 
     /// Sends what is wanted now. Whether there is more to send at once.
     fn dispatch(&mut self) -> bool {
+        if let Some(turns) = &mut self.turns {
+            turns.hear(&mut self.schedule);
+        }
         for _ in 0..BURST {
+            if let Some((intended, exchange)) = self.next_turn() {
+                self.start(exchange, intended);
+                continue;
+            }
             if self.ended.is_some() {
                 return false;
             }

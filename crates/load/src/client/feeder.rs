@@ -35,7 +35,7 @@ impl Heads {
         Self { completions: head(Path::Completions), chat: head(Path::Chat) }
     }
 
-    fn of(&self, path: Path) -> &[u8] {
+    pub(super) fn of(&self, path: Path) -> &[u8] {
         match path {
             Path::Completions => &self.completions,
             Path::Chat => &self.chat,

@@ -4,6 +4,7 @@ mod event_loop;
 mod feeder;
 mod pool;
 mod schedule;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,7 @@ use stopwatt_core::Clock;
 use crate::cpu;
 use crate::error::LoadError;
 use crate::exchange::Exchange;
-use crate::job::{Completed, Job, Limits, Outcome, Pace};
+use crate::job::{Completed, FollowUp, Job, Limits, Outcome, Pace};
 use crate::open_files;
 use crate::pacer;
 use crate::stop::Stop;
@@ -26,6 +27,7 @@ use feeder::Feeder;
 use pool::Pool;
 pub(crate) use pool::resolve;
 use schedule::Schedule;
+use turns::{Then, Turns};
 
 /// Records that may wait for `on_done` before reading has to wait.
 const RECORD_QUEUE: usize = 4096;
@@ -57,6 +59,35 @@ impl Client {
         clock: Clock,
         on_done: &mut (dyn FnMut(Completed) + Send),
     ) -> Result<Outcome, LoadError> {
+        self.drive(pace, jobs, limits, stop, clock, Listener::Records(on_done))
+    }
+
+    /// Like [`run`](Self::run), for conversations: `jobs` gives the first turn of each, and `then` is told of every
+    /// request that ended and says what follows it.
+    ///
+    /// A conversation keeps its slot of a closed loop until nothing follows. When `jobs` or arrivals run out, those
+    /// that began go on to their end; when time is up, none says more.
+    pub fn converse(
+        &mut self,
+        pace: Pace,
+        jobs: &mut (dyn FnMut(u64) -> Option<Job> + Send),
+        limits: &Limits,
+        stop: &Stop,
+        clock: Clock,
+        then: &mut (dyn FnMut(Completed) -> Option<FollowUp> + Send),
+    ) -> Result<Outcome, LoadError> {
+        self.drive(pace, jobs, limits, stop, clock, Listener::Conversations(then))
+    }
+
+    fn drive(
+        &mut self,
+        pace: Pace,
+        jobs: &mut (dyn FnMut(u64) -> Option<Job> + Send),
+        limits: &Limits,
+        stop: &Stop,
+        clock: Clock,
+        listener: Listener<'_>,
+    ) -> Result<Outcome, LoadError> {
         let wanted = match pace {
             Pace::Closed { concurrency: 0 } => return Err(LoadError::NoConcurrency),
             Pace::Open { max_in_flight: Some(0), .. } => return Err(LoadError::NoConcurrency),
@@ -74,14 +105,27 @@ impl Client {
             let _ends = SetOnDrop(&over);
             let heads = feeder::Heads::new(self.pool.target());
             let feeder = Feeder::start(scope, jobs, heads, *limits, wanted, Arc::clone(&waker), &over)?;
-            let done = record(scope, on_done)?;
+            let (done, turns) = match listener {
+                Listener::Records(on_done) => (record(scope, on_done)?, None),
+                Listener::Conversations(then) => {
+                    let heads = feeder::Heads::new(self.pool.target());
+                    let waker = Arc::clone(&waker);
+                    let (done, turns) = Turns::start(scope, then, heads, *limits, clock, waker, &over)?;
+                    (done, Some(turns))
+                }
+            };
             feeder.wait_until_primed(stop);
-            let mut start = clock.now();
+            let mut start = limits.start_at.unwrap_or_else(|| clock.now());
             let mut pacer: Option<ScopedJoinHandle<'_, Duration>> = None;
             let schedule = match pace {
-                Pace::Closed { concurrency } => Schedule::closed(concurrency, start),
+                Pace::Closed { concurrency } => {
+                    pacer::sleep_until(start, clock, || stop.is_interrupted());
+                    Schedule::closed(concurrency, start)
+                }
                 Pace::Open { arrivals, max_in_flight } => {
-                    start += nanos(LEAD);
+                    if limits.start_at.is_none() {
+                        start += nanos(LEAD);
+                    }
                     let until = limits.max_duration.map(|d| start + nanos(d));
                     let schedule = pacer::Schedule { arrivals, start, until, clock, over: &over };
                     let waker = Arc::clone(&waker);
@@ -91,7 +135,8 @@ impl Client {
             };
             let begin = cpu::thread_time();
             let finished =
-                EventLoop::new(&mut self.pool, feeder, schedule, *limits, clock, done, start).run(stop);
+                EventLoop::new(&mut self.pool, feeder, schedule, turns, *limits, clock, done, start)
+                    .run(stop);
             let mut used = cpu::thread_time().saturating_sub(begin);
             over.store(true, Ordering::Release);
             if let Some(pacer) = pacer {
@@ -100,6 +145,12 @@ impl Client {
             finished.map(|outcome| Outcome { cpu_s: used.as_secs_f64(), ..outcome })
         })
     }
+}
+
+/// Who hears of ended requests.
+enum Listener<'a> {
+    Records(&'a mut (dyn FnMut(Completed) + Send)),
+    Conversations(Then<'a>),
 }
 
 /// Calls `on_done` on a thread of its own for everything sent to it.

@@ -8,6 +8,8 @@ fn exchange() -> Exchange {
         point: 0,
         trial: 0,
         phase: Phase::Measure,
+        session: None,
+        turn: None,
         input_asked: 1,
         output_asked: 4,
         path: Path::Completions,

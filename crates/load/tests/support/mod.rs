@@ -137,6 +137,8 @@ pub(crate) fn job(index: u64) -> Job {
         point: 1,
         trial: 2,
         phase: Phase::Measure,
+        session: None,
+        turn: None,
         input_asked: 3,
         output_asked: 2,
         path: Path::Chat,

@@ -153,6 +153,8 @@ impl<'a> World<'a> {
             output_asked: output,
             input_usage: ok.then_some(input),
             output_usage: ok.then_some(output),
+            session: None,
+            turn: None,
             cached_usage: ok.then_some(0),
             output_tokenizer: None,
             intended_ns: at - 40_000,

@@ -82,7 +82,10 @@ impl EventLoop<'_> {
     pub(super) fn complete(&mut self, exchange: Box<Exchange>) {
         self.in_flight -= 1;
         self.last_end = self.last_end.max(exchange.record.end_ns);
-        self.schedule.on_end(exchange.record.end_ns);
+        match &mut self.turns {
+            Some(turns) => turns.on_end(),
+            None => self.schedule.on_end(exchange.record.end_ns),
+        }
         self.finished.push(exchange);
     }
 

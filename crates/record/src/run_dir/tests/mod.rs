@@ -38,6 +38,8 @@ fn record(id: u64, chunks: usize) -> RequestRecord {
         output_asked: chunks as u32,
         input_usage: Some(128),
         output_usage: Some(chunks as u32),
+        session: None,
+        turn: None,
         cached_usage: None,
         output_tokenizer: None,
         intended_ns: t,

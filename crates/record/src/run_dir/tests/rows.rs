@@ -48,6 +48,8 @@ fn any_record() -> impl Strategy<Value = RequestRecord> {
             output_asked: plan.5,
             input_usage: tokens.0,
             output_usage: tokens.1,
+            session: tokens.0.map(u64::from),
+            turn: tokens.1,
             cached_usage: tokens.2,
             output_tokenizer: tokens.3,
             intended_ns: stamps.0,
