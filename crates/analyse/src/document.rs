@@ -10,14 +10,25 @@ use stopwatt_core::{FORMAT_MAJOR, FORMAT_MINOR, Metric};
 
 use crate::Input;
 use crate::environment::environment;
+use crate::imported;
 use crate::measured::Measured;
 use crate::validity::{Evidence, judge};
 
 /// Builds the document.
 pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
     let measured = Measured::sort(input.log, input.requests);
-    let points: Vec<Point> =
-        measured.points.iter().map(|p| crate::point::document(p, input.settings)).collect();
+    let imported = imported::find(input.log);
+    let points: Vec<Point> = measured
+        .points
+        .iter()
+        .map(|p| {
+            let mut point = crate::point::document(p, input.settings);
+            if let Some(imported) = imported {
+                imported::complete(imported, p.index, &mut point, input.settings);
+            }
+            point
+        })
+        .collect();
     let headline = headline(&points);
     let end = Ending::of(input.log);
     let evidence =
@@ -40,7 +51,10 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
     reasons.add("l2_hit_pct", "no cache counters were read");
     reasons.add("ept_j_per_tok", "no power was measured");
     reasons.add("quality_delta_pct", "no baseline to compare the outputs with");
-    if env.gpu.is_none() {
+    if imported.is_some() {
+        reasons.add("env.gpu", imported::NOT_TOLD);
+        reasons.add("env.driver", imported::NOT_TOLD);
+    } else if env.gpu.is_none() {
         reasons.add("env.gpu", "no GPU was found");
         reasons.add("env.driver", "no GPU was found");
     } else if env.driver.is_none() {

@@ -14,8 +14,10 @@
 //!   `e2e_with_failures`; requests that we stopped count nowhere;
 //! - no number without its n and an interval, or the reason why there is none.
 
+pub mod dialect;
 mod document;
 mod environment;
+mod imported;
 mod measured;
 mod point;
 pub mod request;

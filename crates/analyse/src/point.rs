@@ -100,7 +100,9 @@ fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
         _ if !any_chunk => "chunks were not recorded (--no-chunks)",
         Metric::TtftAnswer => "every token was reasoning",
         Metric::Tpot => "no request has two token chunks and a token count",
-        Metric::Itl | Metric::ChunkGap => "no request has two token chunks",
+        Metric::Itl | Metric::ChunkGap | Metric::Stalls | Metric::LongestGap => {
+            "no request has two token chunks"
+        }
         _ => "the stamps it needs are missing",
     }
 }
@@ -120,6 +122,10 @@ fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSu
             ratios if ratios.is_empty() => pooled_tail_ratio(point),
             ratios => at_least_zero(&ratios, NO_SUCCESS),
         },
+        Metric::Stalls => {
+            at_least_zero(&of_gaps(point, |g| stalls(g, settings.stall_s)), absent(point, metric))
+        }
+        Metric::LongestGap => at_least_zero(&of_gaps(point, longest), absent(point, metric)),
         Metric::OutputThroughput if !counts(point, Metric::OutputTokens) => {
             at_least_zero(&[], absent(point, Metric::OutputTokens))
         }
@@ -155,6 +161,19 @@ fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSu
         }
         _ => MetricSummary::unavailable(metric, "it has no value a trial"),
     }
+}
+
+/// What `of` makes of the gaps between token chunks in each trial that has any.
+fn of_gaps(point: &Point<'_>, of: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    per_gap(point, Metric::ChunkGap).iter().filter(|gaps| !gaps.is_empty()).map(|gaps| of(gaps)).collect()
+}
+
+fn stalls(gaps: &[f64], limit_s: f64) -> f64 {
+    gaps.iter().filter(|gap| **gap > limit_s).count() as f64
+}
+
+fn longest(gaps: &[f64]) -> f64 {
+    gaps.iter().copied().fold(0.0, f64::max)
 }
 
 /// Whether every successful request has a count; a sum over some of them would be too small.

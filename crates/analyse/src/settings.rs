@@ -17,12 +17,21 @@ pub struct Settings {
     pub level: f64,
     /// Resamples of a bootstrap interval.
     pub resamples: u32,
+    /// A gap between token chunks above this many seconds is a stall.
+    pub stall_s: f64,
     /// Thresholds of a good request; without any, goodput is unavailable.
     pub slos: Vec<Slo>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: "bench".to_owned(), seed: 0, level: 0.95, resamples: 1000, slos: Vec::new() }
+        Self {
+            mode: "bench".to_owned(),
+            seed: 0,
+            level: 0.95,
+            resamples: 1000,
+            stall_s: 1.0,
+            slos: Vec::new(),
+        }
     }
 }

@@ -5,8 +5,9 @@
 //! | many a trial (requests, gaps) | of all trials' values together | two-level block bootstrap over trials |
 //! | one a trial | of the trials | Student t for the mean, order statistics for quantiles |
 //!
-//! A quantile is given when at least one value is expected beyond it (`n ≥ 20` for p95, `n ≥ 100` for p99), its
-//! interval when the sample reaches beyond it with the asked confidence (`n ≥ 59`, `n ≥ 299` at 95 %).
+//! A quantile is given when at least one value is expected beyond it (`n ≥ 20` for p95, `n ≥ 100` for p99,
+//! `n ≥ 1000` for p99.9), its interval when the sample reaches beyond it with the asked confidence (`n ≥ 59`, `n ≥ 299`,
+//! `n ≥ 2995` at 95 %).
 
 use stopwatt_core::Metric;
 use stopwatt_core::metrics_doc::{Estimate, Interval, IntervalKind, MetricSummary};
@@ -18,7 +19,7 @@ use stopwatt_stats::{Ci, Unsupported, interval};
 use crate::settings::Settings;
 
 /// The quantiles of a summary.
-const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
+const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 0.999];
 /// Why minimum and maximum have no interval.
 const EXTREME: &str = "the extreme of a sample has no interval";
 /// Why the spread between trials has no interval.
@@ -71,7 +72,7 @@ pub(crate) fn of_observations(
             false => make.absent(format!("needs n >= {}", needed_n(p))),
         }
     });
-    let [p50, p95, p99] = quantiles;
+    let [p50, p95, p99, p999] = quantiles;
     Shape {
         mean: make.estimate(mean, two_level_mean(&trials, &options)),
         std: match spread {
@@ -83,6 +84,7 @@ pub(crate) fn of_observations(
         p50,
         p95,
         p99,
+        p999,
     }
     .of(metric)
 }
@@ -121,6 +123,7 @@ pub(crate) fn of_trials(
         p50: at(0.5),
         p95: at(0.95),
         p99: at(0.99),
+        p999: at(0.999),
     }
     .of(metric)
 }
@@ -156,6 +159,7 @@ pub(crate) fn with_failures(
         p50: at(0.5),
         p95: at(0.95),
         p99: at(0.99),
+        p999: at(0.999),
     }
     .of(metric)
 }
@@ -211,12 +215,13 @@ struct Shape {
     p50: Estimate,
     p95: Estimate,
     p99: Estimate,
+    p999: Estimate,
 }
 
 impl Shape {
     fn of(self, metric: Metric) -> MetricSummary {
         let info = metric.info();
-        let Self { mean, std, min, max, p50, p95, p99 } = self;
+        let Self { mean, std, min, max, p50, p95, p99, p999 } = self;
         MetricSummary {
             unit: info.unit.to_owned(),
             better: info.better,
@@ -228,6 +233,7 @@ impl Shape {
             p50,
             p95,
             p99,
+            p999,
         }
     }
 }
@@ -256,6 +262,7 @@ mod tests {
         assert!(i.lo >= 0.0 && i.lo <= 3.0 && i.hi >= 3.0 && i.level == 0.95);
         assert_eq!(s.p95.reason.as_deref(), Some("needs n >= 20"));
         assert_eq!((s.p95.value, s.p99.reason.as_deref()), (None, Some("needs n >= 100")));
+        assert_eq!((s.p999.value, s.p999.reason.as_deref()), (None, Some("needs n >= 1000")));
         assert_eq!(s.p50.reason.as_deref(), Some("an interval needs n >= 6"));
         assert_eq!(s.max.reason.as_deref(), Some(EXTREME));
     }
@@ -271,7 +278,7 @@ mod tests {
     #[test]
     fn enough_values_have_every_interval() {
         let trials: Vec<Vec<f64>> =
-            (0..5).map(|t| (0..70).map(|i| f64::from((i * 37 + t) % 71)).collect()).collect();
+            (0..5).map(|t| (0..700).map(|i| f64::from((i * 37 + t) % 71)).collect()).collect();
         let s = observations(&trials);
         for (name, e) in s.statistics() {
             assert_eq!(e.interval.is_some(), !matches!(name, "min" | "max"), "{name}");

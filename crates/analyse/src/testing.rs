@@ -8,7 +8,7 @@ use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::{ChunkKind, ChunkStamp, EndKind, FinishReason, Phase, RequestRecord};
 
 pub(crate) fn chunk(t_ns: Nanos, tokens: Option<u32>, kind: ChunkKind) -> ChunkStamp {
-    ChunkStamp { t_ns, tokens, kind }
+    ChunkStamp::new(t_ns, tokens, kind)
 }
 
 /// A successful request sent at `begin`, with one token at each of `token_ms` milliseconds on the run's clock.

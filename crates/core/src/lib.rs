@@ -8,8 +8,10 @@
 //! This crate holds the types that travel along that line, the one table of metric definitions, the one clock
 //! and the catalogue of texts. It opens no files and no sockets.
 
+pub mod chunk_shape;
 pub mod clock;
 pub mod fingerprint;
+pub mod import;
 pub mod log;
 pub mod metric;
 mod metric_ko;
@@ -17,6 +19,7 @@ pub mod metrics_doc;
 pub mod request;
 pub mod text;
 
+pub use chunk_shape::ChunkShape;
 pub use clock::{Clock, Nanos};
 pub use metric::{Direction, Metric};
 pub use request::{ChunkKind, ChunkStamp, EndKind, FinishReason, Phase, RequestRecord};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Nanos};
 use crate::fingerprint::Fingerprint;
+use crate::import::Imported;
 use crate::metrics_doc::RunStatus;
 
 /// One line of `run.log`.
@@ -101,6 +102,11 @@ pub enum Fact {
     EngineSample {
         /// Resident memory.
         rss_bytes: u64,
+    },
+    /// The run was measured by another tool and read from its file.
+    Imported {
+        /// Where it comes from, and what the file holds beside request rows.
+        imported: Imported,
     },
     /// Something is worse than asked for.
     Warning {

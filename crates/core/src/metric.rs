@@ -89,6 +89,10 @@ metrics! {
     SendLag { "send_lag", "Send lag", "s", Lower, "send_lag/1", Request }
     /// Tail latency ratio: p99 / p50 of E2E, in each trial that has 100 requests, else over all trials together.
     Tlr { "tlr", "Tail latency ratio", "1", Lower, "tlr_e2e_p99_p50/1", Trial }
+    /// Gaps between token chunks above `analysis.stall_s` (1 s unless set), counted in each trial, so that a freeze too rare for a percentile still shows.
+    Stalls { "stalls", "Stalls", "1", Lower, "chunk_gaps_above_limit/1", Trial }
+    /// Longest gap between two token chunks of one request, in each trial.
+    LongestGap { "longest_gap", "Longest gap", "s", Lower, "longest_chunk_gap/1", Trial }
     /// Output tokens of successful requests / measuring window.
     OutputThroughput { "output_throughput", "Output tokens/s", "1/s", Higher, "output_tokens_per_window/1", Trial }
     /// Input and output tokens of successful requests / measuring window.

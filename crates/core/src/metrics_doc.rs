@@ -86,11 +86,15 @@ pub struct MetricSummary {
     pub p95: Estimate,
     /// 99th percentile.
     pub p99: Estimate,
+    /// 99.9th percentile.
+    #[serde(default)]
+    #[schemars(required)]
+    pub p999: Estimate,
 }
 
 impl MetricSummary {
     /// The named statistics, in reading order.
-    pub fn statistics(&self) -> [(&'static str, &Estimate); 7] {
+    pub fn statistics(&self) -> [(&'static str, &Estimate); 8] {
         [
             ("mean", &self.mean),
             ("std", &self.std),
@@ -99,7 +103,23 @@ impl MetricSummary {
             ("p50", &self.p50),
             ("p95", &self.p95),
             ("p99", &self.p99),
+            ("p999", &self.p999),
         ]
+    }
+
+    /// One of the [`statistics`](Self::statistics) by its name.
+    pub fn statistic_mut(&mut self, name: &str) -> Option<&mut Estimate> {
+        Some(match name {
+            "mean" => &mut self.mean,
+            "std" => &mut self.std,
+            "min" => &mut self.min,
+            "max" => &mut self.max,
+            "p50" => &mut self.p50,
+            "p95" => &mut self.p95,
+            "p99" => &mut self.p99,
+            "p999" => &mut self.p999,
+            _ => return None,
+        })
     }
 
     /// A summary of a metric about which nothing is known.
@@ -117,6 +137,7 @@ impl MetricSummary {
             p50: e(),
             p95: e(),
             p99: e(),
+            p999: e(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chunk_shape::ChunkShape;
 use crate::clock::Nanos;
 
 macro_rules! names {
@@ -77,6 +78,8 @@ names! {
         IdleTimeout = "idle_timeout",
         /// The request took longer than its total timeout.
         Timeout = "timeout",
+        /// Failed in another tool, whose file does not tell how.
+        Unknown = "unknown",
         /// Still in flight when the run was stopped by a signal.
         Interrupted = "interrupted",
         /// Still in flight when its measuring window closed; neither a success nor a failure.
@@ -122,6 +125,34 @@ pub struct ChunkStamp {
     pub tokens: Option<u32>,
     /// What it carried.
     pub kind: ChunkKind,
+    /// What the event held in detail, for reading the stream by another tool's rule.
+    #[serde(default)]
+    pub shape: ChunkShape,
+}
+
+impl ChunkStamp {
+    /// A stamp of an event whose shape is not known.
+    pub fn new(t_ns: Nanos, tokens: Option<u32>, kind: ChunkKind) -> Self {
+        Self { t_ns, tokens, kind, shape: ChunkShape::UNKNOWN }
+    }
+
+    /// The shape; where it was not recorded, the one that events of this kind mostly have.
+    pub fn shape_or_typical(&self) -> ChunkShape {
+        use ChunkShape as S;
+        if !self.shape.is_unknown() {
+            return self.shape;
+        }
+        let choice = S::KNOWN.with(S::CHOICE);
+        match self.kind {
+            ChunkKind::Role => choice.with(S::DELTA).with(S::ROLE).with(S::EMPTY_TEXT),
+            ChunkKind::Content => choice.with(S::TEXT),
+            ChunkKind::Reasoning => choice.with(S::DELTA).with(S::REASONING_CONTENT),
+            ChunkKind::Tool => choice.with(S::DELTA).with(S::TOOL).with(S::TOOL_TEXT),
+            ChunkKind::Empty => choice,
+            ChunkKind::Usage => S::KNOWN.with(S::USAGE),
+            ChunkKind::Done => S::KNOWN,
+        }
+    }
 }
 
 /// One request, from plan to end. Stamps are nanoseconds since `t0`; `None` when the moment never came.

@@ -87,6 +87,7 @@ texts! {
     EndTimeout { "longer than the request timeout", "요청 제한 시간 초과" }
     EndInterrupted { "in flight when the run was stopped", "실행이 중단될 때 처리 중" }
     EndCancelled { "in flight when the measuring window closed", "측정 구간이 끝날 때 처리 중" }
+    EndUnknown { "failed; the tool that measured does not tell how", "실패(측정한 도구가 원인을 알려 주지 않음)" }
     EndOk { "complete", "완료" }
     CdfTitle { "How long requests took", "요청에 걸린 시간" }
     TokenCdfTitle { "How long each token took", "토큰마다 걸린 시간" }

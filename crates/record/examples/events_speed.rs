@@ -22,7 +22,7 @@ fn record(id: u64, chunks: u64, state: &mut u64) -> RequestRecord {
     let chunks: Vec<ChunkStamp> = (0..chunks)
         .map(|_| {
             t_ns += 18_000_000 + random() % 4_000_000;
-            ChunkStamp { t_ns, tokens: Some(1), kind: ChunkKind::Content }
+            ChunkStamp::new(t_ns, Some(1), ChunkKind::Content)
         })
         .collect();
     RequestRecord {

@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod config;
 pub mod events;
 pub mod host;
+pub mod import;
 pub mod process;
 pub mod redact;
 pub mod run_dir;

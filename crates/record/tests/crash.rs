@@ -40,7 +40,7 @@ fn record(id: u64) -> RequestRecord {
         // Different in each row, so that rows take their room on the disk.
         error_hash: Some(format!("{:016x}", id.wrapping_mul(0x9e37_79b9_7f4a_7c15))),
         finish: None,
-        chunks: (0..4).map(|t_ns| ChunkStamp { t_ns, tokens: Some(1), kind: ChunkKind::Content }).collect(),
+        chunks: (0..4).map(|t_ns| ChunkStamp::new(t_ns, Some(1), ChunkKind::Content)).collect(),
     }
 }
 

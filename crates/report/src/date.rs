@@ -10,6 +10,15 @@ pub(crate) fn minutes_utc(unix_ns: Nanos) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", in_day / 60, in_day % 60)
 }
 
+/// `20260814-101530`.
+pub(crate) fn compact_utc(unix_ns: Nanos) -> String {
+    let seconds = unix_ns.div_euclid(1_000_000_000);
+    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
+    let in_day = seconds.rem_euclid(86_400);
+    let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
+    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
 /// Days since 1970-01-01 to year, month, day in the proleptic Gregorian calendar.
 /// Algorithm: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
@@ -38,5 +47,6 @@ mod tests {
         ] {
             assert_eq!(minutes_utc(unix_s * 1_000_000_000), expected);
         }
+        assert_eq!(compact_utc(1_786_702_530 * 1_000_000_000), "20260814-101530");
     }
 }

@@ -92,7 +92,7 @@ impl<'a> Facts<'a> {
             Fact::EngineSample { rss_bytes } => self.memory.push((event.t_ns, *rss_bytes)),
             Fact::RunEnded { status, reason, .. } => self.ended = Some((*status, reason.as_deref())),
             // Warnings reach the reader through the validity verdict; a trial counts once it has ended.
-            Fact::Warning { .. } | Fact::TrialStarted { .. } => {}
+            Fact::Warning { .. } | Fact::TrialStarted { .. } | Fact::Imported { .. } => {}
         }
     }
 

@@ -20,6 +20,8 @@
 
 mod csv;
 mod date;
+mod dialect;
+pub mod exchange;
 mod facts;
 mod figures;
 mod html;
@@ -40,6 +42,7 @@ use stopwatt_core::request::RequestRecord;
 use stopwatt_core::text::Lang;
 
 pub use csv::csv;
+pub use dialect::{dialect_csv, dialect_terminal};
 pub use html::html;
 pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};
 pub use terminal::{Style, terminal};

@@ -1,6 +1,7 @@
 //! From a run directory to its reports: read, analyse, write. Needs nothing but the record, so the files come out the
 //! same, byte for byte, however often they are made.
 
+use stopwatt_analyse::dialect::{self, Dialect, DialectView};
 use stopwatt_analyse::{Input, Settings, analyse};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
@@ -64,6 +65,8 @@ pub struct Analysed {
     pub requests: Vec<RequestRecord>,
     /// `config.lock.json`.
     pub config: serde_json::Value,
+    /// Settings of the analysis.
+    pub settings: Settings,
 }
 
 impl Analysed {
@@ -85,7 +88,13 @@ impl Analysed {
         let requests = run.requests(Chunks::Read)?.collect::<Result<Vec<_>, _>>()?;
         let log = run.log().to_vec();
         let doc = analyse(&Input { log: &log, requests: &requests, settings: &settings });
-        Ok(Self { doc, log, requests, config })
+        Ok(Self { doc, log, requests, config, settings })
+    }
+
+    /// The same run in the definitions of another tool.
+    pub fn dialect(&self, dialect: Dialect) -> DialectView {
+        let input = Input { log: &self.log, requests: &self.requests, settings: &self.settings };
+        dialect::view(dialect, &input, &self.doc)
     }
 
     /// The view that every report is made from.

@@ -134,6 +134,7 @@ pub(crate) fn end_text(kind: &str) -> Option<Text> {
         EndKind::NoTokens => Text::EndNoTokens,
         EndKind::IdleTimeout => Text::EndIdleTimeout,
         EndKind::Timeout => Text::EndTimeout,
+        EndKind::Unknown => Text::EndUnknown,
         EndKind::Interrupted => Text::EndInterrupted,
         EndKind::Cancelled => Text::EndCancelled,
     })

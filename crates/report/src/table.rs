@@ -78,6 +78,15 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Columns of a terminal that the table needs, with its notes below their values.
+    pub(crate) fn width(&self) -> usize {
+        let widest = |i: usize| {
+            let cells = self.rows.iter().chain([&self.headers]).filter_map(|row| row.get(i));
+            cells.map(|c| wide(&c.main).max(wide(&c.note))).max().unwrap_or(0)
+        };
+        (0..self.headers.len()).map(|i| GAP + widest(i)).sum()
+    }
+
     /// The lines of the table, indented by two.
     pub(crate) fn render(&self, width: usize, paint: Paint) -> String {
         let widest = |i: usize, of: fn(&Cell) -> &str| {

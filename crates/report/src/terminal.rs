@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use stopwatt_core::Metric;
-use stopwatt_core::metrics_doc::{Estimate, MetricsDoc};
+use stopwatt_core::metrics_doc::{Estimate, MetricSummary, MetricsDoc};
 use stopwatt_core::text::{Text, fill};
 
 use crate::View;
@@ -31,17 +31,29 @@ pub struct Style<'a> {
 /// Latency metrics with a row of their own, always shown.
 const LATENCY: [Metric; 4] = [Metric::Ttft, Metric::Tpot, Metric::Itl, Metric::E2e];
 
+/// A statistic and where it stands.
+type Column = (&'static str, fn(&MetricSummary) -> &Estimate);
+
+/// What most requests saw.
+const BODY: [Column; 4] =
+    [("mean", |m| &m.mean), ("p50", |m| &m.p50), ("p95", |m| &m.p95), ("p99", |m| &m.p99)];
+
+/// What a p99 can hide; beside the rest where the terminal is wide enough, else below.
+const TAIL: [Column; 2] = [("p99.9", |m| &m.p999), ("max", |m| &m.max)];
+
 /// Figures shown also without a value, then with the reason.
 const ALWAYS: [Metric; 3] = [Metric::OutputThroughput, Metric::RequestThroughput, Metric::Tlr];
 
 /// Further figures, the others shown when they have a value.
-const FIGURES: [Metric; 10] = [
+const FIGURES: [Metric; 12] = [
     Metric::OutputThroughput,
     Metric::TotalThroughput,
     Metric::RequestThroughput,
     Metric::Goodput,
     Metric::SloAttainment,
     Metric::Tlr,
+    Metric::Stalls,
+    Metric::LongestGap,
     Metric::KvHitRate,
     Metric::ErrorRate,
     Metric::EngineCpu,
@@ -144,25 +156,37 @@ impl Page<'_> {
             .filter(|_| doc.points.len() > 1)
             .map(|p| fill(self.text(Text::ShownPoint), &[&inert(&p.label)]));
         self.section(out, self.text(Text::Latency), rest.as_deref().unwrap_or_default());
-        let headers = ["", self.text(Text::Mean), "p50", "p95", "p99"].map(Cell::plain);
-        let mut table = Table::new(headers).even();
+        let whole = self.latency_table(&[&BODY[..], &TAIL[..]].concat(), notes);
+        if whole.width() <= self.width {
+            return out.push_str(&whole.render(self.width, self.paint));
+        }
+        for columns in [&BODY[..], &TAIL[..]] {
+            out.push_str(&self.latency_table(columns, notes).render(self.width, self.paint));
+        }
+    }
+
+    fn latency_table(&self, columns: &[Column], notes: &mut Notes) -> Table {
+        let title =
+            |name: &str| if name == "mean" { self.text(Text::Mean).to_owned() } else { name.to_owned() };
+        let headers = [String::new()].into_iter().chain(columns.iter().map(|(name, _)| title(name)));
+        let mut table = Table::new(headers.map(Cell::plain)).even();
         for metric in LATENCY {
-            let missing = Estimate::default();
-            let estimates =
-                doc.metrics.get(metric.name()).map_or([&missing; 4], |m| [&m.mean, &m.p50, &m.p95, &m.p99]);
-            let scale = Scale::for_all(kind(metric), estimates.iter().filter_map(|e| e.value));
-            let cells = estimates.map(|e| estimate_cell(e, scale, notes));
+            let missing = MetricSummary::unavailable(metric, "");
+            let summary = self.doc().metrics.get(metric.name()).unwrap_or(&missing);
+            let scale = Scale::for_all(kind(metric), BODY.iter().filter_map(|(_, of)| of(summary).value));
+            let cells = columns.iter().map(|(_, of)| estimate_cell(of(summary), scale, notes));
             table.row([Cell::plain(metric.title(self.view.lang))].into_iter().chain(cells));
         }
-        out.push_str(&table.render(self.width, self.paint));
+        table
     }
 
     fn figures(&self, out: &mut String, notes: &mut Notes) {
         let mut rows: Vec<(&str, String, String)> = Vec::new();
         for metric in FIGURES {
             let Some(summary) = self.doc().metrics.get(metric.name()) else { continue };
-            // Peak memory is the largest of the trials' peaks; everything else is a mean over trials.
-            let estimate = if metric == Metric::EngineMemory { &summary.max } else { &summary.mean };
+            // Peaks are the largest of the trials' peaks; everything else is a mean over trials.
+            let is_peak = matches!(metric, Metric::EngineMemory | Metric::LongestGap);
+            let estimate = if is_peak { &summary.max } else { &summary.mean };
             if estimate.value.is_none() && !ALWAYS.contains(&metric) {
                 continue;
             }

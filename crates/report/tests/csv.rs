@@ -10,7 +10,7 @@ use stopwatt_report::{csv, json};
 fn one_row_a_statistic() {
     let run = Sample::new(&Plan { trials: 2, trial_s: 2., concurrency: vec![2, 4], ..Plan::sweep() });
     let text = csv(&run.doc);
-    let statistics: usize = run.doc.points.iter().map(|p| p.metrics.len() * 7).sum();
+    let statistics: usize = run.doc.points.iter().map(|p| p.metrics.len() * 8).sum();
     assert_eq!(text.lines().count(), 1 + statistics);
     let of_ttft: Vec<&str> =
         text.lines().filter(|l| l.starts_with("point,") || l.contains(",ttft,")).collect();

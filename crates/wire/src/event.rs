@@ -17,7 +17,7 @@ mod reader;
 
 pub use reader::EventReader;
 
-use stopwatt_core::{ChunkKind, FinishReason};
+use stopwatt_core::{ChunkKind, ChunkShape, FinishReason};
 
 use crate::json::{Malformed, Read, Reader, unescape};
 use crate::openai::Usage;
@@ -44,6 +44,8 @@ impl RawText<'_> {
 pub struct Chunk<'a> {
     /// What it carries.
     pub kind: ChunkKind,
+    /// What it held in detail.
+    pub shape: ChunkShape,
     /// Tokens in it; `None` when the engine does not give token ids.
     pub tokens: Option<u32>,
     /// Why the engine stopped, in the chunk in which it says so.
@@ -117,6 +119,7 @@ struct Found<'a> {
     choices: u32,
     role: bool,
     tool: bool,
+    shape: ChunkShape,
     tokens: Option<u32>,
     finish: Option<FinishReason>,
     usage: Option<Usage>,
@@ -145,8 +148,12 @@ impl<'a> Found<'a> {
 
     fn choice(&mut self, r: &mut Reader<'a>, key: &str) -> Read<()> {
         match key {
-            "delta" => drop(r.optional_object(|r, key| self.delta(r, key))?),
-            "text" => self.answer(r.optional_string()?),
+            "delta" => {
+                if r.optional_object(|r, key| self.delta(r, key))? {
+                    self.note(ChunkShape::DELTA);
+                }
+            }
+            "text" => self.text(r)?,
             "finish_reason" => self.finish = r.optional_string()?.map(finish).or(self.finish),
             "token_ids" => {
                 if let Some(n) = r.optional_array(Reader::skip)? {
@@ -162,23 +169,72 @@ impl<'a> Found<'a> {
         match key {
             "content" if r.peek() == Some(b'[') => r.array(|r| {
                 r.optional_object(|r, key| match key {
-                    "text" => r.optional_string().map(|t| self.answer(t)),
+                    "text" => self.text(r),
                     _ => r.skip(),
                 })
                 .map(drop)
             })?,
-            "content" | "refusal" => self.answer(r.optional_string()?),
-            "reasoning_content" | "reasoning" => {
-                if let Some(text) = r.optional_string()?.filter(|t| !t.is_empty()) {
-                    self.reasoning = RawText(text);
-                }
+            "content" => self.text(r)?,
+            "refusal" => {
+                let text = r.optional_string()?;
+                self.answer(text);
             }
-            "tool_calls" => self.tool |= r.optional_array(Reader::skip)?.is_some_and(|n| n > 0),
-            "function_call" => self.tool |= r.optional_object(|r, _| r.skip())?,
-            "role" => self.role |= r.optional_string()?.is_some(),
+            "reasoning_content" => self.reasoning(r, ChunkShape::REASONING_CONTENT)?,
+            "reasoning" => self.reasoning(r, ChunkShape::REASONING)?,
+            "tool_calls" => {
+                let calls = r.optional_array(|r| {
+                    r.optional_object(|r, key| match key {
+                        "function" => self.tool_call(r),
+                        _ => r.skip(),
+                    })
+                    .map(drop)
+                })?;
+                self.tool |= calls.is_some_and(|n| n > 0);
+            }
+            "function_call" => {
+                self.tool |= r.peek() == Some(b'{');
+                self.tool_call(r)?;
+            }
+            "role" => {
+                self.note(ChunkShape::ROLE);
+                self.role |= r.optional_string()?.is_some();
+            }
             _ => r.skip()?,
         }
         Ok(())
+    }
+
+    fn note(&mut self, shape: ChunkShape) {
+        self.shape = self.shape.with(shape);
+    }
+
+    /// `content` or `text`.
+    fn text(&mut self, r: &mut Reader<'a>) -> Read<()> {
+        if let Some(text) = r.optional_string()? {
+            self.note(if text.is_empty() { ChunkShape::EMPTY_TEXT } else { ChunkShape::TEXT });
+            self.answer(Some(text));
+        }
+        Ok(())
+    }
+
+    fn reasoning(&mut self, r: &mut Reader<'a>, shape: ChunkShape) -> Read<()> {
+        if let Some(text) = r.optional_string()?.filter(|t| !t.is_empty()) {
+            self.note(shape);
+            self.reasoning = RawText(text);
+        }
+        Ok(())
+    }
+
+    fn tool_call(&mut self, r: &mut Reader<'a>) -> Read<()> {
+        r.optional_object(|r, key| match key {
+            "name" | "arguments" => {
+                let said = r.optional_string()?.is_some_and(|t| !t.is_empty());
+                self.shape = self.shape.with_if(said, ChunkShape::TOOL_TEXT);
+                Ok(())
+            }
+            _ => r.skip(),
+        })
+        .map(drop)
     }
 
     fn answer(&mut self, text: Option<&'a str>) {
@@ -203,8 +259,14 @@ impl<'a> Found<'a> {
         } else {
             ChunkKind::Empty
         };
+        let shape = self
+            .shape
+            .with(ChunkShape::KNOWN)
+            .with_if(self.choices > 0, ChunkShape::CHOICE)
+            .with_if(self.tool, ChunkShape::TOOL)
+            .with_if(self.usage.is_some(), ChunkShape::USAGE);
         let Self { tokens, finish, text, reasoning, .. } = self;
-        Chunk { kind, tokens, finish, usage: self.usage.or(self.timings), text, reasoning }
+        Chunk { kind, shape, tokens, finish, usage: self.usage.or(self.timings), text, reasoning }
     }
 }
 

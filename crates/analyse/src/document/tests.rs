@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
 use stopwatt_core::{EndKind, Metric, Phase, RequestRecord};
 
-use crate::testing::{log, ok_request, whole_requests, whole_run};
+use crate::testing::{log, ok_request, trial_ended, whole_requests, whole_run};
 use crate::{Input, Settings, analyse, slo};
 
 fn settings() -> Settings {
@@ -77,6 +77,42 @@ fn snapshot_of_a_small_run() {
         metrics.retain(|name, _| shown.iter().any(|m| m.name() == name));
     }
     insta::assert_snapshot!(serde_json::to_string_pretty(&doc).unwrap());
+}
+
+/// 60 requests of 100 tokens, 8 ms apart; in the second trial every stream of four stands still for 2 s once.
+#[test]
+fn a_freeze_of_two_seconds_cannot_hide() {
+    let facts = [trial_ended(0, 0, 0, 60_000), trial_ended(0, 1, 60_000, 120_000)];
+    let mut requests = Vec::new();
+    for id in 0..60u64 {
+        let trial = u32::from(id >= 30);
+        let freezes = (50..54).contains(&id);
+        let begin = id as i64 * 1_500;
+        let at = |i: i64| begin + 50 + 8 * i + if freezes && i >= 40 { 2_000 } else { 0 };
+        let tokens: Vec<i64> = (0..100).map(at).collect();
+        requests.push(RequestRecord { trial, ..ok_request(id, begin * 1_000_000, &tokens) });
+    }
+    let doc = document(&facts, &requests, &settings());
+    let m = &doc.metrics;
+    let itl = &m["itl"];
+    // 4 of 5 940 gaps are 0.07 %: beyond p99.9 (0.1 %), and far beyond p99.
+    assert_eq!((itl.p99.value, itl.p99.n), (Some(0.008), 5_940));
+    assert_eq!(itl.p999.value, Some(0.008));
+    assert!((itl.max.value.unwrap() - 2.008).abs() < 1e-9);
+    assert_eq!(
+        (m["stalls"].max.value, m["stalls"].min.value, m["stalls"].mean.trials),
+        (Some(4.0), Some(0.0), 2)
+    );
+    assert!((m["longest_gap"].max.value.unwrap() - 2.008).abs() < 1e-9);
+    // Three more and p99.9 shows it too: h = 5 939 × 0.999 = 5 933.06, and the 7 largest begin at 5 933.
+    let freeze = |r: &mut RequestRecord| r.chunks[40..].iter_mut().for_each(|c| c.t_ns += 2_000_000_000);
+    requests[40..43].iter_mut().for_each(freeze);
+    let itl = &document(&facts, &requests, &settings()).metrics["itl"];
+    assert!((itl.p999.value.unwrap() - 2.008).abs() < 1e-9, "{:?}", itl.p999);
+    assert_eq!((itl.p99.value, itl.mean.value.map(|v| v < 0.011)), (Some(0.008), Some(true)));
+    // The limit is a setting.
+    let strict = Settings { stall_s: 3.0, ..settings() };
+    assert_eq!(document(&facts, &requests, &strict).metrics["stalls"].max.value, Some(0.0));
 }
 
 #[test]

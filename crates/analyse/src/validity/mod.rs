@@ -5,6 +5,7 @@
 //! | `incomplete` | yes | cut off: requests still in flight were the slow ones |
 //! | `nothing_measured` | yes | no request of the headline point ended well |
 //! | `no_steady_state` | yes | warm-up ended without one |
+//! | `imported` | no | another tool measured: its load, warm-up and machine are not known |
 //! | `warmup_skipped` | no | warm-up was switched off: the run is unstabilised |
 //! | `load_not_delivered` | yes | an open loop sent less than 98 % of what its schedule wanted |
 //! | `send_lag` | no | p99 of the send lag above 5 % of the median TTFT, or above 1 ms and 1 % of it |
@@ -136,7 +137,16 @@ fn ending(evidence: &Evidence<'_>, findings: &mut Findings) {
     let measured = evidence.headline.is_some_and(|h| {
         evidence.measured.points.get(h).is_some_and(|p| p.rows().any(crate::measured::Row::is_ok))
     });
-    if !measured {
+    let told = |p: &metrics_doc::Point| {
+        p.metrics.values().any(|m| m.statistics().iter().any(|(_, e)| e.value.is_some()))
+    };
+    let imported = crate::imported::find(evidence.log);
+    if let Some(imported) = imported {
+        let detail = format!("measured by {}: how, Stopwatt cannot check", imported.tool);
+        findings.add("imported", false, None, detail);
+    }
+    let has_numbers = measured || imported.is_some() && evidence.points.iter().any(told);
+    if !has_numbers {
         findings.add("nothing_measured", true, None, "no measured request ended well".to_owned());
     }
 }

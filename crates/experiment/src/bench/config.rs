@@ -273,11 +273,13 @@ pub struct AnalysisConfig {
     pub level: f64,
     /// Bootstrap resamples.
     pub resamples: u32,
+    /// A gap between token chunks above this many seconds is a stall.
+    pub stall_s: f64,
 }
 
 impl Default for AnalysisConfig {
     fn default() -> Self {
-        Self { level: 0.95, resamples: 2000 }
+        Self { level: 0.95, resamples: 2000, stall_s: 1.0 }
     }
 }
 
@@ -305,11 +307,16 @@ pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
         }
         None => Vec::new(),
     };
+    if config.analysis.stall_s.is_nan() || config.analysis.stall_s <= 0.0 {
+        let problem = "a stall must be longer than 0 s".to_owned();
+        return Err(BenchError::Setting { setting: "analysis.stall_s", problem });
+    }
     Ok(Settings {
         mode: format!("bench:{}", config.scenario.name()),
         seed: config.seed,
         level: config.analysis.level,
         resamples: config.analysis.resamples,
+        stall_s: config.analysis.stall_s,
         slos,
     })
 }

@@ -116,11 +116,7 @@ mod tests {
 
     /// A request of 11 tokens with this time between them, that ended at `end_ns`.
     fn request(tpot_ns: i64, end_ns: i64) -> RequestRecord {
-        let chunk = |i: i64| ChunkStamp {
-            t_ns: end_ns - (10 - i) * tpot_ns,
-            tokens: Some(1),
-            kind: ChunkKind::Content,
-        };
+        let chunk = |i: i64| ChunkStamp::new(end_ns - (10 - i) * tpot_ns, Some(1), ChunkKind::Content);
         RequestRecord {
             id: 0,
             point: 0,

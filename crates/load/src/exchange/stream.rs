@@ -1,6 +1,6 @@
 //! What the events of a stream add to a record.
 
-use stopwatt_core::{ChunkKind, ChunkStamp, Nanos, RequestRecord};
+use stopwatt_core::{ChunkKind, ChunkShape, ChunkStamp, Nanos, RequestRecord};
 use stopwatt_wire::event::{Chunk, EventReader, StreamEvent};
 use stopwatt_wire::http1::Head;
 use stopwatt_wire::sse::Event;
@@ -82,7 +82,7 @@ impl Stream {
             Ok(StreamEvent::Chunk(chunk)) => self.on_chunk(&chunk, t, record),
             Ok(StreamEvent::Done) => {
                 self.done_ns = Some(t);
-                self.stamp(t, None, ChunkKind::Done, record);
+                self.stamp(t, None, ChunkKind::Done, ChunkShape::KNOWN, record);
             }
             Ok(StreamEvent::Error(data)) => {
                 failure.replace(data);
@@ -97,7 +97,7 @@ impl Stream {
     }
 
     fn on_chunk(&mut self, chunk: &Chunk<'_>, t: Nanos, record: &mut RequestRecord) {
-        self.stamp(t, chunk.tokens, chunk.kind, record);
+        self.stamp(t, chunk.tokens, chunk.kind, chunk.shape, record);
         self.tokens |= chunk.kind.is_token();
         record.finish = chunk.finish.or(record.finish);
         if let Some(usage) = chunk.usage {
@@ -111,9 +111,16 @@ impl Stream {
         }
     }
 
-    fn stamp(&self, t_ns: Nanos, tokens: Option<u32>, kind: ChunkKind, record: &mut RequestRecord) {
+    fn stamp(
+        &self,
+        t_ns: Nanos,
+        tokens: Option<u32>,
+        kind: ChunkKind,
+        shape: ChunkShape,
+        record: &mut RequestRecord,
+    ) {
         if self.keep_chunks {
-            record.chunks.push(ChunkStamp { t_ns, tokens, kind });
+            record.chunks.push(ChunkStamp { t_ns, tokens, kind, shape });
         }
     }
 

@@ -11,7 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::file::writer::SerializedFileWriter;
-use stopwatt_core::{ChunkKind, ChunkStamp, RequestRecord};
+use stopwatt_core::{ChunkKind, ChunkShape, ChunkStamp, RequestRecord};
 
 use super::Chunks;
 use super::schema::{self, Access, COLUMNS, Column, Width};
@@ -180,16 +180,23 @@ fn read_chunks(
     let tokens = read_column::<Int32Type>(group, i, rows, name)?;
     let (i, name) = column(schema::CHUNK_KIND)?;
     let kinds = read_column::<ByteArrayType>(group, i, rows, name)?;
+    let name = schema::CHUNK_SHAPE;
+    let shapes = match find(group, &[name, "list", "element"]) {
+        Some(i) => Some(read_column::<Int32Type>(group, i, rows, name)?),
+        None => None, // a file of an older version
+    };
     let same = stamps.repetition == tokens.repetition
         && stamps.repetition == kinds.repetition
         && stamps.definition == kinds.definition
-        && stamps.definition.len() == tokens.definition.len();
+        && stamps.definition.len() == tokens.definition.len()
+        && shapes.as_ref().is_none_or(|s| s.definition == stamps.definition);
     if !same {
         return Err(bad(schema::CHUNK_T, "and its sister columns differ in length"));
     }
 
     let mut row = None;
     let (mut t, mut n, mut k) = (stamps.values.iter(), tokens.values.iter(), kinds.values.iter());
+    let mut s = shapes.iter().flat_map(|s| &s.values);
     let mut last_kind: Option<(&ByteArray, ChunkKind)> = None;
     for (i, (&definition, &repetition)) in stamps.definition.iter().zip(&stamps.repetition).enumerate() {
         if repetition == 0 {
@@ -213,7 +220,8 @@ fn read_chunks(
             }
         };
         let tokens = (tokens.definition[i] == tokens.full).then(|| n.next()).flatten().map(|&v| v as u32);
-        record.chunks.push(ChunkStamp { t_ns: *t_ns, tokens, kind });
+        let shape = s.next().map_or(ChunkShape::UNKNOWN, |&bits| ChunkShape::from_bits(bits as u16));
+        record.chunks.push(ChunkStamp { t_ns: *t_ns, tokens, kind, shape });
     }
     Ok(())
 }

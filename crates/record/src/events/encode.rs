@@ -91,6 +91,7 @@ impl FileFormat {
         self.write_lists::<Int64Type, _>(&mut group, rows, |c| Some(c.t_ns), 2)?;
         self.write_lists::<Int32Type, _>(&mut group, rows, |c| c.tokens.map(|t| t as i32), 3)?;
         self.write_lists::<ByteArrayType, _>(&mut group, rows, |c| Some(names[c.kind as usize].clone()), 2)?;
+        self.write_lists::<Int32Type, _>(&mut group, rows, |c| Some(i32::from(c.shape.bits())), 2)?;
         group.close()?;
         Ok(())
     }

@@ -21,6 +21,7 @@ mod sink;
 
 pub(crate) use decode::EventFile;
 pub(crate) use join::parts;
+pub(crate) use schema::blank;
 pub(crate) use sink::EventSink;
 
 /// Whether the stamps of chunks are read too.

@@ -1,6 +1,6 @@
 //! The columns of `events.parquet`: one table, from which the file schema, the writer and the reader follow.
 //!
-//! Every field of [`RequestRecord`] is one column of the same name; the chunks are three list columns of equal
+//! Every field of [`RequestRecord`] is one column of the same name; the chunks are four list columns of equal
 //! length. Numbers keep their width and sign as Parquet logical types, names are dictionary-encoded strings, so
 //! DuckDB, Polars and pandas read the file without knowing Stopwatt. The reader finds columns by name: a column it
 //! does not know is left alone, an optional one that is missing reads as `None`.
@@ -140,12 +140,14 @@ pub(super) const COLUMNS: &[Column] = &[
     },
 ];
 
-/// The list columns, in file order. A null list means that the run dropped chunks, an empty one that none came.
+/// The list columns, in file order; the last may be missing in files of older versions. A null list means that the run dropped chunks, an empty one that none came.
 pub(super) const CHUNK_T: &str = "chunk_t_ns";
 /// See [`CHUNK_T`].
 pub(super) const CHUNK_TOKENS: &str = "chunk_tokens";
 /// See [`CHUNK_T`].
 pub(super) const CHUNK_KIND: &str = "chunk_kind";
+/// See [`CHUNK_T`].
+pub(super) const CHUNK_SHAPE: &str = "chunk_shape";
 
 /// A name as a Parquet value, without allocation.
 pub(super) fn name(name: &'static str) -> ByteArray {
@@ -153,7 +155,7 @@ pub(super) fn name(name: &'static str) -> ByteArray {
 }
 
 /// A record to be filled column by column.
-pub(super) fn blank() -> RequestRecord {
+pub(crate) fn blank() -> RequestRecord {
     RequestRecord {
         id: 0,
         point: 0,
@@ -200,6 +202,7 @@ pub(super) fn file_schema() -> Result<TypePtr, ParquetError> {
         (CHUNK_T, "required int64 element"),
         (CHUNK_TOKENS, "optional int32 element (INTEGER(32,false))"),
         (CHUNK_KIND, "required binary element (STRING)"),
+        (CHUNK_SHAPE, "required int32 element (INTEGER(16,false))"),
     ] {
         let _ = writeln!(text, "  optional group {list} (LIST) {{ repeated group list {{ {element}; }} }}");
     }
@@ -250,6 +253,6 @@ mod tests {
     #[test]
     fn the_schema_is_a_valid_parquet_schema() {
         let schema = file_schema().unwrap();
-        assert_eq!(schema.get_fields().len(), COLUMNS.len() + 3);
+        assert_eq!(schema.get_fields().len(), COLUMNS.len() + 4);
     }
 }

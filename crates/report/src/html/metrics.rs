@@ -15,11 +15,12 @@ use crate::terminal::HEAVY_TAIL;
 type Pick = fn(&MetricSummary) -> &Estimate;
 
 /// Columns of the table of metrics, with the observations behind them last.
-const COLUMNS: [(&str, Pick); 7] = [
+const COLUMNS: [(&str, Pick); 8] = [
     ("mean", |m| &m.mean),
     ("p50", |m| &m.p50),
     ("p95", |m| &m.p95),
     ("p99", |m| &m.p99),
+    ("p99.9", |m| &m.p999),
     ("min", |m| &m.min),
     ("max", |m| &m.max),
     ("std", |m| &m.std),
@@ -67,7 +68,7 @@ impl Page<'_> {
         }
         m.el("tbody", &[], |m| {
             m.el("tr", &[("class", "group")], |m| {
-                m.el_text("th", &[("colspan", "9"), ("scope", "colgroup")], self.text(group));
+                m.el_text("th", &[("colspan", "10"), ("scope", "colgroup")], self.text(group));
             });
             for (metric, summary) in rows {
                 self.metric_row(m, metric, summary, notes);

@@ -115,15 +115,12 @@ impl<'a> World<'a> {
         let step_s = 0.0072 * (1. + 0.11 * (load - 1.)) * mood;
         let ns = |s: f64| (s * SECOND as f64) as Nanos;
         let first = at + ns(prefill_s * self.rng.jitter(0.18));
-        let mut chunks = vec![ChunkStamp { t_ns: first, tokens: Some(1), kind: ChunkKind::Content }];
+        let mut chunks = vec![ChunkStamp::new(first, Some(1), ChunkKind::Content)];
         for _ in 1..output {
             let hitch = if self.rng.unit() < 0.006 { 4.5 } else { 1. };
             let last = chunks.last().map_or(first, |c| c.t_ns);
-            chunks.push(ChunkStamp {
-                t_ns: last + ns(step_s * hitch * self.rng.jitter(0.07)),
-                tokens: Some(1),
-                kind: ChunkKind::Content,
-            });
+            let t_ns = last + ns(step_s * hitch * self.rng.jitter(0.07));
+            chunks.push(ChunkStamp::new(t_ns, Some(1), ChunkKind::Content));
         }
         let fails =
             self.plan.failure_every > 0 && id % self.plan.failure_every == self.plan.failure_every - 1;

@@ -58,7 +58,7 @@ impl EventReader {
         }
         // Both point into the same event.
         let begin = chunk.text.0.as_ptr() as usize - data.as_ptr() as usize;
-        let Chunk { kind, tokens, finish, usage, .. } = *chunk;
+        let Chunk { kind, shape, tokens, finish, usage, .. } = *chunk;
         if !chunk.reasoning.is_empty() {
             return;
         }
@@ -66,7 +66,8 @@ impl EventReader {
         self.kept.extend_from_slice(&data[..begin]);
         self.kept.extend_from_slice(&data[begin + chunk.text.0.len()..]);
         self.text_at = begin;
-        self.said = Some(Chunk { kind, tokens, finish, usage, text: RawText(""), reasoning: RawText("") });
+        self.said =
+            Some(Chunk { kind, shape, tokens, finish, usage, text: RawText(""), reasoning: RawText("") });
     }
 }
 

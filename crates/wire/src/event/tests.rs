@@ -49,6 +49,34 @@ fn kinds_of_completion_chunks() {
 }
 
 #[test]
+fn shapes_tell_what_other_tools_look_at() {
+    use ChunkShape as S;
+    let check = |data: &str, bits: &[S]| {
+        let expected = bits.iter().fold(S::KNOWN, |all, bit| all.with(*bit));
+        assert_eq!(chunk(data).shape, expected, "{data}");
+    };
+    let delta = |inner: &str| format!(r#"{{"choices":[{{"delta":{inner}}}]}}"#);
+    let chat = [S::CHOICE, S::DELTA];
+    let checked = |inner: &str, more: &[S]| check(&delta(inner), &[&chat[..], more].concat());
+    checked(r#"{"role":"assistant","content":""}"#, &[S::ROLE, S::EMPTY_TEXT]);
+    checked(r#"{"role":null,"content":null}"#, &[S::ROLE]);
+    checked(r#"{"content":""}"#, &[S::EMPTY_TEXT]);
+    checked("{}", &[]);
+    checked(r#"{"content":"a"}"#, &[S::TEXT]);
+    checked(r#"{"refusal":"no"}"#, &[]);
+    checked(r#"{"reasoning":"hm"}"#, &[S::REASONING]);
+    checked(r#"{"reasoning_content":"hm","content":""}"#, &[S::REASONING_CONTENT, S::EMPTY_TEXT]);
+    checked(r#"{"tool_calls":[{"index":0,"function":{"name":"f"}}]}"#, &[S::TOOL, S::TOOL_TEXT]);
+    checked(r#"{"tool_calls":[{"index":0,"function":{"arguments":""}}]}"#, &[S::TOOL]);
+    checked(r#"{"tool_calls":[]}"#, &[]);
+    checked(r#"{"function_call":{"name":"f"}}"#, &[S::TOOL, S::TOOL_TEXT]);
+    check(r#"{"choices":[{"text":""}]}"#, &[S::CHOICE, S::EMPTY_TEXT]);
+    check(r#"{"choices":[{"text":"a"}],"usage":{"completion_tokens":1}}"#, &[S::CHOICE, S::TEXT, S::USAGE]);
+    check(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#, &[S::USAGE]);
+    check(r#"{"choices":[],"usage":null,"timings":{"predicted_n":1}}"#, &[]);
+}
+
+#[test]
 fn token_ids_are_counted() {
     check(r#"{"choices":[{"text":"abc","token_ids":[1, 2,3]}]}"#, ChunkKind::Content, Some(3));
     check(r#"{"choices":[{"text":"a","token_ids":null}]}"#, ChunkKind::Content, None);

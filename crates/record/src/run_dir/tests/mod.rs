@@ -9,7 +9,7 @@ use std::path::Path;
 
 use stopwatt_core::log::Fact;
 use stopwatt_core::metrics_doc::RunStatus;
-use stopwatt_core::{ChunkKind, ChunkStamp, Clock, EndKind, FinishReason, Phase, RequestRecord};
+use stopwatt_core::{ChunkKind, ChunkShape, ChunkStamp, Clock, EndKind, FinishReason, Phase, RequestRecord};
 
 use super::*;
 use crate::events::Chunks;
@@ -54,10 +54,9 @@ fn record(id: u64, chunks: usize) -> RequestRecord {
         error_hash: None,
         finish: Some(FinishReason::Length),
         chunks: (0..chunks)
-            .map(|i| ChunkStamp {
-                t_ns: t + 50_000_000 + 10_000_000 * i as i64 + (i as i64 * 7_919) % 100_000,
-                tokens: Some(1),
-                kind: ChunkKind::Content,
+            .map(|i| {
+                let t_ns = t + 50_000_000 + 10_000_000 * i as i64 + (i as i64 * 7_919) % 100_000;
+                ChunkStamp::new(t_ns, Some(1), ChunkKind::Content)
             })
             .collect(),
     }

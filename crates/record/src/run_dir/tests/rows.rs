@@ -9,8 +9,9 @@ fn some<T: std::fmt::Debug>(s: impl Strategy<Value = T>) -> impl Strategy<Value 
 }
 
 fn any_chunk() -> impl Strategy<Value = ChunkStamp> {
-    (any::<i64>(), some(any::<u32>()), proptest::sample::select(ChunkKind::ALL))
-        .prop_map(|(t_ns, tokens, kind)| ChunkStamp { t_ns, tokens, kind })
+    (any::<i64>(), some(any::<u32>()), proptest::sample::select(ChunkKind::ALL), any::<u16>()).prop_map(
+        |(t_ns, tokens, kind, bits)| ChunkStamp { t_ns, tokens, kind, shape: ChunkShape::from_bits(bits) },
+    )
 }
 
 fn any_record() -> impl Strategy<Value = RequestRecord> {
