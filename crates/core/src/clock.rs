@@ -39,12 +39,17 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts a clock now. The two readings are taken around each other to halve their offset.
+    /// Starts a clock now. The two readings are taken around each other to halve their offset, and a few times, since
+    /// the process may lose the CPU in between.
     pub fn start() -> Self {
-        let before = monotonic_raw();
-        let t0_unix_ns = unix_now();
-        let after = monotonic_raw();
-        Self { t0_monotonic_ns: before + (after - before) / 2, t0_unix_ns }
+        let read = || {
+            let before = monotonic_raw();
+            let t0_unix_ns = unix_now();
+            let apart = monotonic_raw() - before;
+            (apart, Self { t0_monotonic_ns: before + apart / 2, t0_unix_ns })
+        };
+        let first = read();
+        (0..4).map(|_| read()).fold(first, |best, next| if next.0 < best.0 { next } else { best }).1
     }
 
     /// Nanoseconds since `t0`.

@@ -108,6 +108,41 @@ pub enum Fact {
         /// Where it comes from, and what the file holds beside request rows.
         imported: Imported,
     },
+    /// A recorded workload was read.
+    WorkloadRead {
+        /// Form of the file: `azure`, `mooncake`, `share-gpt`, ….
+        format: String,
+        /// Requests or conversations that can be sent.
+        requests: u64,
+        /// Rows left out, because they make no sense or do not fit the model.
+        skipped_rows: u64,
+        /// The first of them: its line and what is wrong with it.
+        first_skipped: Option<String>,
+        /// Where lengths come from: `stated`, `tokenizer`, `engine` or `estimated`.
+        lengths: String,
+    },
+    /// The run sends one share of a load that several runs make together. Stands before the first trial.
+    Shard {
+        /// Which share, from 0.
+        index: u32,
+        /// How many shares there are.
+        of: u32,
+        /// Zero of the common schedule, in UNIX nanoseconds.
+        start_unix_ns: Nanos,
+        /// By how much this share was ready too late; 0 when it was in time.
+        late_ns: Nanos,
+        /// How well the two clocks of this run are known against each other.
+        clock_error_ns: Nanos,
+        /// Whether the system's clock is kept by a time service; `None` when it does not say.
+        synchronised: Option<bool>,
+        /// Equal for runs of one machine and boot, which share their monotonic clock; `None` when it is not known.
+        boot: Option<String>,
+    },
+    /// The run was joined from the runs of shares.
+    Merged {
+        /// One entry a share, in order of their index.
+        shards: Vec<JoinedShard>,
+    },
     /// Something is worse than asked for.
     Warning {
         /// Stable name.
@@ -128,6 +163,38 @@ pub enum Fact {
         /// Wall clock against monotonic clock since `t0`.
         wall_drift_ns: Nanos,
     },
+}
+
+/// One share of a joined run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct JoinedShard {
+    /// Which share, from 0.
+    pub index: u32,
+    /// Its own run.
+    pub run_id: String,
+    /// Request rows that it brought.
+    pub requests: u64,
+    /// Whether it came to its end.
+    pub status: RunStatus,
+    /// Added to its stamps to put them on the clock of the joined run.
+    pub shift_ns: Nanos,
+    /// What the shift rests on.
+    pub clock: SharedClock,
+    /// How far the shift may be wrong as far as this machine's readings tell; between machines the difference of their
+    /// wall clocks comes on top.
+    pub error_ns: Nanos,
+    /// By how much it was ready too late.
+    pub late_ns: Nanos,
+}
+
+/// By which clock the stamps of two runs were joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SharedClock {
+    /// Both ran on one machine: the same CLOCK_MONOTONIC.
+    Monotonic,
+    /// Wall clocks.
+    Unix,
 }
 
 /// One point of the plan.

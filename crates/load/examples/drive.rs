@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let mut jobs = |id: u64| {
         let body = match path {
-            Path::Chat => template.chat(&[Message { role: "user", content: "Tell me a story." }], tokens),
+            Path::Chat => template.chat(&[Message::text("user", "Tell me a story.")], tokens),
             Path::Completions => template.completions(Prompt::Text("Tell me a story."), tokens),
         };
         let (phase, input_asked, output_asked) = (Phase::Measure, 5, tokens);

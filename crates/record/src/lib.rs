@@ -13,6 +13,7 @@ pub mod config;
 pub mod events;
 pub mod host;
 pub mod import;
+pub mod merge;
 pub mod process;
 pub mod redact;
 pub mod run_dir;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stopwatt_core::log::{Fact, PlannedPoint};
+use stopwatt_core::log::{Fact, JoinedShard, PlannedPoint, SharedClock};
 use stopwatt_core::metrics_doc::*;
 use stopwatt_core::{Clock, Metric};
 use stopwatt_record::{Create, Layers, RunWriter, host, schemas};
@@ -64,6 +64,34 @@ fn every_fact() -> Vec<Fact> {
             counters_after: counters,
         },
         Fact::EngineSample { rss_bytes: 1 },
+        Fact::WorkloadRead {
+            format: "azure".to_owned(),
+            requests: 2,
+            skipped_rows: 1,
+            first_skipped: Some("line 3".to_owned()),
+            lengths: "stated".to_owned(),
+        },
+        Fact::Shard {
+            index: 0,
+            of: 2,
+            start_unix_ns: 1,
+            late_ns: 0,
+            clock_error_ns: 100,
+            synchronised: None,
+            boot: Some("7f3a".to_owned()),
+        },
+        Fact::Merged {
+            shards: vec![JoinedShard {
+                index: 0,
+                run_id: "20261122-061530-bench-7f3a".to_owned(),
+                requests: 3,
+                status: RunStatus::Complete,
+                shift_ns: 0,
+                clock: SharedClock::Monotonic,
+                error_ns: 0,
+                late_ns: 0,
+            }],
+        },
         Fact::Warning { code: "late".to_owned(), fatal: false, detail: String::new() },
         Fact::RunEnded {
             status: RunStatus::Complete,

@@ -93,6 +93,7 @@ impl<'a> Facts<'a> {
             Fact::RunEnded { status, reason, .. } => self.ended = Some((*status, reason.as_deref())),
             // Warnings reach the reader through the validity verdict; a trial counts once it has ended.
             Fact::Warning { .. } | Fact::TrialStarted { .. } | Fact::Imported { .. } => {}
+            Fact::WorkloadRead { .. } | Fact::Shard { .. } | Fact::Merged { .. } => {}
         }
     }
 

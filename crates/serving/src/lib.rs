@@ -17,4 +17,6 @@ pub mod prompt;
 pub mod random;
 pub mod scheduler;
 pub mod step;
+pub mod timestamp;
+pub mod trace;
 pub mod workload;

@@ -121,6 +121,25 @@ impl TokenPrompts {
         let own = shape.input as usize - tokens.len();
         tokens.extend(self.source.unique(key, continuation).take(own).map(|t| self.first + t));
     }
+
+    /// A recorded prompt of `input` tokens: each of its blocks has `block_tokens` tokens that depend on the block's id
+    /// alone, so that prompts share what their ids share. What the blocks do not fill is the request's own.
+    pub fn prompt_of_blocks(
+        &self,
+        blocks: &[u64],
+        block_tokens: u32,
+        input: u32,
+        key: PromptKey,
+    ) -> Vec<u32> {
+        let shared = blocks
+            .iter()
+            .flat_map(|&block| self.source.block(block, key).take(block_tokens as usize))
+            .take(input as usize);
+        let mut tokens: Vec<u32> = shared.map(|t| self.first + t).collect();
+        let own = input as usize - tokens.len();
+        tokens.extend(self.source.unique(key, None).take(own).map(|t| self.first + t));
+        tokens
+    }
 }
 
 /// Endless sequences of symbols 0..base, shared and unique.
@@ -144,6 +163,10 @@ impl Source {
     fn shared(&self, group: u32, key: PromptKey) -> impl Iterator<Item = u32> + use<'_> {
         let [a, b] = key.prefix_key(group);
         self.random(Purpose::SharedPrefix, [a, b])
+    }
+
+    fn block(&self, block: u64, key: PromptKey) -> impl Iterator<Item = u32> + use<'_> {
+        self.random(Purpose::Block, [block, u64::from(key.epoch) << 1 | key.phase_bit()])
     }
 
     /// The number of the request, lowest digit first so that neighbours differ at once, then random symbols. The
@@ -257,6 +280,21 @@ mod tests {
             prompts.prompt(&shape(8, Some((1, 3))), measured(0)),
             [13719, 11701, 2391, 30840, 14423, 3730, 16980, 1506]
         );
+    }
+
+    #[test]
+    fn equal_block_ids_give_equal_tokens_and_other_ids_others() {
+        let prompts = TokenPrompts::new(1, 0, 0..32_000).unwrap();
+        let of = |blocks: &[u64], input, index| prompts.prompt_of_blocks(blocks, 16, input, measured(index));
+        let (a, b) = (of(&[5, 6, 7], 40, 0), of(&[5, 6, 8], 60, 1));
+        assert_eq!((a.len(), b.len()), (40, 60));
+        assert_eq!(a[..32], b[..32]);
+        assert_ne!(a[32], b[32]);
+        // Beyond its blocks a prompt is its own; the same blocks in another place are the same tokens.
+        assert_ne!(of(&[5], 20, 2)[16..], of(&[5], 20, 3)[16..]);
+        assert_eq!(of(&[9, 5], 32, 4)[16..], a[..16]);
+        let trial = |epoch| prompts.prompt_of_blocks(&[5], 16, 16, PromptKey { epoch, ..measured(0) });
+        assert_ne!(trial(0), trial(1));
     }
 
     #[test]

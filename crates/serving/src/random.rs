@@ -23,6 +23,14 @@ pub enum Purpose {
     SharedPrefix = 4,
     /// Offsets that hide the request number in a prompt.
     Whitening = 5,
+    /// Turns of conversations: how many, how long, how much thought.
+    Turn = 6,
+    /// Content of the blocks of a recorded prompt.
+    Block = 7,
+    /// The order in which recorded prompts are taken.
+    Order = 8,
+    /// Content of generated images.
+    Image = 9,
 }
 
 /// A sequence of draws.
@@ -101,6 +109,31 @@ impl Draws {
         }
     }
 
+    /// An integer in `lo..=hi` with a probability in proportion to its power −`exponent`: Zipf's law. `lo` is at least 1.
+    ///
+    /// Hörmann and Derflinger, "Rejection-inversion to generate variates from monotone discrete distributions", 1996.
+    pub fn power_law(&mut self, exponent: f64, lo: u32, hi: u32) -> u32 {
+        let rest = 1.0 - exponent;
+        // The integral of x^-s, (x^(1-s) - 1)/(1 - s), and its inverse, in forms that hold at s = 1 too.
+        let integral = |x: f64| libm::log(x) * smooth(rest * libm::log(x), libm::expm1);
+        let inverse = |u: f64| libm::exp(u * smooth(rest * u, libm::log1p));
+        let height = |k: u32| libm::pow(f64::from(k), -exponent);
+        let (from, to) = (integral(f64::from(lo) + 0.5) - height(lo), integral(f64::from(hi) + 0.5));
+        loop {
+            let u = to - self.unit() * (to - from);
+            let k = (inverse(u).round() as u32).clamp(lo, hi);
+            if u >= integral(f64::from(k) + 0.5) - height(k) {
+                return k;
+            }
+        }
+    }
+
+    /// Exponential with `mean`, inside `lo..=hi` only: by inversion of the part of its law that lies there.
+    pub fn truncated_exponential(&mut self, mean: f64, lo: f64, hi: f64) -> f64 {
+        let share = -libm::expm1(-(hi - lo) / mean);
+        (lo - mean * libm::log1p(-self.unit() * share)).clamp(lo, hi)
+    }
+
     /// Normal with `mean` and `std`, drawn again until it lies in `lo..=hi`.
     ///
     /// Where that nearly never happens, `std` is so wide that the density inside the bounds is flat, and the draw
@@ -114,6 +147,11 @@ impl Draws {
         }
         lo + (hi - lo) * self.unit()
     }
+}
+
+/// f(t)/t for an f with f(0) = 0 and slope 1 there.
+fn smooth(t: f64, f: impl Fn(f64) -> f64) -> f64 {
+    if t.abs() > 1e-9 { f(t) / t } else { 1.0 }
 }
 
 #[cfg(test)]
@@ -145,6 +183,35 @@ mod tests {
         check(|d| d.gamma(4.0), 1.0, 0.25);
         // An integer in 0..6 has mean 2.5 and variance 35/12.
         check(|d| f64::from(d.below(6)), 2.5, 35.0 / 12.0);
+    }
+
+    #[test]
+    fn a_power_law_has_the_probabilities_of_its_formula() {
+        for (exponent, lo, hi) in [(1.0, 1, 8), (0.0, 3, 6), (1.7, 2, 9), (0.6, 1, 5)] {
+            let mut draws = Draws::new(Purpose::Shape, [3, 0, 0, 0]);
+            let mut counts = vec![0_f64; hi as usize + 1];
+            (0..60_000).for_each(|_| counts[draws.power_law(exponent, lo, hi) as usize] += 1.0);
+            let sum: f64 = (lo..=hi).map(|k| f64::from(k).powf(-exponent)).sum();
+            for k in lo..=hi {
+                let expected = 60_000.0 * f64::from(k).powf(-exponent) / sum;
+                let error = (counts[k as usize] - expected).abs();
+                assert!(
+                    error < 4.5 * expected.sqrt(),
+                    "{exponent}: {k} came {} for {expected}",
+                    counts[k as usize]
+                );
+            }
+            assert_eq!(counts.iter().sum::<f64>(), 60_000.0);
+        }
+    }
+
+    #[test]
+    fn a_truncated_exponential_has_the_mean_of_its_part() {
+        let mut draws = Draws::new(Purpose::Shape, [4, 0, 0, 0]);
+        let n = 40_000;
+        let mean = (0..n).map(|_| draws.truncated_exponential(2.0, 1.0, 4.0)).sum::<f64>() / f64::from(n);
+        // On [0, 3] with rate 1/2: 2 - 3 e^-1.5/(1 - e^-1.5) = 1.1384, moved by 1.
+        assert!((mean - 2.1384).abs() < 0.015, "{mean}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! Profile ──► Workload ──► RequestShape ──► prompt (with what) ──► request
 //! (named)     (lengths)    (this request)   arrival (when)
+//! trace ─────────┘  └────► Dialogue: later turns
 //! ```
 //!
 //! A shape is a function of the seed and the number of the request, so any share of a workload can be made
@@ -14,13 +15,21 @@
 //! - a shared prefix is shorter than its prompt;
 //! - one seed gives one sequence, on every platform.
 
+mod dialogue;
 mod length;
 mod prefix_share;
 mod profile;
+mod recorded;
+mod think;
 
-pub use length::{Length, LengthError, LengthSpec};
+use std::sync::Arc;
+
+pub use dialogue::{Dialogue, LaterTurn};
+pub use length::{Bin, Length, LengthError, LengthSpec};
 pub use prefix_share::{PrefixShare, PrefixShareError};
 pub use profile::{BatchRange, Profile, ProfileError, ProfileSpec};
+pub use recorded::Recorded;
+pub use think::{ThinkTime, ThinkTimeError};
 
 use crate::random::{Draws, Purpose};
 
@@ -53,22 +62,61 @@ pub struct Workload {
     pub output: Length,
     /// How much of the prompts is shared.
     pub prefix_share: PrefixShare,
+    /// Later turns; `None` when every request stands for itself.
+    pub dialogue: Option<Dialogue>,
+    /// Recorded requests, in place of drawn ones; the lengths above are then only drawn where the record has none.
+    pub recorded: Option<Arc<Recorded>>,
 }
 
 impl Workload {
     /// A workload of these lengths in which no prompt shares a prefix.
     pub fn new(input: Length, output: Length) -> Self {
-        Self { input, output, prefix_share: PrefixShare::NONE }
+        Self { input, output, prefix_share: PrefixShare::NONE, dialogue: None, recorded: None }
     }
 
-    /// The shape of request `index`.
+    /// The shape of request `index`; of a conversation, of its first turn.
     pub fn shape(&self, seed: u64, index: u64) -> RequestShape {
         let mut draws = Draws::new(Purpose::Shape, [seed, index, 0, 0]);
         let input = self.input.draw(&mut draws);
         let output = self.output.draw(&mut draws);
-        let group = draws.below(self.prefix_share.groups());
+        if let Some(recorded) = &self.recorded {
+            let first = recorded.entry(index).turns.first();
+            let (input, output) = (
+                first.and_then(|t| t.input).unwrap_or(input),
+                first.and_then(|t| t.output).unwrap_or(output),
+            );
+            return RequestShape { input, output, prefix: None };
+        }
+        let group = self.prefix_share.draw_group(&mut draws);
         let tokens = self.prefix_share.tokens_of(input);
         RequestShape { input, output, prefix: (tokens > 0).then_some(Prefix { group, tokens }) }
+    }
+
+    /// How many turns conversation `index` has; 1 for a request that stands for itself.
+    pub fn turns(&self, seed: u64, index: u64) -> u32 {
+        match (&self.recorded, &self.dialogue) {
+            (Some(recorded), _) => recorded.turns(index).len() as u32,
+            (None, Some(dialogue)) => dialogue.turns_of(seed, index),
+            (None, None) => 1,
+        }
+    }
+
+    /// Turn `turn` of conversation `index`, from 1.
+    pub fn later_turn(&self, seed: u64, index: u64, turn: u32) -> LaterTurn {
+        let drawn = match &self.dialogue {
+            Some(dialogue) => dialogue.later(&self.output, seed, index, turn),
+            None => Dialogue { turns: self.input.clone(), added: self.input.clone(), think: ThinkTime::NONE }
+                .later(&self.output, seed, index, turn),
+        };
+        let stated = self.recorded.as_ref().and_then(|r| r.turns(index).get(turn as usize));
+        match stated {
+            Some(t) => LaterTurn {
+                added: t.input.unwrap_or(drawn.added),
+                output: t.output.unwrap_or(drawn.output),
+                ..drawn
+            },
+            None => drawn,
+        }
     }
 
     /// The shapes of requests 0, 1, 2 and so on, without end. Shard `i` of `n` takes `.skip(i).step_by(n)`.

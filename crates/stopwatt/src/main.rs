@@ -26,6 +26,7 @@ enum Command {
     Serve(Box<command::serve::ServeArgs>),
     Report(command::report::ReportArgs),
     Runs(command::runs::RunsArgs),
+    Merge(command::merge::MergeArgs),
     Doctor(command::doctor::DoctorArgs),
 }
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => command::serve::run(args, &mut out),
         Command::Report(args) => command::report::run(args, &mut out),
         Command::Runs(args) => command::runs::run(args, &mut out),
+        Command::Merge(args) => command::merge::run(args, &mut out),
         Command::Doctor(args) => command::doctor::run(args, &mut out),
     };
     let flushed = out.flush();

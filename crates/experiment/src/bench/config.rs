@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_analyse::{Settings, slo};
+use stopwatt_serving::trace;
 
 use super::error::BenchError;
 
@@ -136,16 +137,78 @@ pub struct WorkloadConfig {
     pub prefix_share: Option<f64>,
     /// Input lengths of a sweep; empty takes the scenario's.
     pub inputs: Vec<u32>,
+
+    /// Number of different shared prefixes; `null` takes the profile's.
+    pub prefix_groups: Option<u32>,
+    /// Tokens of a shared prefix, in place of a share of the input.
+    pub prefix_tokens: Option<u32>,
+    /// How unevenly shared prefixes are asked for: prefix *k* in proportion to *k*^−x (Zipf); `null` or 0 is evenly.
+    pub prefix_zipf: Option<f64>,
+
+    /// Recorded requests or prompts to send in place of drawn ones: a file of one of the forms of `trace_format`.
+    pub trace: Option<String>,
+    /// Form of `trace`; `null` finds it out from the content.
+    pub trace_format: Option<trace::Format>,
+    /// What is done about a row that makes no sense or does not fit the model.
+    pub bad_rows: trace::BadRows,
+    /// How much faster than recorded a trace is played.
+    pub speedup: f64,
+    /// Where in the trace to begin, in seconds of its own time.
+    pub from_s: f64,
+    /// How much of the trace to play, in seconds of its own time; `null` goes to its end.
+    pub for_s: Option<f64>,
+    /// Most requests (or conversations) taken from the trace.
+    pub max_requests: Option<u64>,
+    /// Tokens of a prefix block of the trace (Mooncake 512, Alibaba 16).
+    pub block_tokens: u32,
+
+    /// Turns of a conversation: `3` or `2:6`; each turn carries everything said before. `null`: every request stands
+    /// for itself. Of recorded conversations: the most turns taken.
+    pub turns: Option<String>,
+    /// Tokens that a later turn adds: `32` or `10:200`; `null` takes the input length.
+    pub turn_input: Option<String>,
+    /// Seconds between an answer and the next turn: `2`, `1:5`, `exponential:3` or `lognormal:4:2`.
+    pub think_time: Option<String>,
+
+    /// Folder of PNG, JPEG, WebP or GIF images to send with the prompts.
+    pub images: Option<String>,
+    /// Size of generated images, `512x512`, in place of a folder.
+    pub image_size: Option<String>,
+    /// Images in each request.
+    pub images_per_request: u32,
 }
 
 impl Default for WorkloadConfig {
     fn default() -> Self {
-        Self { profile: "chat".to_owned(), input: None, output: None, prefix_share: None, inputs: Vec::new() }
+        Self {
+            profile: "chat".to_owned(),
+            input: None,
+            output: None,
+            prefix_share: None,
+            inputs: Vec::new(),
+            prefix_groups: None,
+            prefix_tokens: None,
+            prefix_zipf: None,
+            trace: None,
+            trace_format: None,
+            bad_rows: trace::BadRows::Stop,
+            speedup: 1.0,
+            from_s: 0.0,
+            for_s: None,
+            max_requests: None,
+            block_tokens: 512,
+            turns: None,
+            turn_input: None,
+            think_time: None,
+            images: None,
+            image_size: None,
+            images_per_request: 1,
+        }
     }
 }
 
 /// When requests are sent.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoadConfig {
     /// `closed` keeps `concurrency` in flight; the others send at planned times whatever the engine does.
@@ -160,6 +223,32 @@ pub struct LoadConfig {
     pub burstiness: Option<f64>,
     /// Most requests in flight in an open loop; `null` is no limit.
     pub max_in_flight: Option<u32>,
+
+    /// Share of the load that this run sends, as `0/4`: the shares of one seed together send exactly the whole.
+    pub shard: Option<String>,
+    /// Zero of the schedule: RFC 3339, UNIX seconds, or `+10s` from now. Shares need one common time.
+    pub start_at: Option<String>,
+    /// How much later than `start_at` a share may be ready and still be valid, in seconds.
+    pub start_tolerance_s: f64,
+    /// Seconds between the trials of shares, so that the slowest answer of one ends before the next begins.
+    pub shard_gap_s: f64,
+}
+
+impl Default for LoadConfig {
+    fn default() -> Self {
+        Self {
+            arrival: None,
+            concurrency: Vec::new(),
+            rate: Vec::new(),
+            rate_end: None,
+            burstiness: None,
+            max_in_flight: None,
+            shard: None,
+            start_at: None,
+            start_tolerance_s: 0.05,
+            shard_gap_s: 10.0,
+        }
+    }
 }
 
 /// An arrival process.
@@ -176,6 +265,8 @@ pub enum ArrivalKind {
     Gamma,
     /// A rate that rises linearly.
     Ramp,
+    /// When the recorded requests of `workload.trace` were sent.
+    Trace,
 }
 
 impl ArrivalKind {
@@ -187,6 +278,7 @@ impl ArrivalKind {
             Self::Poisson => "poisson",
             Self::Gamma => "gamma",
             Self::Ramp => "ramp",
+            Self::Trace => "trace",
         }
     }
 }

@@ -4,6 +4,7 @@ use stopwatt_load::{LoadError, RequestError, TargetError};
 use stopwatt_record::config::ConfigError;
 use stopwatt_record::run_dir::RunError;
 use stopwatt_serving::arrival::ArrivalError;
+use stopwatt_serving::trace::TraceError;
 use stopwatt_serving::workload::{LengthError, ProfileError};
 
 /// Why a benchmark could not be run.
@@ -50,6 +51,26 @@ pub enum BenchError {
         /// What is wrong, and where.
         #[source]
         source: ConfigError,
+    },
+    /// The recorded workload could not be read.
+    #[error("trace {name}")]
+    Trace {
+        /// Name of the file.
+        name: String,
+        /// What is wrong, and where.
+        #[source]
+        source: TraceError,
+    },
+    /// A file of the workload could not be opened.
+    #[error("setting `{setting}`: failed to read {name}")]
+    File {
+        /// The setting.
+        setting: &'static str,
+        /// Name of the file.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// No such workload profile.
     #[error("setting `workload.profile`")]
@@ -142,6 +163,7 @@ impl BenchError {
         match self {
             Self::Length { source, .. } => source.hint(),
             Self::Profile { source } => source.hint(),
+            Self::Trace { source, .. } => source.hint(),
             Self::WorkloadFile { source } => source.hint(),
             Self::TooLong { .. } => {
                 Some("choose shorter --input and --output, or start the engine with a longer context")

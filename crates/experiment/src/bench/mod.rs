@@ -6,7 +6,11 @@
 //! | `scenario` | settings to points |
 //! | `probe` | what the engine can do |
 //! | `child` | the built-in engine as a child process |
+//! | `material` | recorded requests, conversations, shared prefixes |
 //! | `prompts` | request bodies |
+//! | `images` | images that go with them |
+//! | `talks` | conversations: the next turn carries the answer |
+//! | `shard` | one share of a load of several machines |
 //! | `run` | start, plan, measure, close |
 //! | `session` | warm-up and trials of each point |
 //! | `capacity` | the most the engine completes |
@@ -16,13 +20,17 @@ mod capacity;
 mod child;
 mod config;
 mod error;
+mod images;
+mod material;
 mod probe;
 mod progress;
 mod prompts;
 mod run;
 mod scenario;
 mod session;
+mod shard;
 mod stretch;
+mod talks;
 mod warmup;
 
 pub use child::ReadyLine;
@@ -35,3 +43,4 @@ pub use progress::Progress;
 pub use prompts::TokenCounter;
 pub use run::{Finished, Setup, run};
 pub use stopwatt_load::Stop;
+pub use stopwatt_serving::trace::{BadRows, Format as TraceFormat};

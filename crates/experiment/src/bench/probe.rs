@@ -101,6 +101,19 @@ pub(crate) fn counters(target: &Target) -> Option<EngineCounters> {
     (!counters.is_empty()).then_some(counters)
 }
 
+/// How many tokens the engine makes of a text; `None` when it does not say. vLLM and SGLang read `prompt`, llama.cpp
+/// reads `content`.
+pub(crate) fn tokenize(target: &Target, model: &str, text: &str) -> Option<u32> {
+    let body =
+        serde_json::json!({"model": model, "prompt": text, "content": text, "add_special_tokens": false});
+    let answer = stopwatt_load::post(target, "/tokenize", body.to_string().as_bytes(), PROBE_TIMEOUT).ok()?;
+    if answer.status != 200 {
+        return None;
+    }
+    let tokens = openai::Tokenized::parse(&answer.body).ok()?.tokens.len();
+    u32::try_from(tokens).ok().filter(|&n| n > 0)
+}
+
 /// How characters become tokens, for engines whose prompts must be text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TextCost {
@@ -265,7 +278,7 @@ pub(crate) fn template(options: &Options) -> Result<Template, BenchError> {
 pub(crate) fn render(template: &Template, path: Path, text: &str, max_tokens: u32) -> Vec<u8> {
     match path {
         Path::Completions => template.completions(Prompt::Text(text), max_tokens),
-        Path::Chat => template.chat(&[Message { role: "user", content: text }], max_tokens),
+        Path::Chat => template.chat(&[Message::text("user", text)], max_tokens),
     }
 }
 

@@ -8,12 +8,15 @@ use std::sync::Mutex;
 use stopwatt_core::{Phase, RequestRecord};
 use stopwatt_load::{Completed, Job, Path, Target};
 use stopwatt_serving::prompt::{PromptKey, TextPrompts, TokenPrompts};
-use stopwatt_serving::workload::{RequestShape, Workload};
-use stopwatt_wire::openai::{Options, Prompt, Template};
+use stopwatt_serving::trace::Said;
+use stopwatt_serving::workload::{Recorded, RequestShape, Workload};
+use stopwatt_wire::openai::{Message, Options, Prompt, Template};
 
 use super::config::BenchConfig;
 use super::error::BenchError;
+use super::images::Images;
 use super::probe::{self, Capabilities};
+use super::shard::Share;
 
 /// Counts the tokens of generated text.
 pub trait TokenCounter: Send + Sync {
@@ -27,6 +30,7 @@ pub(crate) struct Prompts {
     path: Path,
     source: Source,
     tokenizer: Option<Mutex<Box<dyn TokenCounter>>>,
+    images: Option<Images>,
     warnings: Vec<String>,
 }
 
@@ -70,7 +74,8 @@ impl Prompts {
             None => text_source(target, capabilities, config.seed, salt, &mut warnings)?,
         };
         let tokenizer = tokenizer.map(Mutex::new);
-        Ok(Self { template, path: capabilities.path, source, tokenizer, warnings })
+        let images = Images::new(&config.workload, config.seed ^ salt)?;
+        Ok(Self { template, path: capabilities.path, source, tokenizer, images, warnings })
     }
 
     /// What is worse than asked for.
@@ -83,23 +88,83 @@ impl Prompts {
         self.tokenizer.is_some()
     }
 
-    /// The request `index` of a stretch of load.
-    pub(crate) fn job(&self, workload: &Workload, place: Place, index: u64) -> Job {
-        let shape = workload.shape(place.shape_seed, index);
-        let epoch = place.point << 12 | place.trial;
-        let key = PromptKey { phase: place.phase, epoch, index: place.first_id + index };
-        let body = match &self.source {
+    /// Request number `nth` of this share of a stretch of load.
+    pub(crate) fn job(&self, workload: &Workload, place: Place, nth: u64) -> Job {
+        let global = place.share.global(nth);
+        let (job, _) = self.opening(workload, place, global);
+        Job { id: place.first_id + nth, ..job }
+    }
+
+    /// Request number `global` of the whole, or the first turn of that conversation, and what it says. Its id is left
+    /// to the caller.
+    pub(crate) fn opening(&self, workload: &Workload, place: Place, global: u64) -> (Job, Vec<Said>) {
+        let entry = place.entry(global);
+        let shape = workload.shape(place.shape_seed, entry);
+        let key = place.key(global, 0);
+        let recorded = workload.recorded.as_deref();
+        let images = self.images.as_ref().map_or_else(Vec::new, |i| i.of(key.index));
+        let said =
+            recorded.and_then(|r| r.turns(entry).first()).map_or(&[] as &[Said], |t| t.messages.as_slice());
+        if !said.is_empty() {
+            let template = if let Source::Text { overhead, .. } = &self.source { *overhead } else { 0 };
+            let asked = RequestShape { input: shape.input + template, ..shape };
+            return (self.asking(place, &asked, self.render(said, &images, shape.output)), said.to_vec());
+        }
+        let blocks = recorded.map(|r| (r, &r.entry(entry).blocks[..])).filter(|(_, b)| !b.is_empty());
+        match &self.source {
             Source::Tokens { prompts, added } => {
-                let ids = prompts.prompt(&less(shape, *added), key);
-                self.template.completions(Prompt::Tokens(&ids), shape.output)
+                let own = less(shape, *added);
+                let ids = match blocks {
+                    Some((r, blocks)) => prompts.prompt_of_blocks(blocks, r.block_tokens, own.input, key),
+                    None => prompts.prompt(&own, key),
+                };
+                let body = self.template.completions(Prompt::Tokens(&ids), shape.output);
+                (self.asking(place, &shape, body), Vec::new())
             }
             Source::Text { prompts, overhead } => {
-                let text = prompts.prompt(&less(shape, *overhead), key);
-                probe::render(&self.template, self.path, &text, shape.output)
+                let own = less(shape, *overhead);
+                let text = match blocks {
+                    Some((r, blocks)) => prompts.prompt_of_blocks(blocks, r.block_tokens, own.input, key),
+                    None => prompts.prompt(&own, key),
+                };
+                let said = vec![Said { role: "user".to_owned(), text }];
+                (self.asking(place, &shape, self.render(&said, &images, shape.output)), said)
             }
+        }
+    }
+
+    /// What turn `turn` of a conversation adds, from 1.
+    pub(crate) fn turn(
+        &self,
+        workload: &Workload,
+        place: Place,
+        global: u64,
+        turn: u32,
+        added: u32,
+    ) -> Vec<Said> {
+        let recorded =
+            |r: &Recorded| r.turns(place.entry(global)).get(turn as usize).map(|t| t.messages.clone());
+        if let Some(said) = workload.recorded.as_deref().and_then(recorded).filter(|s| !s.is_empty()) {
+            return said;
+        }
+        let shape = RequestShape { input: added, output: 1, prefix: None };
+        let text = match &self.source {
+            Source::Text { prompts, .. } => prompts.prompt(&shape, place.key(global, turn)),
+            // Conversations go to the chat endpoint, which takes text.
+            Source::Tokens { .. } => String::new(),
         };
+        vec![Said { role: "user".to_owned(), text }]
+    }
+
+    /// A request that says all of `said`. Its id is left to the caller.
+    pub(crate) fn talk_job(&self, place: Place, said: &[Said], asked: u32, output: u32) -> Job {
+        let shape = RequestShape { input: asked, output, prefix: None };
+        self.asking(place, &shape, self.render(said, &[], output))
+    }
+
+    fn asking(&self, place: Place, shape: &RequestShape, body: Vec<u8>) -> Job {
         Job {
-            id: place.first_id + index,
+            id: place.first_id,
             point: place.point,
             trial: place.trial,
             phase: place.phase,
@@ -109,6 +174,28 @@ impl Prompts {
             output_asked: shape.output,
             path: self.path,
             body,
+        }
+    }
+
+    /// A body of messages. Images go with the last one.
+    fn render(&self, said: &[Said], images: &[String], output: u32) -> Vec<u8> {
+        match self.path {
+            Path::Completions => {
+                let text: Vec<&str> = said.iter().map(|m| m.text.as_str()).collect();
+                self.template.completions(Prompt::Text(&text.join("\n\n")), output)
+            }
+            Path::Chat => {
+                let messages: Vec<Message<'_>> = said
+                    .iter()
+                    .enumerate()
+                    .map(|(i, m)| Message {
+                        role: &m.role,
+                        content: &m.text,
+                        images: if i + 1 == said.len() { images } else { &[] },
+                    })
+                    .collect();
+                self.template.chat(&messages, output)
+            }
         }
     }
 
@@ -136,6 +223,25 @@ pub(crate) struct Place {
     pub(crate) first_id: u64,
     /// Seed of the lengths.
     pub(crate) shape_seed: u64,
+    /// Which share of the whole is sent.
+    pub(crate) share: Share,
+    /// The recorded entry that the stretch begins with.
+    pub(crate) first_entry: u64,
+}
+
+impl Place {
+    /// The recorded entry of request `global`; of drawn requests, its number.
+    pub(crate) fn entry(self, global: u64) -> u64 {
+        self.first_entry + global
+    }
+
+    /// The prompt of request `global` and of the later turns of its conversation. It does not depend on what was sent
+    /// before, so that all shares agree on it.
+    fn key(self, global: u64, turn: u32) -> PromptKey {
+        let epoch = self.point << 12 | self.trial;
+        let place = u64::from(turn) << 52 | u64::from(epoch & 0x3f_ffff) << 30;
+        PromptKey { phase: self.phase, epoch, index: place + global }
+    }
 }
 
 /// The shape less what the engine adds by itself.

@@ -14,11 +14,13 @@ use stopwatt_serving::workload::Profile;
 use super::child::EngineChild;
 use super::config::{BenchConfig, ScenarioKind};
 use super::error::BenchError;
+use super::material::{self, Material};
 use super::probe;
 use super::progress::Progress;
 use super::prompts::{Prompts, TokenCounter};
 use super::scenario::{self, EngineLimits};
 use super::session::Session;
+use super::shard::Sharding;
 
 /// Context of the built-in engine unless a scenario or setting needs another: 8K of input and room for output.
 const BUILT_IN_CONTEXT: u32 = 8192 + 1024;
@@ -54,15 +56,20 @@ pub fn run(
     watch: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Finished, BenchError> {
     let config = &setup.config;
-    let profile = load_profile(&config.workload.profile)?;
+    let mut material = Material::load(config, load_profile(&config.workload.profile)?)?;
+    let mut sharding = Sharding::read(config)?;
+    let config = &material::with_endpoint(config, &material)?;
     if let Some(text) = &config.slo {
         stopwatt_analyse::slo::parse(text)
             .map_err(|e| BenchError::Setting { setting: "slo", problem: e.to_string() })?;
     }
     // Planning without an engine first, so that a wrong setting is told before anything is started.
     let built_in = config.target.url.is_none();
-    let early = EngineLimits { max_context: built_in.then(|| built_in_context(config)), built_in };
-    scenario::plan(config, early, &profile)?;
+    let early = EngineLimits {
+        max_context: built_in.then(|| built_in_context(config).max(material.longest())),
+        built_in,
+    };
+    scenario::plan(config, early, &material.profile)?;
 
     let child = match &config.target.url {
         Some(_) => None,
@@ -71,7 +78,7 @@ pub fn run(
             Some(EngineChild::start(
                 &setup.program,
                 &config.engine,
-                built_in_context(config),
+                built_in_context(config).max(material.longest()),
                 config.record.keep_engine_log,
             )?)
         }
@@ -82,9 +89,14 @@ pub fn run(
     let mut capabilities = probe::probe(&target, config)?;
     watch(Progress::EngineReady { model: capabilities.model.clone(), url: target.base_url() });
     let limits = EngineLimits { max_context: capabilities.max_context, built_in };
-    let plan = scenario::plan(config, limits, &profile)?;
+    material.settle(config, &target, &capabilities, setup.tokenizer.as_deref())?;
+    let mut plan = scenario::plan(config, limits, &material.profile)?;
+    plan.warnings.extend_from_slice(material.warnings());
     let clock = Clock::start();
-    let salt = clock.t0_unix_ns.unsigned_abs();
+    if let Some(sharding) = &mut sharding {
+        sharding.divide(&mut plan, config, clock)?;
+    }
+    let salt = sharding.as_ref().map_or(clock.t0_unix_ns.unsigned_abs(), Sharding::salt);
     capabilities.features.insert("prompt_salt".to_owned(), salt.to_string());
     let prompts = Prompts::new(&target, &capabilities, config, setup.tokenizer, salt)?;
     let create = Create {
@@ -106,7 +118,11 @@ pub fn run(
         stop,
         pid: child.as_ref().map(EngineChild::pid),
         failure: Mutex::new(None),
+        sharding: sharding.as_ref(),
     };
+    if let Some(fact) = material.fact() {
+        writer.log(fact)?;
+    }
     let outcome = session.measure(&plan, child.as_ref().map(|c| &c.ready.facts), watch);
     let (status, reason) = match &outcome {
         Ok(()) if stop.is_interrupted() => {

@@ -21,6 +21,7 @@ use stopwatt_serving::workload::{Length, PrefixShare, Profile, Workload};
 
 use super::config::{ArrivalKind, BenchConfig, ScenarioKind};
 use super::error::BenchError;
+use super::material::{self, length};
 
 /// What the engine said of its limits.
 #[derive(Debug, Clone, Copy, Default)]
@@ -132,6 +133,13 @@ impl Planner<'_> {
                     "a closed loop has no rate; leave out the rate or choose another arrival",
                 );
             }
+            (Some(ArrivalKind::Trace), _) if !self.is_timed() => {
+                return setting(
+                    "load.arrival",
+                    "only a trace with times can be replayed; give one with --trace",
+                );
+            }
+            (Some(ArrivalKind::Trace), _) => {}
             (Some(kind), true)
                 if kind != ArrivalKind::Closed && self.config.scenario != ScenarioKind::Stress =>
             {
@@ -262,12 +270,23 @@ impl Planner<'_> {
     /// The loads that the user asked for, else closed loops at `default`.
     fn loads(&self, default: &[u32]) -> Vec<LoadPlan> {
         let load = &self.config.load;
+        let free = load.rate.is_empty() && load.concurrency.is_empty() && load.arrival.is_none();
+        if load.arrival == Some(ArrivalKind::Trace) || (free && self.is_timed()) {
+            let recorded = self.profile.workload().recorded;
+            let rate = recorded.and_then(|r| r.rate_rps()).unwrap_or(1.0);
+            return vec![LoadPlan::Open { arrival: ArrivalKind::Trace, rate }];
+        }
         if !load.rate.is_empty() {
             let arrival = load.arrival.unwrap_or(ArrivalKind::Poisson);
             return load.rate.iter().map(|&rate| LoadPlan::Open { arrival, rate }).collect();
         }
         let list = if load.concurrency.is_empty() { default } else { &load.concurrency };
         list.iter().map(|&c| self.closed(c)).collect()
+    }
+
+    /// Whether the workload is a trace with times.
+    fn is_timed(&self) -> bool {
+        self.profile.workload().recorded.is_some_and(|r| r.is_timed())
     }
 
     fn point(&self, load: LoadPlan, workload: Workload, least: u64) -> PointPlan {
@@ -278,16 +297,25 @@ impl Planner<'_> {
             // Twice the streams, so that the ramp at both ends does not dominate.
             (None, None) => Extent::Requests(match load {
                 LoadPlan::Closed { concurrency } => least.max(2 * u64::from(concurrency)),
+                LoadPlan::Open { arrival: ArrivalKind::Trace, .. } => {
+                    workload.recorded.as_ref().map_or(least, |r| r.len())
+                }
                 LoadPlan::Open { .. } | LoadPlan::ShareOfCapacity { .. } => least.max(20),
             }),
         };
         let (input, output) = (workload.input.single(), workload.output.single());
         let (concurrency, rate_rps, mut label) = match load {
             LoadPlan::Closed { concurrency } => (Some(concurrency), None, format!("c={concurrency}")),
+            LoadPlan::Open { arrival: ArrivalKind::Trace, rate } => {
+                (None, Some(rate), format!("trace ×{}", self.config.workload.speedup))
+            }
             LoadPlan::Open { rate, .. } => (None, Some(rate), format!("rate={rate}/s")),
             LoadPlan::ShareOfCapacity { share, .. } => (None, None, format!("load={:.0}%", share * 100.0)),
         };
-        label.push_str(&format!(" in={} out={}", workload.input, workload.output));
+        label.push_str(&format!(" in={} out={}", workload.input.label(), workload.output.label()));
+        if let Some(dialogue) = &workload.dialogue {
+            label.push_str(&format!(" turns={}", dialogue.turns.label()));
+        }
         PointPlan {
             planned: PlannedPoint { label, concurrency, rate_rps, input, output },
             load,
@@ -312,6 +340,7 @@ impl Planner<'_> {
         if let Some(ratio) = own.prefix_share {
             workload.prefix_share = share_of(ratio, self.profile)?;
         }
+        material::refine(own, &mut workload)?;
         Ok(workload)
     }
 
@@ -392,10 +421,6 @@ impl Planner<'_> {
 fn share_of(ratio: f64, profile: &Profile) -> Result<PrefixShare, BenchError> {
     PrefixShare::new(ratio, profile.prefix_share().groups())
         .map_err(|e| BenchError::Setting { setting: "workload.prefix_share", problem: e.to_string() })
-}
-
-fn length(setting: &'static str, text: &str) -> Result<Length, BenchError> {
-    text.parse().map_err(|source| BenchError::Length { setting, source })
 }
 
 fn fixed(setting: &'static str, tokens: u32) -> Result<Length, BenchError> {

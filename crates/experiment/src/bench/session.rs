@@ -17,6 +17,7 @@ use super::probe::{self, Capabilities};
 use super::progress::Progress;
 use super::prompts::Prompts;
 use super::scenario::{Extent, LoadPlan, Plan, PointPlan};
+use super::shard::Sharding;
 use super::stretch::{Stretch, nanos};
 use super::warmup::{Bounds, Enough, Watch};
 
@@ -35,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) pid: Option<u32>,
     /// The first failure of the record, found on the recording thread.
     pub(super) failure: Mutex<Option<RunError>>,
+    /// Which share of the load is sent, and when its trials begin; `None` for the whole at any time.
+    pub(super) sharding: Option<&'a Sharding>,
 }
 
 impl Session<'_> {

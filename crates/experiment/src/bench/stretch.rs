@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use stopwatt_core::log::Fact;
 use stopwatt_core::{Nanos, Phase, RequestRecord};
 use stopwatt_load::{Client, Completed, Drain, Ended, Limits, Outcome, Pace};
 use stopwatt_serving::arrival::{ArrivalProcess, ArrivalSpec};
 use stopwatt_serving::workload::Workload;
 
-use super::config::ArrivalKind;
+use super::config::{ArrivalKind, BenchConfig};
 use super::error::BenchError;
 use super::prompts::Place;
 use super::scenario::{Extent, LoadPlan, PointPlan};
 use super::session::Session;
+use super::shard::{Share, clock_error};
+use super::talks::Talks;
 use super::warmup::Enough;
 
 /// One stretch of load.
@@ -50,36 +53,55 @@ impl Session<'_> {
     }
 
     pub(super) fn pace(&self, point: &PointPlan, index: u32, trial: u32) -> Result<Pace, BenchError> {
-        let (arrival, rate) = match point.load {
-            LoadPlan::Closed { concurrency } => {
-                return Ok(Pace::Closed { concurrency: concurrency as usize });
-            }
-            LoadPlan::Open { arrival, rate } => (arrival, rate),
-            LoadPlan::ShareOfCapacity { arrival, share } => (arrival, share),
+        if let LoadPlan::Closed { concurrency } = point.load {
+            return Ok(Pace::Closed { concurrency: concurrency as usize });
+        }
+        let share = self.share();
+        let whole =
+            schedule(self.config, point, index, trial)?.unwrap_or_else(|| Box::new(std::iter::empty()));
+        let arrivals: Arrivals = match point.extent {
+            Extent::Requests(n) => Box::new(whole.take(usize::try_from(n).unwrap_or(usize::MAX))),
+            Extent::Time(_) => whole,
         };
-        let load = &self.config.load;
-        let burstiness = load.burstiness.unwrap_or(1.0);
-        let spec = match arrival {
-            ArrivalKind::Constant | ArrivalKind::Closed => ArrivalSpec::Constant { rate_rps: rate },
-            ArrivalKind::Poisson => ArrivalSpec::Poisson { rate_rps: rate },
-            ArrivalKind::Gamma => ArrivalSpec::Gamma { rate_rps: rate, burstiness },
-            ArrivalKind::Ramp => {
-                let end = load.rate_end.unwrap_or(rate);
-                let duration_s = match point.extent {
-                    Extent::Time(d) => d.as_secs_f64(),
-                    // As long as the mean rate needs for the requests.
-                    Extent::Requests(n) => 2.0 * n as f64 / (rate + end),
-                };
-                ArrivalSpec::Ramp { from_rps: rate, to_rps: end, duration_s, spacing: Default::default() }
-            }
+        let arrivals = Box::new(arrivals.skip(share.index as usize).step_by(share.of as usize));
+        let most = self.config.load.max_in_flight.map(|n| share.part(n).max(1) as usize);
+        Ok(Pace::Open { arrivals, max_in_flight: most })
+    }
+
+    fn share(&self) -> Share {
+        self.sharding.map_or(Share::WHOLE, |s| s.share)
+    }
+
+    /// When the stretch begins by the common schedule. A share that is not ready by then says so.
+    fn common_start(&self, stretch: &Stretch<'_>) -> Result<Option<Nanos>, BenchError> {
+        let Some(sharding) = self.sharding.filter(|_| stretch.phase == Phase::Measure) else {
+            return Ok(None);
         };
-        let process = ArrivalProcess::try_from(spec).map_err(|source| BenchError::Arrival { source })?;
-        let offsets = process.offsets(stretch_seed(self.config.seed, index, trial));
-        let arrivals: Box<dyn Iterator<Item = Nanos> + Send> = match point.extent {
-            Extent::Requests(n) => Box::new(offsets.take(usize::try_from(n).unwrap_or(usize::MAX))),
-            Extent::Time(_) => Box::new(offsets),
-        };
-        Ok(Pace::Open { arrivals, max_in_flight: load.max_in_flight.map(|n| n as usize) })
+        let Some(begin) = sharding.begin(stretch.point, stretch.trial) else { return Ok(None) };
+        let late_ns = (self.clock.now() - begin).max(0);
+        if stretch.point == 0 && stretch.trial == 0 && sharding.share.of > 1 {
+            self.writer.log(Fact::Shard {
+                index: sharding.share.index,
+                of: sharding.share.of,
+                start_unix_ns: sharding.start_unix_ns,
+                late_ns,
+                clock_error_ns: clock_error(),
+                synchronised: stopwatt_record::host::clock_synchronised(),
+                boot: stopwatt_record::host::boot(),
+            })?;
+        }
+        if late_ns > 0 {
+            let late = late_ns as f64 * 1e-9;
+            let detail = format!(
+                "trial {} of point {} began {late:.3} s after its common start ({:.3} s are tolerated)",
+                stretch.trial + 1,
+                stretch.point + 1,
+                sharding.tolerance_ns as f64 * 1e-9
+            );
+            let fatal = late_ns > sharding.tolerance_ns;
+            self.writer.log(Fact::Warning { code: "late_start".to_owned(), fatal, detail })?;
+        }
+        Ok(Some(begin))
     }
 
     /// Sends one stretch. `seen` is called for each ended request and may say that it is enough.
@@ -92,25 +114,41 @@ impl Session<'_> {
         seen: &mut (dyn FnMut(&RequestRecord) -> bool + Send),
     ) -> Result<Outcome, BenchError> {
         let measure = &self.config.measure;
+        let shape_seed = stretch_seed(self.config.seed, stretch.point, stretch.trial)
+            ^ u64::from(stretch.phase == Phase::Warmup) << 60;
+        let place = Place {
+            point: stretch.point,
+            trial: stretch.trial,
+            phase: stretch.phase,
+            first_id: *next_id,
+            shape_seed,
+            share: self.share(),
+            first_entry: first_entry(&stretch, measure.repeats),
+        };
+        let workload = stretch.workload;
+        let converses = workload.dialogue.is_some() && stretch.phase == Phase::Measure;
+        let talks = converses
+            .then(|| Talks::new(self.prompts, workload, place, stretch.count, self.capabilities.max_context));
         let limits = Limits {
             connect_timeout: Duration::from_secs_f64(measure.connect_timeout_s),
             idle_timeout: Duration::from_secs_f64(measure.idle_timeout_s),
             total_timeout: Duration::from_secs_f64(measure.timeout_s),
-            start_at: None,
+            start_at: self.common_start(&stretch)?,
             max_duration: stretch.max_duration,
             drain: Drain::Wait,
-            keep_text: self.prompts.wants_text(),
+            keep_text: self.prompts.wants_text() || talks.is_some(),
             keep_chunks: true,
         };
-        let Stretch { point, trial, phase, workload, pace, count, .. } = stretch;
-        let shape_seed =
-            stretch_seed(self.config.seed, point, trial) ^ u64::from(phase == Phase::Warmup) << 60;
-        let place = Place { point, trial, phase, first_id: *next_id, shape_seed };
-        let mut jobs = |index: u64| {
-            if count.is_some_and(|n| index >= n) || !enough.wants_more() {
+        let Stretch { pace, count, .. } = stretch;
+        let mut jobs = |nth: u64| {
+            if !enough.wants_more() {
                 return None;
             }
-            Some(self.prompts.job(workload, place, index))
+            match &talks {
+                Some(talks) => talks.begin(),
+                None if count.is_some_and(|n| place.share.global(nth) >= n) => None,
+                None => Some(self.prompts.job(workload, place, nth)),
+            }
         };
         let mut on_done = |done: Completed| {
             let record = self.prompts.count_tokens(done);
@@ -124,12 +162,81 @@ impl Session<'_> {
                 self.stop.interrupt();
             }
         };
-        let outcome = client.run(pace, &mut jobs, &limits, self.stop, self.clock, &mut on_done)?;
-        *next_id += outcome.sent;
+        let outcome = match &talks {
+            None => client.run(pace, &mut jobs, &limits, self.stop, self.clock, &mut on_done)?,
+            Some(talks) => {
+                let mut then = |done: Completed| {
+                    let follow = talks.follow(&done);
+                    on_done(done);
+                    follow
+                };
+                client.converse(pace, &mut jobs, &limits, self.stop, self.clock, &mut then)?
+            }
+        };
+        *next_id = talks.as_ref().map_or(*next_id + outcome.sent, Talks::next_id);
+        if let Some(cut) = talks.as_ref().map(Talks::cut).filter(|&n| n > 0) {
+            let detail =
+                format!("{cut} conversations ended early: a turn failed or the model's context was full");
+            self.writer.log(Fact::Warning { code: "conversations_cut".to_owned(), fatal: false, detail })?;
+        }
         if outcome.ended == Ended::Interrupted {
             self.take_failure()?;
         }
         Ok(outcome)
+    }
+}
+
+/// Send times since the begin of a schedule.
+pub(super) type Arrivals = Box<dyn Iterator<Item = Nanos> + Send>;
+
+/// The send times of a trial, of all shares together; `None` in a closed loop.
+pub(super) fn schedule(
+    config: &BenchConfig,
+    point: &PointPlan,
+    index: u32,
+    trial: u32,
+) -> Result<Option<Arrivals>, BenchError> {
+    let (arrival, rate) = match point.load {
+        LoadPlan::Closed { .. } => return Ok(None),
+        LoadPlan::Open { arrival, rate } => (arrival, rate),
+        LoadPlan::ShareOfCapacity { arrival, share } => (arrival, share),
+    };
+    let load = &config.load;
+    let burstiness = load.burstiness.unwrap_or(1.0);
+    let spec = match arrival {
+        ArrivalKind::Trace => {
+            let recorded = point.workload.recorded.clone();
+            let times = (0..).map_while(move |i| recorded.as_ref()?.entries().get(i)?.at_ns);
+            return Ok(Some(Box::new(times)));
+        }
+        ArrivalKind::Constant | ArrivalKind::Closed => ArrivalSpec::Constant { rate_rps: rate },
+        ArrivalKind::Poisson => ArrivalSpec::Poisson { rate_rps: rate },
+        ArrivalKind::Gamma => ArrivalSpec::Gamma { rate_rps: rate, burstiness },
+        ArrivalKind::Ramp => {
+            let end = load.rate_end.unwrap_or(rate);
+            let duration_s = match point.extent {
+                Extent::Time(d) => d.as_secs_f64(),
+                // As long as the mean rate needs for the requests.
+                Extent::Requests(n) => 2.0 * n as f64 / (rate + end),
+            };
+            ArrivalSpec::Ramp { from_rps: rate, to_rps: end, duration_s, spacing: Default::default() }
+        }
+    };
+    let process = ArrivalProcess::try_from(spec).map_err(|source| BenchError::Arrival { source })?;
+    Ok(Some(Box::new(process.offsets(stretch_seed(config.seed, index, trial)))))
+}
+
+/// The recorded entry that a stretch begins with: a replay begins with the first; other trials go on where the one
+/// before stopped, so that prompts repeat only when there are too few; warm-up begins far from all of them.
+fn first_entry(stretch: &Stretch<'_>, repeats: u32) -> u64 {
+    let Some(recorded) = &stretch.workload.recorded else { return 0 };
+    match (stretch.phase, recorded.is_timed()) {
+        (Phase::Measure, true) => 0,
+        (Phase::Measure, false) => {
+            let stretches = u64::from(stretch.point) * u64::from(repeats) + u64::from(stretch.trial);
+            stretches * stretch.count.unwrap_or(recorded.len() / 8)
+        }
+        (Phase::Warmup, _) => recorded.len().saturating_sub(64.min(recorded.len() / 2)),
     }
 }
 

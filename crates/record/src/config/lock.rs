@@ -62,20 +62,24 @@ impl ConfigLock {
                 (key, LockedSetting { value, origin })
             })
             .collect();
-        let plain: BTreeMap<_, _> = settings.iter().map(|(k, s)| (k, &s.value)).collect();
-        let text = serde_json::to_string(&plain).expect("settings are plain data with text keys");
         Self {
             versions: Versions {
                 stopwatt: env!("CARGO_PKG_VERSION").to_owned(),
                 format: format!("{FORMAT_MAJOR}.{FORMAT_MINOR}"),
             },
             hashes: Hashes {
-                settings: sha256(&text),
+                settings: settings_hash(&settings),
                 files: files.map(|(name, text)| (name, sha256(text))).collect(),
             },
             settings,
         }
     }
+}
+
+/// The hash of settings, without their origins.
+pub(crate) fn settings_hash(settings: &BTreeMap<String, LockedSetting>) -> String {
+    let plain: BTreeMap<_, _> = settings.iter().map(|(k, s)| (k, &s.value)).collect();
+    sha256(&serde_json::to_string(&plain).expect("settings are plain data with text keys"))
 }
 
 fn sha256(text: &str) -> String {

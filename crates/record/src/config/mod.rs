@@ -30,6 +30,7 @@ mod tree;
 pub use error::{ConfigError, Location};
 pub use file::read_file;
 pub use layers::{Layers, Resolved, Settings};
+pub(crate) use lock::settings_hash;
 pub use lock::{ConfigLock, Hashes, LockedSetting, Versions};
 pub use origin::Origin;
 pub(crate) use schema::pretty as schema_text;

@@ -1,10 +1,12 @@
 //! Facts about this machine, for the fingerprint of a run and for `doctor`. No host name, user or path.
 
+mod clock;
 mod cpu;
 mod memory;
 
 use stopwatt_core::fingerprint::Fingerprint;
 
+pub use clock::{boot, clock_synchronised};
 pub use cpu::{features, model};
 pub use memory::total_bytes;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stopwatt_core::log::{Fact, LogEvent};
-use stopwatt_core::{Clock, FORMAT_MAJOR, FORMAT_MINOR, RequestRecord};
+use stopwatt_core::{Clock, FORMAT_MAJOR, FORMAT_MINOR, Nanos, RequestRecord};
 
 use super::lock::Lock;
 use super::log_file::LogFile;
@@ -96,7 +96,8 @@ impl RunWriter {
         )?;
         let log = Mutex::new(LogFile::create(storage.as_ref(), &path)?);
         let run = Self { id, path, clock: options.clock, storage, log, events, _lock: lock };
-        run.log(Fact::RunStarted { run_id: run.id.to_string(), format, clock: options.clock })?;
+        // The zero of all stamps, also where the clock is that of another machine.
+        run.log_at(0, Fact::RunStarted { run_id: run.id.to_string(), format, clock: options.clock })?;
         Ok(run)
     }
 
@@ -121,6 +122,11 @@ impl RunWriter {
             log.append(&LogEvent { t_ns: self.clock.now(), fact })?;
         }
         self.events.check()
+    }
+
+    /// Appends one line with a stamp of its own, for facts of other runs; the caller keeps the order of time.
+    pub(crate) fn log_at(&self, t_ns: Nanos, fact: Fact) -> Result<(), RunError> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).append(&LogEvent { t_ns, fact })
     }
 
     /// Hands a request to the thread that writes events.

@@ -56,6 +56,19 @@ impl TextPrompts {
         text
     }
 
+    /// A recorded prompt; see [`TokenPrompts::prompt_of_blocks`](super::TokenPrompts::prompt_of_blocks).
+    pub fn prompt_of_blocks(&self, blocks: &[u64], block_tokens: u32, input: u32, key: PromptKey) -> String {
+        let chars = |tokens: u64| ((tokens as f64 * self.chars_per_token).round() as usize).max(1);
+        let total = chars(u64::from(input));
+        let mut text = String::with_capacity(total + 16);
+        for (i, &block) in blocks.iter().enumerate() {
+            let end = chars((i as u64 + 1) * u64::from(block_tokens)).min(total);
+            self.fill(&mut text, end, self.source.block(block, key));
+        }
+        self.fill(&mut text, total, self.source.unique(key, None));
+        text
+    }
+
     /// Appends words until `text` has `chars` characters, cutting the last one.
     fn fill(&self, text: &mut String, chars: usize, words: impl Iterator<Item = u32>) {
         for word in words {
@@ -133,6 +146,16 @@ mod tests {
             prompts.prompt(&shape(16, 6), key(0)),
             "against hour dark future direcmorning distance beach equal always forest body br"
         );
+    }
+
+    #[test]
+    fn equal_block_ids_give_equal_text() {
+        let prompts = TextPrompts::new(1, 0, 5.0).unwrap();
+        let of = |blocks: &[u64], input, index| prompts.prompt_of_blocks(blocks, 16, input, key(index));
+        let (a, b) = (of(&[1, 2], 40, 0), of(&[1, 3], 40, 1));
+        assert_eq!((a.len(), b.len()), (200, 200));
+        assert_eq!(a[..80], b[..80]);
+        assert_ne!(a[80..100], b[80..100]);
     }
 
     #[test]

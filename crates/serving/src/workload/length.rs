@@ -49,11 +49,44 @@ pub enum LengthSpec {
         /// Most tokens.
         hi: u32,
     },
+    /// Exponential, inside the bounds.
+    Exponential {
+        /// Mean before the bounds, in tokens.
+        mean: f64,
+        /// Least tokens.
+        lo: u32,
+        /// Most tokens.
+        hi: u32,
+    },
+    /// Zipf: a length is likely in proportion to its power −`exponent`.
+    Zipf {
+        /// 0 is uniform; 1 halves the probability with each doubling of the length.
+        exponent: f64,
+        /// Least tokens.
+        lo: u32,
+        /// Most tokens.
+        hi: u32,
+    },
+    /// Lengths with weights, as counted from real traffic.
+    Histogram {
+        /// Each length once.
+        bins: Vec<Bin>,
+    },
     /// One of the listed lengths, each entry equally likely.
     Empirical {
         /// Lengths in tokens, repeated as often as they weigh.
         values: Vec<u32>,
     },
+}
+
+/// A length and how often it occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Bin {
+    /// The length.
+    pub tokens: u32,
+    /// How often, relative to the other bins.
+    pub weight: u32,
 }
 
 /// A checked distribution of lengths in tokens.
@@ -92,6 +125,24 @@ pub enum LengthError {
         /// The value.
         std: f64,
     },
+    /// An exponent that is negative or not a number.
+    #[error("exponent {exponent} of a Zipf law is not in 0..=20")]
+    Exponent {
+        /// The value.
+        exponent: f64,
+    },
+    /// A mean that is not above zero.
+    #[error("mean {mean} of an exponential length is not above 0")]
+    NoMean {
+        /// The value.
+        mean: f64,
+    },
+    /// Weights that leave nothing to draw, or add up beyond 2³².
+    #[error("the weights of a histogram add up to {sum}")]
+    Weights {
+        /// Their sum.
+        sum: u64,
+    },
     /// A list without entries.
     #[error("empirical lengths are an empty list")]
     Empty,
@@ -107,7 +158,8 @@ impl LengthError {
     /// What to write instead.
     pub fn hint(&self) -> Option<&'static str> {
         matches!(self, Self::Syntax { .. }).then_some(
-            "write 128, 50:200, normal:MEAN:STD:LO:HI, lognormal:MEAN:STD:LO:HI or a list such as 100,200,200",
+            "write 128, 50:200, normal:MEAN:STD:LO:HI, lognormal:MEAN:STD:LO:HI, exponential:MEAN:LO:HI, \
+             zipf:EXPONENT:LO:HI, a list such as 100,200,200 or weights such as 128*5,512*2",
         )
     }
 }
@@ -134,7 +186,13 @@ impl Length {
             LengthSpec::Fixed { tokens } => (*tokens, *tokens),
             LengthSpec::Uniform { lo, hi }
             | LengthSpec::Normal { lo, hi, .. }
-            | LengthSpec::Lognormal { lo, hi, .. } => (*lo, *hi),
+            | LengthSpec::Lognormal { lo, hi, .. }
+            | LengthSpec::Exponential { lo, hi, .. }
+            | LengthSpec::Zipf { lo, hi, .. } => (*lo, *hi),
+            LengthSpec::Histogram { bins } => bins
+                .iter()
+                .filter(|b| b.weight > 0)
+                .fold((u32::MAX, 0), |(lo, hi), b| (lo.min(b.tokens), hi.max(b.tokens))),
             LengthSpec::Empirical { values } => {
                 values.iter().fold((u32::MAX, 0), |(lo, hi), &v| (lo.min(v), hi.max(v)))
             }
@@ -147,12 +205,33 @@ impl Length {
         (lo == hi).then_some(lo)
     }
 
-    /// Mean in tokens, for planning: of a normal or log-normal before its bounds cut it.
+    /// The distribution in a few words, for labels.
+    pub fn label(&self) -> String {
+        let many = match &self.0 {
+            LengthSpec::Histogram { bins } => bins.len() > 4,
+            LengthSpec::Empirical { values } => values.len() > 4,
+            _ => false,
+        };
+        let (lo, hi) = self.bounds();
+        if many { format!("{lo}..{hi}") } else { self.to_string() }
+    }
+
+    /// Mean in tokens, for planning: of a normal, log-normal or exponential before its bounds cut it.
     pub fn nominal_mean(&self) -> f64 {
         match &self.0 {
             LengthSpec::Fixed { tokens } => f64::from(*tokens),
             LengthSpec::Uniform { lo, hi } => (f64::from(*lo) + f64::from(*hi)) / 2.0,
-            LengthSpec::Normal { mean, .. } | LengthSpec::Lognormal { mean, .. } => *mean,
+            LengthSpec::Normal { mean, .. }
+            | LengthSpec::Lognormal { mean, .. }
+            | LengthSpec::Exponential { mean, .. } => *mean,
+            LengthSpec::Zipf { exponent, lo, hi } => {
+                let sum = |power: f64| (*lo..=*hi).map(|k| libm::pow(f64::from(k), power)).sum::<f64>();
+                sum(1.0 - exponent) / sum(-exponent)
+            }
+            LengthSpec::Histogram { bins } => {
+                let total: f64 = bins.iter().map(|b| f64::from(b.weight)).sum();
+                bins.iter().map(|b| f64::from(b.tokens) * f64::from(b.weight)).sum::<f64>() / total
+            }
             LengthSpec::Empirical { values } => {
                 values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64
             }
@@ -176,6 +255,21 @@ impl Length {
                 let x = draws.truncated_normal(libm::log(*mean) - variance / 2.0, variance.sqrt(), from, to);
                 (libm::exp(x).round() as u32).clamp(*lo, *hi)
             }
+            LengthSpec::Exponential { mean, lo, hi } => {
+                let x = draws.truncated_exponential(*mean, f64::from(*lo) - 0.5, f64::from(*hi) + 0.5);
+                (x.round() as u32).clamp(*lo, *hi)
+            }
+            LengthSpec::Zipf { exponent, lo, hi } => draws.power_law(*exponent, *lo, *hi),
+            LengthSpec::Histogram { bins } => {
+                let total: u32 = bins.iter().map(|b| b.weight).sum();
+                let mut left = draws.below(total);
+                let drawn = bins.iter().find(|b| {
+                    let here = left < b.weight;
+                    left = left.wrapping_sub(if here { 0 } else { b.weight });
+                    here
+                });
+                drawn.expect("a draw below the sum of the weights falls into a bin").tokens
+            }
             LengthSpec::Empirical { values } => values[draws.below(values.len() as u32) as usize],
         }
     }
@@ -190,6 +284,21 @@ impl TryFrom<LengthSpec> for Length {
             if values.is_empty() || u32::try_from(values.len()).is_err() {
                 return Err(LengthError::Empty);
             }
+        }
+        match &spec {
+            LengthSpec::Exponential { mean, .. } if !(mean.is_finite() && *mean > 0.0) => {
+                return Err(LengthError::NoMean { mean: *mean });
+            }
+            LengthSpec::Zipf { exponent, .. } if !(0.0..=20.0).contains(exponent) => {
+                return Err(LengthError::Exponent { exponent: *exponent });
+            }
+            LengthSpec::Histogram { bins } => {
+                let sum: u64 = bins.iter().map(|b| u64::from(b.weight)).sum();
+                if sum == 0 || u32::try_from(sum).is_err() {
+                    return Err(LengthError::Weights { sum });
+                }
+            }
+            _ => {}
         }
         let length = Self(spec);
         let (lo, hi) = length.bounds();
@@ -224,6 +333,13 @@ impl FromStr for Length {
         let real = |s: &str| s.trim().parse::<f64>().map_err(|_| bad());
         let parts: Vec<&str> = text.split(':').collect();
         match parts[..] {
+            [list] if list.contains('*') => {
+                let bin = |text: &str| {
+                    let (tokens, weight) = text.split_once('*').unwrap_or((text, "1"));
+                    Ok(Bin { tokens: int(tokens)?, weight: int(weight)? })
+                };
+                LengthSpec::Histogram { bins: list.split(',').map(bin).collect::<Result<_, _>>()? }
+            }
             [list] if list.contains(',') => {
                 LengthSpec::Empirical { values: list.split(',').map(int).collect::<Result<_, _>>()? }
             }
@@ -234,6 +350,12 @@ impl FromStr for Length {
             }
             ["lognormal", mean, std, lo, hi] => {
                 LengthSpec::Lognormal { mean: real(mean)?, std: real(std)?, lo: int(lo)?, hi: int(hi)? }
+            }
+            ["exponential", mean, lo, hi] => {
+                LengthSpec::Exponential { mean: real(mean)?, lo: int(lo)?, hi: int(hi)? }
+            }
+            ["zipf", exponent, lo, hi] => {
+                LengthSpec::Zipf { exponent: real(exponent)?, lo: int(lo)?, hi: int(hi)? }
             }
             _ => return Err(bad()),
         }
@@ -248,6 +370,11 @@ impl fmt::Display for Length {
             LengthSpec::Uniform { lo, hi } => write!(f, "{lo}:{hi}"),
             LengthSpec::Normal { mean, std, lo, hi } => write!(f, "normal:{mean}:{std}:{lo}:{hi}"),
             LengthSpec::Lognormal { mean, std, lo, hi } => write!(f, "lognormal:{mean}:{std}:{lo}:{hi}"),
+            LengthSpec::Exponential { mean, lo, hi } => write!(f, "exponential:{mean}:{lo}:{hi}"),
+            LengthSpec::Zipf { exponent, lo, hi } => write!(f, "zipf:{exponent}:{lo}:{hi}"),
+            LengthSpec::Histogram { bins } => bins.iter().enumerate().try_for_each(|(i, b)| {
+                write!(f, "{}{}*{}", if i == 0 { "" } else { "," }, b.tokens, b.weight)
+            }),
             LengthSpec::Empirical { values } => values
                 .iter()
                 .enumerate()

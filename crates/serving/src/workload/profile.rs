@@ -12,10 +12,12 @@
 //! The ratio is the share of each prompt's tokens that its group has in common. It bounds the hit rate of a prefix
 //! cache from above; whole blocks only can hit, so that 16-token blocks make about 0.14 of the 0.2 of `chat`.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Length, PrefixShare, Workload};
+use super::{Length, PrefixShare, Recorded, Workload};
 
 /// Batch sizes a profile is meant for, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,7 +66,10 @@ fn nothing_shared() -> PrefixShare {
 /// A checked profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ProfileSpec", into = "ProfileSpec")]
-pub struct Profile(ProfileSpec);
+pub struct Profile {
+    spec: ProfileSpec,
+    recorded: Option<Arc<Recorded>>,
+}
 
 /// Why a profile makes no sense.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -138,36 +143,48 @@ impl Profile {
 
     /// Name for people and records.
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.spec.name
     }
 
     /// Batch sizes the profile is meant for.
     pub fn batch(&self) -> BatchRange {
-        self.0.batch
+        self.spec.batch
     }
 
     /// Requests kept in flight by default.
     pub fn concurrency(&self) -> u32 {
-        self.0.concurrency
+        self.spec.concurrency
     }
 
     /// How much of the prompts is shared.
     pub fn prefix_share(&self) -> PrefixShare {
-        self.0.prefix_share
+        self.spec.prefix_share
     }
 
     /// The profile as written in a file.
     pub fn spec(&self) -> &ProfileSpec {
-        &self.0
+        &self.spec
+    }
+
+    /// The same with recorded requests in place of drawn ones. They are not part of the profile's file.
+    pub fn with_recorded(self, recorded: Arc<Recorded>) -> Self {
+        Self { recorded: Some(recorded), ..self }
     }
 
     /// The workload of the profile.
     pub fn workload(&self) -> Workload {
-        Workload {
-            input: self.0.input.clone(),
-            output: self.0.output.clone(),
-            prefix_share: self.0.prefix_share,
+        let mut workload = Workload::new(self.spec.input.clone(), self.spec.output.clone());
+        workload.prefix_share = self.spec.prefix_share;
+        if let Some(recorded) = &self.recorded {
+            let spans = [recorded.span(|t| t.input), recorded.span(|t| t.output)];
+            for (length, span) in [&mut workload.input, &mut workload.output].into_iter().zip(spans) {
+                if let Some(Ok(span)) = span {
+                    *length = span;
+                }
+            }
+            workload.recorded = Some(Arc::clone(recorded));
         }
+        workload
     }
 }
 
@@ -182,13 +199,13 @@ impl TryFrom<ProfileSpec> for Profile {
         if !(lo..=hi).contains(&spec.concurrency) {
             return Err(ProfileError::Concurrency { concurrency: spec.concurrency, lo, hi });
         }
-        Ok(Self(spec))
+        Ok(Self { spec, recorded: None })
     }
 }
 
 impl From<Profile> for ProfileSpec {
     fn from(profile: Profile) -> Self {
-        profile.0
+        profile.spec
     }
 }
 

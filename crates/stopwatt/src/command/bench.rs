@@ -10,6 +10,7 @@ use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_experiment::bench::{self, ArrivalKind, BenchConfig, EndpointChoice, ScenarioKind, Tri};
 use stopwatt_record::config::{self, Layers, Resolved, environment};
 
+use super::workload_flags::{ShareFlags, WorkloadFlags};
 use super::{Failure, Format, tokenizer};
 use crate::command::report;
 use crate::exit::Outcome;
@@ -61,10 +62,10 @@ pub(crate) struct BenchArgs {
     /// Workload profile (chat, document, medical-ocr) or a file of the same form
     #[arg(long, value_name = "PROFILE", help_heading = "Load")]
     workload: Option<String>,
-    /// Input tokens: `128`, `50:200`, or a list for a sweep
+    /// Input tokens: `128`, `50:200`, a list for a sweep, or `@FILE` for a histogram
     #[arg(long, value_name = "N", help_heading = "Load")]
     input: Option<String>,
-    /// Output tokens: `128` or `100:500`
+    /// Output tokens: `128`, `100:500` or `@FILE`
     #[arg(long, value_name = "N", help_heading = "Load")]
     output: Option<String>,
     /// Requests in flight; a list makes points
@@ -92,6 +93,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "N", help_heading = "Load")]
     seed: Option<u64>,
 
+    #[command(flatten)]
+    recorded: WorkloadFlags,
+    #[command(flatten)]
+    share: ShareFlags,
+
     /// Let output run to its full length (auto: where the engine can)
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "yes", help_heading = "Request")]
     ignore_eos: Option<IgnoreEos>,
@@ -111,8 +117,8 @@ pub(crate) struct BenchArgs {
     /// Objectives for goodput, for instance 'ttft < 500ms, tpot < 50ms'
     #[arg(long, value_name = "SLO", help_heading = "Result")]
     slo: Option<String>,
-    /// Folder of the run; it must not exist or be empty [default: stopwatt-runs/ID]
-    #[arg(long, value_name = "DIR", help_heading = "Result")]
+    /// Folder of the run, also as file:///DIR; it must not exist or be empty [default: stopwatt-runs/ID]
+    #[arg(long, value_name = "DIR", value_parser = super::place::folder, help_heading = "Result")]
     out: Option<PathBuf>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t, help_heading = "Result")]
@@ -210,7 +216,7 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
     }
     // A list of inputs makes the points of a sweep, anything else is one distribution.
     let inputs: Option<Vec<u32>> = match &args.input {
-        Some(text) if text.contains(',') => Some(
+        Some(text) if text.contains(',') && !text.contains('*') && !text.starts_with('@') => Some(
             text.split(',')
                 .map(|n| {
                     n.trim().parse().with_context(|| format!("--input: `{n}` is not a number of tokens"))
@@ -223,6 +229,7 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
     let single_input = args.input.clone().filter(|_| inputs.is_none());
     let soak = args.scenario.map(ScenarioKind::from) == Some(ScenarioKind::Soak);
     let seconds = |d: Option<Duration>| d.map(|d| d.as_secs_f64());
+    let layers = args.share.lay(args.recorded.lay(layers));
     let layers = layers
         .environment(environment::settings())
         .overrides(&args.overrides)
@@ -280,7 +287,7 @@ fn api_key(config: &BenchConfig) -> anyhow::Result<Option<String>> {
 }
 
 /// `500ms`, `30s`, `5m`, `1h`; a bare number is seconds. Not zero.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_time(text: &str) -> Result<Duration, String> {
     match parse_time_or_zero(text) {
         Ok(d) if d.is_zero() => Err("a time must be positive".to_owned()),
         other => other,
@@ -349,6 +356,8 @@ mirror! { Arrival => ArrivalKind {
     Gamma,
     /// A rate that rises linearly from --rate to load.rate_end
     Ramp,
+    /// As recorded in --trace (default for a trace with times)
+    Trace,
 } }
 mirror! { Scenario => ScenarioKind {
     /// One request at a time: latency without queueing

@@ -6,6 +6,7 @@ use stopwatt_engine::ServeError;
 use stopwatt_experiment::bench::BenchError;
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
+use stopwatt_record::merge::MergeError;
 use stopwatt_record::run_dir::RunError;
 use stopwatt_report::RebuildError;
 
@@ -82,6 +83,7 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
         None.or_else(|| cause.downcast_ref::<Failure>().and_then(|e| e.hint))
             .or_else(|| cause.downcast_ref::<BenchError>().and_then(BenchError::hint))
             .or_else(|| cause.downcast_ref::<ConfigError>().and_then(ConfigError::hint))
+            .or_else(|| cause.downcast_ref::<MergeError>().and_then(MergeError::hint))
             .or_else(|| cause.downcast_ref::<RunError>().and_then(RunError::hint))
             .or_else(|| cause.downcast_ref::<RebuildError>().and_then(RebuildError::hint))
             .or_else(|| cause.downcast_ref::<CatalogueError>().and_then(CatalogueError::hint))

@@ -3,10 +3,13 @@
 pub(crate) mod bench;
 pub(crate) mod doctor;
 mod failure;
+pub(crate) mod merge;
+mod place;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod serve;
 mod tokenizer;
+mod workload_flags;
 
 pub(crate) use failure::{Failure, hint_of, outcome_of};
 

@@ -21,6 +21,15 @@ pub struct Message<'a> {
     pub role: &'a str,
     /// Its text.
     pub content: &'a str,
+    /// Images before the text: data URIs, or addresses that the engine fetches.
+    pub images: &'a [String],
+}
+
+impl<'a> Message<'a> {
+    /// A message without images.
+    pub fn text(role: &'a str, content: &'a str) -> Self {
+        Self { role, content, images: &[] }
+    }
 }
 
 /// What all requests of a workload share.
@@ -132,14 +141,15 @@ impl Template {
 
     /// Body of `/v1/chat/completions`.
     pub fn chat(&self, messages: &[Message<'_>], max_tokens: u32) -> Vec<u8> {
-        let room = messages.iter().map(|m| m.content.len() + m.content.len() / 16 + 40).sum();
+        let images = |m: &Message<'_>| m.images.iter().map(|i| i.len() + 60).sum::<usize>();
+        let room = messages.iter().map(|m| m.content.len() + m.content.len() / 16 + 40 + images(m)).sum();
         let mut out = self.begin(room, max_tokens);
         out.extend_from_slice(b",\"messages\":[");
         for (i, m) in messages.iter().enumerate() {
             out.extend_from_slice(if i == 0 { b"{\"role\":" } else { b",{\"role\":" });
             write_string(&mut out, m.role);
             out.extend_from_slice(b",\"content\":");
-            write_string(&mut out, m.content);
+            write_content(&mut out, m);
             out.push(b'}');
         }
         out.extend_from_slice(b"]}");
@@ -170,6 +180,22 @@ fn merge(base: &mut Map<String, Value>, extra: &Map<String, Value>) {
             }
         }
     }
+}
+
+/// A string, or a list of parts where there are images.
+fn write_content(out: &mut Vec<u8>, message: &Message<'_>) {
+    if message.images.is_empty() {
+        return write_string(out, message.content);
+    }
+    out.push(b'[');
+    for image in message.images {
+        out.extend_from_slice(b"{\"type\":\"image_url\",\"image_url\":{\"url\":");
+        write_string(out, image);
+        out.extend_from_slice(b"}},");
+    }
+    out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
+    write_string(out, message.content);
+    out.extend_from_slice(b"}]");
 }
 
 fn write_string(out: &mut Vec<u8>, text: &str) {
@@ -234,14 +260,17 @@ mod tests {
             return_token_ids: true,
             ..options()
         };
-        let messages = [Message { role: "system", content: "s" }, Message { role: "user", content: "u" }];
+        let images = ["data:image/png;base64,AA==".to_owned()];
+        let messages =
+            [Message::text("system", "s"), Message { role: "user", content: "u", images: &images }];
         check(
             &options,
             |t| t.chat(&messages, 5),
             json!({
                 "model":"m\"x","stream":true,"stream_options":{"include_usage":true},"max_tokens":5,"min_tokens":5,
                 "ignore_eos":true,"temperature":0.0,"seed":3,"return_token_ids":true,
-                "messages":[{"role":"system","content":"s"},{"role":"user","content":"u"}]
+                "messages":[{"role":"system","content":"s"},{"role":"user","content":[
+                    {"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}},{"type":"text","text":"u"}]}]
             }),
         );
     }

@@ -1,0 +1,48 @@
+//! `stopwatt merge`: the runs of shares to one run.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use stopwatt_record::{catalogue, merge};
+
+use super::{Format, Language, report};
+use crate::exit::Outcome;
+
+/// Join the runs of shares, made by `bench --shard`, into one run
+///
+/// The joined run is a run like any other: `report` and `runs` read it. Shares that are missing, late or apart from the
+/// others make it invalid, with the reason; runs that cannot be one load are refused.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stopwatt merge shared/shard-* --out joined
+  stopwatt merge 20261122-1000 20261122-1001 --format json")]
+pub(crate) struct MergeArgs {
+    /// Runs of shares: ids, the begins of ids, tags or paths
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<String>,
+    /// Folder of the joined run, also as file:///DIR; it must not exist or be empty [default: stopwatt-runs/ID]
+    #[arg(long, value_name = "DIR", value_parser = super::place::folder)]
+    out: Option<PathBuf>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Language of the report
+    #[arg(long, value_enum, default_value_t)]
+    lang: Language,
+    /// Exit with 4 when the joined run is invalid
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &MergeArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let root = super::runs_root();
+    let runs = args.runs.iter().map(|run| catalogue::resolve(&root, run)).collect::<Result<Vec<_>, _>>()?;
+    let path = merge::merge(&runs, &root, args.out.clone())?;
+    let written = report::write(&path, args.lang.into())?;
+    report::print(&written, args.format, args.lang.into(), out)?;
+    let valid = written.analysed.doc.validity.valid;
+    Ok(if args.strict && !valid { Outcome::MeasurementFailed } else { Outcome::Done })
+}
