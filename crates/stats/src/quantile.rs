@@ -110,6 +110,7 @@ mod tests {
         assert_eq!(needed_n(0.5), 2);
         assert_eq!(needed_n(0.95), 20);
         assert_eq!(needed_n(0.99), 100);
+        assert_eq!(needed_n(0.999), 1000);
         assert!(!supported(99, 0.99));
     }
 

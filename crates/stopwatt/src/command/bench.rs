@@ -126,6 +126,9 @@ pub(crate) struct BenchArgs {
     /// Language of the report
     #[arg(long, value_enum, default_value_t, help_heading = "Result")]
     lang: super::Language,
+    /// Print the result in another tool's definitions, ours beside them
+    #[arg(long, value_enum, value_name = "TOOL", help_heading = "Result")]
+    dialect: Option<super::DialectName>,
     /// Drop the stamp of every chunk from the record; what depends on them is then null
     #[arg(long, help_heading = "Result")]
     no_chunks: bool,
@@ -179,7 +182,10 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     progress.end();
 
     let written = report::write(&finished.path, args.lang.into())?;
-    report::print(&written, args.format, args.lang.into(), out)?;
+    match args.dialect {
+        Some(dialect) => report::print_dialect(&written, dialect, args.format, out)?,
+        None => report::print(&written, args.format, args.lang.into(), out)?,
+    }
     if let Some(outcome) = signals.outcome() {
         return Ok(outcome);
     }

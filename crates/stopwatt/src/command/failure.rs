@@ -6,9 +6,11 @@ use stopwatt_engine::ServeError;
 use stopwatt_experiment::bench::BenchError;
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
+use stopwatt_record::import::ImportError;
 use stopwatt_record::merge::MergeError;
 use stopwatt_record::run_dir::RunError;
 use stopwatt_report::RebuildError;
+use stopwatt_report::exchange::ExportError;
 
 use crate::exit::Outcome;
 
@@ -86,6 +88,8 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref::<MergeError>().and_then(MergeError::hint))
             .or_else(|| cause.downcast_ref::<RunError>().and_then(RunError::hint))
             .or_else(|| cause.downcast_ref::<RebuildError>().and_then(RebuildError::hint))
+            .or_else(|| cause.downcast_ref::<ImportError>().and_then(ImportError::hint))
+            .or_else(|| cause.downcast_ref::<ExportError>().and_then(ExportError::hint))
             .or_else(|| cause.downcast_ref::<CatalogueError>().and_then(CatalogueError::hint))
             .or_else(|| cause.downcast_ref::<ServeError>().and_then(ServeError::hint))
     })

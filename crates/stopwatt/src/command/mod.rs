@@ -2,7 +2,10 @@
 
 pub(crate) mod bench;
 pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod export;
 mod failure;
+pub(crate) mod import;
 pub(crate) mod merge;
 mod place;
 pub(crate) mod report;
@@ -11,11 +14,13 @@ pub(crate) mod serve;
 mod tokenizer;
 mod workload_flags;
 
+pub(crate) use explain::metric;
 pub(crate) use failure::{Failure, hint_of, outcome_of};
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use stopwatt_analyse::dialect::Dialect;
 use stopwatt_core::text::Lang;
 
 /// How to print a result.
@@ -53,6 +58,39 @@ impl From<Language> for Lang {
 pub(crate) fn runs_root() -> PathBuf {
     stopwatt_record::config::environment::var("STOPWATT_RUNS")
         .map_or_else(|| PathBuf::from("stopwatt-runs"), PathBuf::from)
+}
+
+/// Whose definitions to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DialectName {
+    /// vLLM bench serve, Python client
+    Vllm,
+    /// vLLM bench, Rust client
+    VllmRs,
+    /// SGLang bench serving
+    Sglang,
+    /// guidellm
+    Guidellm,
+    /// NVIDIA AIPerf
+    Aiperf,
+    /// Kubernetes inference-perf
+    InferencePerf,
+    /// MLPerf LoadGen, server scenario
+    Mlperf,
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Vllm => Self::Vllm,
+            DialectName::VllmRs => Self::VllmRs,
+            DialectName::Sglang => Self::Sglang,
+            DialectName::Guidellm => Self::Guidellm,
+            DialectName::Aiperf => Self::Aiperf,
+            DialectName::InferencePerf => Self::InferencePerf,
+            DialectName::Mlperf => Self::Mlperf,
+        }
+    }
 }
 
 /// A field of a CSV line, quoted where it must be.

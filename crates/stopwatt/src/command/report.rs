@@ -10,7 +10,7 @@ use stopwatt_record::config::environment;
 use stopwatt_record::run_dir::Run;
 use stopwatt_report::{Analysed, Style};
 
-use super::{Format, Language};
+use super::{DialectName, Format, Language};
 use crate::exit::Outcome;
 
 /// Rebuild the reports of a run from its record and print the summary
@@ -19,7 +19,7 @@ use crate::exit::Outcome;
 /// that was cut off gets the report of what it holds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stopwatt report latest\n  stopwatt report 20261122-061530 --format csv > run.csv\n  stopwatt report ./some/run --lang ko"
+    after_help = "Examples:\n  stopwatt report latest\n  stopwatt report 20261122-061530 --format csv > run.csv\n  stopwatt report ./some/run --lang ko\n  stopwatt report latest --dialect vllm"
 )]
 pub(crate) struct ReportArgs {
     /// Run: an id, the begin of one, a tag, a path, or `latest`
@@ -31,13 +31,19 @@ pub(crate) struct ReportArgs {
     /// Language of the report
     #[arg(long, value_enum, default_value_t)]
     lang: Language,
+    /// Print the run in another tool's definitions, ours beside them
+    #[arg(long, value_enum, value_name = "TOOL")]
+    dialect: Option<DialectName>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let path = catalogue::resolve(&super::runs_root(), &args.run)?;
     let written = write(&path, args.lang.into())?;
-    print(&written, args.format, args.lang.into(), out)?;
+    match args.dialect {
+        Some(dialect) => print_dialect(&written, dialect, args.format, out)?,
+        None => print(&written, args.format, args.lang.into(), out)?,
+    }
     Ok(Outcome::Done)
 }
 
@@ -69,16 +75,33 @@ pub(crate) fn print(
         Format::Json => write!(out, "{}", stopwatt_report::json(&analysed.doc))?,
         Format::Csv => write!(out, "{}", stopwatt_report::csv(&analysed.doc))?,
         Format::Table => {
-            let color =
-                std::io::stdout().is_terminal() && environment::var("NO_COLOR").is_none_or(|v| v.is_empty());
-            let width = environment::var("COLUMNS").and_then(|v| v.parse().ok()).unwrap_or(100);
             let files = path.display().to_string();
-            write!(
-                out,
-                "{}",
-                stopwatt_report::terminal(&analysed.view(lang), Style { color, width, files: Some(&files) })
-            )?;
+            let style = Style { files: Some(&files), ..style() };
+            write!(out, "{}", stopwatt_report::terminal(&analysed.view(lang), style))?;
         }
     }
     Ok(())
+}
+
+/// Prints the run in another tool's definitions.
+pub(crate) fn print_dialect(
+    written: &Written,
+    dialect: DialectName,
+    format: Format,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let view = written.analysed.dialect(dialect.into());
+    match format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&view)?)?,
+        Format::Csv => write!(out, "{}", stopwatt_report::dialect_csv(&view))?,
+        Format::Table => write!(out, "{}", stopwatt_report::dialect_terminal(&view, style()))?,
+    }
+    Ok(())
+}
+
+/// What the terminal can show.
+fn style() -> Style<'static> {
+    let color = std::io::stdout().is_terminal() && environment::var("NO_COLOR").is_none_or(|v| v.is_empty());
+    let width = environment::var("COLUMNS").and_then(|v| v.parse().ok()).unwrap_or(100);
+    Style { color, width, files: None }
 }
