@@ -16,7 +16,7 @@ use crate::validity::{Evidence, judge};
 
 /// Builds the document.
 pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
-    let measured = Measured::sort(input.log, input.requests);
+    let measured = Measured::sort(input.log, input.record);
     let imported = imported::find(input.log);
     let points: Vec<Point> = measured
         .points

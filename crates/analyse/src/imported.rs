@@ -11,6 +11,7 @@ use stopwatt_core::import::{Imported, ImportedAggregate};
 use stopwatt_core::log::{Fact, LogEvent};
 use stopwatt_core::metrics_doc::{Estimate, MetricSummary, Metrics, Point};
 use stopwatt_core::{Metric, metric::Per};
+use stopwatt_stats::Sample;
 
 use crate::settings::Settings;
 use crate::summary::{Range, of_observations, of_trials};
@@ -100,7 +101,7 @@ fn of_samples(metric: Metric, samples: &[Vec<f64>], settings: &Settings) -> Metr
                 if share && values.iter().all(|v| *v <= 1.0) { Range::Share } else { Range::NotNegative };
             of_trials(metric, &values, range, settings, NOT_TOLD)
         }
-        None => of_observations(metric, samples, settings, NOT_TOLD),
+        None => of_observations(metric, &Sample::of(samples), settings, NOT_TOLD),
     }
 }
 
@@ -113,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{log, ok_request, trial_ended};
-    use crate::{Input, analyse};
+    use crate::{Input, Recorded, analyse};
 
     fn document(imported: Imported, requests: &[stopwatt_core::RequestRecord], trials: u32) -> MetricsDoc {
         let mut facts: Vec<Fact> = (0..trials).map(|t| trial_ended(0, t, 0, 1_000)).collect();
@@ -125,7 +126,7 @@ mod tests {
             wall_drift_ns: 0,
         });
         let settings = Settings { resamples: 100, ..Settings::default() };
-        analyse(&Input { log: &log(&facts), requests, settings: &settings })
+        analyse(&Input { log: &log(&facts), record: &Recorded::of(requests), settings: &settings })
     }
 
     fn vllm() -> Imported {

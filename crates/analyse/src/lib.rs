@@ -1,9 +1,11 @@
 //! Request records to metrics with intervals and a validity verdict.
 //!
 //! ```text
+//!                      recorded
 //! run.log ─────────┐   measured     point, summary        document
 //! events.parquet ──┼─► points ────► metrics of a point ─► MetricsDoc ─► metrics.json
-//! config.lock.json ┘   trials       validity ───────────►
+//! streams.parquet  │   trials       validity ───────────►
+//! config.lock.json ┘
 //! ```
 //!
 //! Invariants:
@@ -20,6 +22,7 @@ mod environment;
 mod imported;
 mod measured;
 mod point;
+pub mod recorded;
 pub mod request;
 pub mod settings;
 pub mod slo;
@@ -29,10 +32,10 @@ mod testing;
 pub mod unusual;
 mod validity;
 
-use stopwatt_core::RequestRecord;
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 
+pub use recorded::{Recorded, StreamGaps};
 pub use request::{RequestMetrics, request_metrics};
 pub use settings::Settings;
 
@@ -41,8 +44,8 @@ pub use settings::Settings;
 pub struct Input<'a> {
     /// The lines of `run.log`, in order.
     pub log: &'a [LogEvent],
-    /// The rows of `events.parquet`, in any order.
-    pub requests: &'a [RequestRecord],
+    /// The requests and their gaps.
+    pub record: &'a Recorded,
     /// From the locked configuration.
     pub settings: &'a Settings,
 }

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use stopwatt_core::clock::Nanos;
 use stopwatt_core::log::{EngineCounters, Fact, LogEvent, PlannedPoint};
-use stopwatt_core::{EndKind, Phase, RequestRecord};
+use stopwatt_core::stream::TrialKey;
+use stopwatt_core::{EndKind, RequestRow};
 
+use crate::recorded::{Recorded, StreamGaps};
 use crate::request::{RequestMetrics, request_metrics, seconds};
 
 /// Everything measured, by point.
@@ -29,11 +31,15 @@ pub(crate) struct Point<'a> {
     pub(crate) planned: PlannedPoint,
     /// Trials that measured anything, in order.
     pub(crate) trials: Vec<Trial<'a>>,
+    /// Gaps of the whole record.
+    gaps: &'a StreamGaps,
 }
 
 /// One trial.
 #[derive(Debug)]
 pub(crate) struct Trial<'a> {
+    /// Its index in the point.
+    pub(crate) index: u32,
     /// What was logged at its end; `None` when it was cut off.
     pub(crate) end: Option<TrialEnd<'a>>,
     /// Begin of the window.
@@ -41,7 +47,7 @@ pub(crate) struct Trial<'a> {
     /// End of the window.
     pub(crate) end_ns: Nanos,
     /// Its requests, in order of planning.
-    pub(crate) rows: Vec<Row<'a>>,
+    pub(crate) requests: &'a [RequestRow],
 }
 
 /// What [`Fact::TrialEnded`] says besides the window.
@@ -56,13 +62,19 @@ pub(crate) struct TrialEnd<'a> {
 }
 
 /// One request with its values; those of a request that did not end well are empty.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Row<'a> {
-    pub(crate) record: &'a RequestRecord,
+    pub(crate) record: &'a RequestRow,
     pub(crate) values: RequestMetrics,
 }
 
-impl Row<'_> {
+impl<'a> Row<'a> {
+    fn of(record: &'a RequestRow) -> Self {
+        // Computed when looked at: kept, they would need as much memory as the rows.
+        let ok = record.end == EndKind::Ok;
+        Self { record, values: if ok { request_metrics(record) } else { RequestMetrics::default() } }
+    }
+
     pub(crate) fn is_ok(&self) -> bool {
         self.record.end == EndKind::Ok
     }
@@ -80,27 +92,38 @@ impl<'a> Trial<'a> {
         (s > 0.0).then_some(s)
     }
 
-    pub(crate) fn ok(&self) -> impl Iterator<Item = &Row<'a>> {
-        self.rows.iter().filter(|r| r.is_ok())
+    /// Its requests with their values.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        self.requests.iter().map(Row::of)
+    }
+
+    pub(crate) fn ok(&self) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        self.rows().filter(Row::is_ok)
     }
 
     /// Successful requests that ended inside the window.
-    pub(crate) fn ok_in_window(&self) -> impl Iterator<Item = &Row<'a>> {
-        self.ok().filter(|r| (self.start_ns..=self.end_ns).contains(&r.record.end_ns))
+    pub(crate) fn ok_in_window(&self) -> impl Iterator<Item = Row<'a>> + use<'a> {
+        let window = self.start_ns..=self.end_ns;
+        self.ok().filter(move |r| window.contains(&r.record.end_ns))
     }
 
     pub(crate) fn ended(&self) -> usize {
-        self.rows.iter().filter(|r| r.has_ended()).count()
+        self.rows().filter(Row::has_ended).count()
     }
 
     pub(crate) fn failed(&self) -> usize {
-        self.rows.iter().filter(|r| r.record.end.is_failure()).count()
+        self.requests.iter().filter(|r| r.end.is_failure()).count()
     }
 }
 
 impl<'a> Point<'a> {
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row<'a>> {
-        self.trials.iter().flat_map(|t| &t.rows)
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'a>> {
+        self.trials.iter().flat_map(Trial::rows)
+    }
+
+    /// Gaps of the whole record, with the keys of this point's trials.
+    pub(crate) fn gaps(&self) -> (&'a StreamGaps, impl Iterator<Item = TrialKey> + Clone) {
+        (self.gaps, self.trials.iter().map(|t| (self.index, t.index)))
     }
 
     pub(crate) fn ended(&self) -> usize {
@@ -113,9 +136,9 @@ impl<'a> Point<'a> {
 }
 
 impl<'a> Measured<'a> {
-    /// Sorts the record. The order of `requests` does not matter.
-    pub(crate) fn sort(log: &'a [LogEvent], requests: &'a [RequestRecord]) -> Self {
-        let mut ends: BTreeMap<(u32, u32), (TrialEnd<'a>, Nanos, Nanos)> = BTreeMap::new();
+    /// Finds the trials of a record.
+    pub(crate) fn sort(log: &'a [LogEvent], record: &'a Recorded) -> Self {
+        let mut ends: BTreeMap<TrialKey, (TrialEnd<'a>, Nanos, Nanos)> = BTreeMap::new();
         let mut planned: &[PlannedPoint] = &[];
         for event in log {
             match &event.fact {
@@ -146,34 +169,30 @@ impl<'a> Measured<'a> {
             }
         }
 
-        let mut measured: Vec<&RequestRecord> =
-            requests.iter().filter(|r| r.phase == Phase::Measure).collect();
-        let warmup_requests = (requests.len() - measured.len()) as u64;
-        measured.sort_by_key(|r| (r.point, r.trial, r.id));
-        let mut rows: BTreeMap<(u32, u32), Vec<Row<'a>>> = BTreeMap::new();
-        for record in measured {
-            let values =
-                if record.end == EndKind::Ok { request_metrics(record) } else { RequestMetrics::default() };
-            rows.entry((record.point, record.trial)).or_default().push(Row { record, values });
+        let mut rows: BTreeMap<TrialKey, &'a [RequestRow]> = BTreeMap::new();
+        for trial in record.measured().chunk_by(|a, b| (a.point, a.trial) == (b.point, b.trial)) {
+            rows.insert((trial[0].point, trial[0].trial), trial);
         }
+        let warmup_requests = (record.rows().len() - record.measured().len()) as u64;
 
-        let keys: std::collections::BTreeSet<(u32, u32)> = rows.keys().chain(ends.keys()).copied().collect();
+        let keys: std::collections::BTreeSet<TrialKey> = rows.keys().chain(ends.keys()).copied().collect();
         let mut points: Vec<Point<'a>> = Vec::new();
         for key in keys {
-            let rows = rows.remove(&key).unwrap_or_default();
+            let requests = rows.remove(&key).unwrap_or_default();
+            let index = key.1;
             let trial = match ends.remove(&key) {
-                Some((end, start_ns, end_ns)) => Trial { end: Some(end), start_ns, end_ns, rows },
+                Some((end, start_ns, end_ns)) => Trial { index, end: Some(end), start_ns, end_ns, requests },
                 None => {
-                    let start_ns = rows.iter().map(|r| r.record.intended_ns).min().unwrap_or(0);
-                    let end_ns = rows.iter().map(|r| r.record.end_ns).max().unwrap_or(start_ns);
-                    Trial { end: None, start_ns, end_ns, rows }
+                    let start_ns = requests.iter().map(|r| r.intended_ns).min().unwrap_or(0);
+                    let end_ns = requests.iter().map(|r| r.end_ns).max().unwrap_or(start_ns);
+                    Trial { index, end: None, start_ns, end_ns, requests }
                 }
             };
             match points.last_mut() {
                 Some(point) if point.index == key.0 => point.trials.push(trial),
                 _ => {
                     let planned = planned.get(key.0 as usize).cloned().unwrap_or_else(|| unplanned(key.0));
-                    points.push(Point { index: key.0, planned, trials: vec![trial] });
+                    points.push(Point { index: key.0, planned, trials: vec![trial], gaps: record.gaps() });
                 }
             }
         }
@@ -194,6 +213,8 @@ fn unplanned(index: u32) -> PlannedPoint {
 
 #[cfg(test)]
 mod tests {
+    use stopwatt_core::{Phase, RequestRecord};
+
     use super::*;
     use crate::testing::{log, ok_request, trial_ended};
 
@@ -208,11 +229,12 @@ mod tests {
         let mut requests = vec![request(3, 1, 0), request(1, 0, 1), request(0, 0, 0), request(2, 0, 1)];
         requests.push(RequestRecord { phase: Phase::Warmup, ..request(9, 0, 0) });
         let log = log(&[trial_ended(0, 0, 0, 100), trial_ended(0, 1, 100, 260)]);
-        let m = Measured::sort(&log, &requests);
+        let record = Recorded::of(&requests);
+        let m = Measured::sort(&log, &record);
         let ids: Vec<Vec<Vec<u64>>> = m
             .points
             .iter()
-            .map(|p| p.trials.iter().map(|t| t.rows.iter().map(|r| r.record.id).collect()).collect())
+            .map(|p| p.trials.iter().map(|t| t.requests.iter().map(|r| r.id).collect()).collect())
             .collect();
         assert_eq!(ids, [vec![vec![0], vec![1, 2]], vec![vec![3]]]);
         assert_eq!(m.warmup_requests, 1);
@@ -222,7 +244,8 @@ mod tests {
     #[test]
     fn a_trial_that_was_cut_off_spans_its_rows() {
         let requests = [request(1, 0, 0), request(2, 0, 0)];
-        let m = Measured::sort(&[], &requests);
+        let record = Recorded::of(&requests);
+        let m = Measured::sort(&[], &record);
         let t = &m.points[0].trials[0];
         assert!(t.end.is_none());
         assert_eq!((t.start_ns, t.end_ns), (100 * MS, 250 * MS));
@@ -232,7 +255,8 @@ mod tests {
     fn what_ended_after_the_window_is_not_in_it() {
         let requests = [request(0, 0, 0), request(1, 0, 0)];
         let log = log(&[trial_ended(0, 0, 0, 120)]);
-        let m = Measured::sort(&log, &requests);
+        let record = Recorded::of(&requests);
+        let m = Measured::sort(&log, &record);
         assert_eq!(
             (m.points[0].trials[0].ok().count(), m.points[0].trials[0].ok_in_window().count()),
             (2, 1)

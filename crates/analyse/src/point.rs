@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use stopwatt_core::metric::Per;
 use stopwatt_core::metrics_doc::{self, Estimate, MetricSummary, Metrics};
-use stopwatt_core::{Metric, RequestRecord};
+use stopwatt_core::{Metric, RequestRow};
+use stopwatt_stats::Sample;
 use stopwatt_stats::quantile::{quantile, sort, supported};
 
 use crate::measured::{Point, Row, Trial};
@@ -12,6 +13,9 @@ use crate::request::seconds;
 use crate::settings::Settings;
 use crate::summary::{Range, of_observations, of_trials, with_failures};
 
+/// What the definition of a gap metric says where gaps were kept as histograms, see [`stopwatt_core::stream::gaps`]:
+/// quantiles may be 0.05 % off; count, mean, standard deviation, minimum and maximum are exact.
+const BINNED: &str = "; quantiles within 0.05 %";
 const NO_WINDOW: &str = "no trial has a measuring window";
 const NO_SUCCESS: &str = "no request ended well";
 const NO_SLO: &str = "no objective was given (--slo)";
@@ -26,7 +30,7 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
     for row in point.rows().filter(|r| r.record.end.is_failure()) {
         *errors.entry(row.record.end.name().to_owned()).or_insert(0) += 1;
     }
-    let asked = |of: fn(&RequestRecord) -> u32| {
+    let asked = |of: fn(&RequestRow) -> u32| {
         let n = point.rows().count();
         (n > 0).then(|| point.rows().map(|r| f64::from(of(r.record))).sum::<f64>() / n as f64)
     };
@@ -44,25 +48,31 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
 }
 
 fn metrics(point: &Point<'_>, settings: &Settings) -> Metrics {
-    let mut gaps: Option<(Vec<Vec<f64>>, MetricSummary)> = None;
+    let (gaps, trials) = point.gaps();
+    let one_token_a_chunk = gaps.are_per_token(trials.clone());
+    let mut of_gaps: Option<MetricSummary> = None;
     let mut summary = |metric: Metric| match metric.info().per {
         Per::Request if metric == Metric::E2eWithFailures => {
             let e2e = per_request(point, Metric::E2e);
             with_failures(metric, &e2e, point.failed(), settings, NO_SUCCESS)
         }
-        Per::Request => of_observations(metric, &per_request(point, metric), settings, absent(point, metric)),
-        Per::Gap => {
-            let values = per_gap(point, metric);
-            // With one token in every chunk the two gap metrics are the same numbers, and there are many of them.
-            match &gaps {
-                Some((same, known)) if *same == values => relabel(known, metric),
-                _ => {
-                    let s = of_observations(metric, &values, settings, absent(point, metric));
-                    gaps = Some((values, s.clone()));
-                    s
-                }
-            }
+        Per::Request => {
+            let sample = Sample::of(&per_request(point, metric));
+            of_observations(metric, &sample, settings, absent(point, metric))
         }
+        Per::Gap => match &of_gaps {
+            // With one token in every chunk the two gap metrics are the same numbers, and there are many of them.
+            Some(known) if one_token_a_chunk => relabel(known, metric),
+            _ => {
+                let sample = gaps.sample(metric, trials.clone());
+                let mut s = of_observations(metric, &sample, settings, absent(point, metric));
+                if gaps.are_binned() {
+                    s.definition.push_str(BINNED);
+                }
+                of_gaps = Some(s.clone());
+                s
+            }
+        },
         Per::Trial => per_trial(point, metric, settings),
     };
     Metric::ALL.iter().map(|&m| (m.name().to_owned(), summary(m))).collect()
@@ -70,10 +80,11 @@ fn metrics(point: &Point<'_>, settings: &Settings) -> Metrics {
 
 fn relabel(known: &MetricSummary, metric: Metric) -> MetricSummary {
     let info = metric.info();
+    let binned = if known.definition.ends_with(BINNED) { BINNED } else { "" };
     MetricSummary {
         unit: info.unit.to_owned(),
         better: info.better,
-        definition: info.definition.to_owned(),
+        definition: format!("{}{binned}", info.definition),
         ..known.clone()
     }
 }
@@ -82,16 +93,13 @@ fn per_request(point: &Point<'_>, metric: Metric) -> Vec<Vec<f64>> {
     point.trials.iter().map(|t| t.ok().filter_map(|r| r.values.value(metric)).collect()).collect()
 }
 
-fn per_gap(point: &Point<'_>, metric: Metric) -> Vec<Vec<f64>> {
-    point.trials.iter().map(|t| t.ok().flat_map(|r| r.values.gaps(metric)).copied().collect()).collect()
-}
-
 /// Why no successful request has the value.
 fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
-    if !point.rows().any(Row::is_ok) {
+    if !point.rows().any(|r| r.is_ok()) {
         return NO_SUCCESS;
     }
-    let any_chunk = point.rows().any(|r| !r.record.chunks.is_empty());
+    let any_chunk = point.rows().any(|r| r.record.stream.is_some());
+    let any_gap = point.rows().any(|r| r.is_ok() && r.values.longest_gap.is_some());
     match metric {
         Metric::Connect => "every request used a connection that was already open",
         Metric::InputTokens => "the server sent no usage",
@@ -100,6 +108,9 @@ fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
         _ if !any_chunk => "chunks were not recorded (--no-chunks)",
         Metric::TtftAnswer => "every token was reasoning",
         Metric::Tpot => "no request has two token chunks and a token count",
+        Metric::Itl | Metric::ChunkGap | Metric::Stalls if any_gap => {
+            "chunks were not recorded, and what summed them up is lost"
+        }
         Metric::Itl | Metric::ChunkGap | Metric::Stalls | Metric::LongestGap => {
             "no request has two token chunks"
         }
@@ -111,7 +122,7 @@ fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSu
     let rate = |of: &dyn Fn(&Trial<'_>) -> f64| -> Vec<f64> {
         point.trials.iter().filter_map(|t| Some(of(t) / t.window_s()?)).collect()
     };
-    let good = |r: &&Row<'_>| settings.slos.iter().all(|s| s.met_by(&r.values));
+    let good = |r: &Row<'_>| settings.slos.iter().all(|s| s.met_by(&r.values));
     let no_slo = settings.slos.is_empty();
     let at_least_zero =
         |values: &[f64], absent: &str| of_trials(metric, values, Range::NotNegative, settings, absent);
@@ -122,10 +133,8 @@ fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSu
             ratios if ratios.is_empty() => pooled_tail_ratio(point),
             ratios => at_least_zero(&ratios, NO_SUCCESS),
         },
-        Metric::Stalls => {
-            at_least_zero(&of_gaps(point, |g| stalls(g, settings.stall_s)), absent(point, metric))
-        }
-        Metric::LongestGap => at_least_zero(&of_gaps(point, longest), absent(point, metric)),
+        Metric::Stalls => at_least_zero(&stalls(point, settings.stall_s), absent(point, metric)),
+        Metric::LongestGap => at_least_zero(&longest_gaps(point), absent(point, metric)),
         Metric::OutputThroughput if !counts(point, Metric::OutputTokens) => {
             at_least_zero(&[], absent(point, Metric::OutputTokens))
         }
@@ -140,7 +149,7 @@ fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSu
         ),
         Metric::TotalThroughput => {
             let tokens =
-                |r: &Row<'_>| r.values.output_tokens.unwrap_or(0.0) + r.values.input_tokens.unwrap_or(0.0);
+                |r: Row<'_>| r.values.output_tokens.unwrap_or(0.0) + r.values.input_tokens.unwrap_or(0.0);
             at_least_zero(&rate(&|t| t.ok_in_window().map(tokens).sum()), NO_WINDOW)
         }
         Metric::RequestThroughput => at_least_zero(&rate(&|t| t.ok_in_window().count() as f64), NO_WINDOW),
@@ -163,17 +172,20 @@ fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSu
     }
 }
 
-/// What `of` makes of the gaps between token chunks in each trial that has any.
-fn of_gaps(point: &Point<'_>, of: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    per_gap(point, Metric::ChunkGap).iter().filter(|gaps| !gaps.is_empty()).map(|gaps| of(gaps)).collect()
+/// Gaps above the limit in each trial that has gaps.
+fn stalls(point: &Point<'_>, limit_s: f64) -> Vec<f64> {
+    let (gaps, trials) = point.gaps();
+    let count = |trial| {
+        let all = gaps.sample(Metric::ChunkGap, [trial]).ordered();
+        (all.n() > 0).then(|| (all.n() - all.below(limit_s.next_up())) as f64)
+    };
+    trials.filter_map(count).collect()
 }
 
-fn stalls(gaps: &[f64], limit_s: f64) -> f64 {
-    gaps.iter().filter(|gap| **gap > limit_s).count() as f64
-}
-
-fn longest(gaps: &[f64]) -> f64 {
-    gaps.iter().copied().fold(0.0, f64::max)
+/// The longest gap of each trial that has gaps.
+fn longest_gaps(point: &Point<'_>) -> Vec<f64> {
+    let longest = |t: &Trial<'_>| t.ok().filter_map(|r| r.values.longest_gap).reduce(f64::max);
+    point.trials.iter().filter_map(longest).collect()
 }
 
 /// Whether every successful request has a count; a sum over some of them would be too small.

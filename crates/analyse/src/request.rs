@@ -10,10 +10,10 @@
 //! Nothing here asks whether the request ended well: that is the caller's choice.
 
 use stopwatt_core::clock::Nanos;
-use stopwatt_core::{ChunkKind, ChunkStamp, Metric, RequestRecord};
+use stopwatt_core::{Metric, RequestRow};
 
 /// What one request contributes to each metric, in seconds. `None` when its stamps do not tell.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct RequestMetrics {
     /// First token chunk − send begin.
     pub ttft: Option<f64>,
@@ -22,10 +22,11 @@ pub struct RequestMetrics {
     /// (last − first token chunk) / (N − tokens of the first chunk). A first chunk that does not state its tokens
     /// counts as one token. `None` for a single token chunk: it has no gap to divide.
     pub tpot: Option<f64>,
-    /// Gaps between token chunks, each divided by the tokens of the later chunk where they are known.
-    pub itl: Vec<f64>,
-    /// Gaps between token chunks.
-    pub chunk_gap: Vec<f64>,
+    /// The longest gap between token chunks, each divided by the tokens of the later chunk where they are known.
+    /// `None` without a gap.
+    pub longest_itl: Option<f64>,
+    /// The longest gap between token chunks. `None` without a gap.
+    pub longest_gap: Option<f64>,
     /// Last token chunk − send begin.
     pub e2e: Option<f64>,
     /// Last token chunk − intended.
@@ -56,46 +57,34 @@ impl RequestMetrics {
             _ => None,
         }
     }
-
-    /// The values of a metric that has one value a gap; empty for every other metric.
-    pub fn gaps(&self, metric: Metric) -> &[f64] {
-        match metric {
-            Metric::Itl => &self.itl,
-            Metric::ChunkGap => &self.chunk_gap,
-            _ => &[],
-        }
-    }
 }
 
 /// Computes the values of one request.
-pub fn request_metrics(record: &RequestRecord) -> RequestMetrics {
-    let first = record.token_chunks().next();
-    let last = record.token_chunks().next_back();
-    let answer = record.token_chunks().find(|c| c.kind != ChunkKind::Reasoning);
-    let since = |from: Option<Nanos>, to: Option<&ChunkStamp>| Some(seconds(to?.t_ns - from?));
-    let begin = record.send_begin_ns();
-    let gap = |pair: (&ChunkStamp, &ChunkStamp)| seconds(pair.1.t_ns - pair.0.t_ns);
-    let pairs = || record.token_chunks().zip(record.token_chunks().skip(1));
+pub fn request_metrics(row: &RequestRow) -> RequestMetrics {
+    let since = |from: Option<Nanos>, to: Option<Nanos>| Some(seconds(to? - from?));
+    let begin = row.send_begin_ns();
+    let stream = row.stream;
+    let last = stream.map(|s| s.last_token_ns);
+    let with_gaps = stream.filter(|s| s.gaps() > 0);
     RequestMetrics {
-        ttft: since(begin, first),
-        ttft_answer: since(begin, answer),
-        tpot: tpot(record),
-        itl: pairs().map(|pair| gap(pair) / f64::from(pair.1.tokens.unwrap_or(1).max(1))).collect(),
-        chunk_gap: pairs().map(gap).collect(),
+        ttft: since(begin, stream.map(|s| s.first_token_ns)),
+        ttft_answer: since(begin, stream.and_then(|s| s.first_answer_ns)),
+        tpot: tpot(row),
+        longest_itl: with_gaps.map(|s| seconds(s.longest_itl_ns)),
+        longest_gap: with_gaps.map(|s| seconds(s.longest_gap_ns)),
         e2e: since(begin, last),
-        e2e_from_schedule: since(Some(record.intended_ns), last),
-        connect: record.connected_ns.zip(record.dispatched_ns).map(|(c, d)| seconds(c - d)),
-        send_lag: record.dispatched_ns.map(|d| seconds(d - record.intended_ns)),
-        input_tokens: record.input_usage.map(f64::from),
-        output_tokens: record.output_tokens().map(f64::from),
+        e2e_from_schedule: since(Some(row.intended_ns), last),
+        connect: row.connected_ns.zip(row.dispatched_ns).map(|(c, d)| seconds(c - d)),
+        send_lag: row.dispatched_ns.map(|d| seconds(d - row.intended_ns)),
+        input_tokens: row.input_usage.map(f64::from),
+        output_tokens: row.output_tokens().map(f64::from),
     }
 }
 
-fn tpot(record: &RequestRecord) -> Option<f64> {
-    let (first, last) = (record.token_chunks().next()?, record.token_chunks().next_back()?);
-    record.token_chunks().nth(1)?;
-    let after_first = record.output_tokens()?.checked_sub(first.tokens.unwrap_or(1).max(1))?;
-    (after_first > 0).then(|| seconds(last.t_ns - first.t_ns) / f64::from(after_first))
+fn tpot(row: &RequestRow) -> Option<f64> {
+    let stream = row.stream.filter(|s| s.gaps() > 0)?;
+    let after_first = row.output_tokens()?.checked_sub(stream.first_chunk_tokens.unwrap_or(1).max(1))?;
+    (after_first > 0).then(|| seconds(stream.last_token_ns - stream.first_token_ns) / f64::from(after_first))
 }
 
 /// Nanoseconds as seconds.
@@ -105,6 +94,8 @@ pub(crate) fn seconds(ns: Nanos) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use stopwatt_core::ChunkKind;
+
     use super::*;
     use crate::testing::{chunk, ok_request};
 
@@ -115,15 +106,14 @@ mod tests {
         let mut r = ok_request(0, 10 * MS, &[110, 130, 150, 190]);
         r.intended_ns = 4 * MS;
         r.connected_ns = Some(13 * MS);
-        let m = request_metrics(&r);
+        let m = request_metrics(&RequestRow::of(&r));
         assert_eq!(m.send_lag, Some(0.006));
         assert_eq!(m.connect, Some(0.003));
         assert_eq!(m.ttft, Some(0.097), "connecting is not in it");
         assert_eq!(m.e2e, Some(0.177));
         assert_eq!(m.e2e_from_schedule, Some(0.186));
         assert_eq!(m.tpot, Some(0.080 / 3.0));
-        assert_eq!(m.chunk_gap, [0.02, 0.02, 0.04]);
-        assert_eq!(m.itl, m.chunk_gap);
+        assert_eq!((m.longest_gap, m.longest_itl), (Some(0.04), Some(0.04)));
     }
 
     #[test]
@@ -135,9 +125,8 @@ mod tests {
             chunk(170 * MS, None, ChunkKind::Content),
         ];
         r.output_usage = Some(9);
-        let m = request_metrics(&r);
-        assert_eq!(m.itl, [0.01, 0.02]);
-        assert_eq!(m.chunk_gap, [0.05, 0.02]);
+        let m = request_metrics(&RequestRow::of(&r));
+        assert_eq!((m.longest_itl, m.longest_gap), (Some(0.02), Some(0.05)));
         assert_eq!(m.tpot, Some(0.07 / 7.0));
     }
 
@@ -152,7 +141,7 @@ mod tests {
             chunk(50 * MS, None, ChunkKind::Done),
         ];
         r.output_usage = Some(2);
-        let m = request_metrics(&r);
+        let m = request_metrics(&RequestRow::of(&r));
         assert_eq!((m.ttft, m.ttft_answer, m.e2e, m.tpot), (Some(0.02), Some(0.03), Some(0.03), Some(0.01)));
     }
 
@@ -160,8 +149,8 @@ mod tests {
     fn one_chunk_has_no_time_per_token() {
         let mut r = ok_request(0, 0, &[25]);
         r.output_usage = Some(8);
-        let m = request_metrics(&r);
-        assert_eq!((m.tpot, m.itl.len(), m.e2e), (None, 0, Some(0.025)));
+        let m = request_metrics(&RequestRow::of(&r));
+        assert_eq!((m.tpot, m.longest_itl, m.e2e), (None, None, Some(0.025)));
     }
 
     #[test]
@@ -171,6 +160,6 @@ mod tests {
         r.connected_ns = None;
         r.output_usage = None;
         r.input_usage = None;
-        assert_eq!(request_metrics(&r), RequestMetrics::default());
+        assert_eq!(request_metrics(&RequestRow::of(&r)), RequestMetrics::default());
     }
 }

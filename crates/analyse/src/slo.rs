@@ -34,9 +34,9 @@ impl Slo {
     /// Whether a successful request meets it. A value that is unknown does not; a request with a single token has
     /// no gaps and no time per token, and meets limits on those.
     pub fn met_by(&self, request: &RequestMetrics) -> bool {
-        let single_chunk = request.e2e.is_some() && request.chunk_gap.is_empty();
+        let single_chunk = request.e2e.is_some() && request.longest_itl.is_none();
         let value = match self.metric {
-            Metric::Itl if request.e2e.is_some() => Some(request.itl.iter().copied().fold(0.0, f64::max)),
+            Metric::Itl if request.e2e.is_some() => Some(request.longest_itl.unwrap_or(0.0)),
             Metric::Tpot if single_chunk => Some(0.0),
             other => request.value(other),
         };
@@ -238,11 +238,10 @@ mod tests {
     fn the_longest_gap_counts_and_one_token_has_none() {
         let itl: Slo = "itl < 20ms".parse().unwrap();
         let tpot: Slo = "tpot < 20ms".parse().unwrap();
-        let gaps = vec![0.01, 0.03, 0.01];
         let r = RequestMetrics {
             e2e: Some(1.0),
-            itl: gaps.clone(),
-            chunk_gap: gaps,
+            longest_itl: Some(0.03),
+            longest_gap: Some(0.03),
             tpot: Some(0.017),
             ..Default::default()
         };

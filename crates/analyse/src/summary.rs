@@ -14,7 +14,7 @@ use stopwatt_core::metrics_doc::{Estimate, Interval, IntervalKind, MetricSummary
 use stopwatt_stats::bootstrap::{self, two_level_mean, two_level_quantiles, two_level_sd};
 use stopwatt_stats::describe::{mean, sd};
 use stopwatt_stats::quantile::{needed_n, quantile, sort, sorted, supported};
-use stopwatt_stats::{Ci, Unsupported, interval};
+use stopwatt_stats::{Ci, Sample, Unsupported, interval};
 
 use crate::settings::Settings;
 
@@ -43,44 +43,41 @@ impl Range {
     }
 }
 
-/// Summarises values of requests or gaps; each trial in order of time.
+/// Summarises values of requests or gaps.
 pub(crate) fn of_observations(
     metric: Metric,
-    trials: &[Vec<f64>],
+    sample: &Sample,
     settings: &Settings,
     absent: &str,
 ) -> MetricSummary {
-    let trials: Vec<Vec<f64>> = trials.iter().filter(|t| !t.is_empty()).cloned().collect();
-    let mut all = trials.concat();
-    if all.is_empty() {
+    let Some((min, max)) = sample.range() else {
         return MetricSummary::unavailable(metric, absent);
-    }
-    let (mean, spread) = (mean(&all), sd(&all));
-    sort(&mut all);
-    let make = Maker { n: all.len(), trials: trials.len(), range: Range::NotNegative };
+    };
+    let make = Maker { n: sample.n(), trials: sample.trials(), range: Range::NotNegative };
     let options = bootstrap::Options {
         resamples: settings.resamples,
         level: settings.level,
         seed: settings.seed,
         block: None,
     };
-    let mut intervals = two_level_quantiles(&trials, &QUANTILES, &options).into_iter();
+    let mut intervals = two_level_quantiles(sample, &QUANTILES, &options).into_iter();
+    let all = sample.ordered();
     let quantiles = QUANTILES.map(|p| {
         let interval = intervals.next().unwrap_or(Err(Unsupported::NotFinite));
-        match supported(all.len(), p) {
-            true => make.estimate(quantile(&all, p), interval),
+        match supported(sample.n(), p) {
+            true => make.estimate(all.quantile(p), interval),
             false => make.absent(format!("needs n >= {}", needed_n(p))),
         }
     });
     let [p50, p95, p99, p999] = quantiles;
     Shape {
-        mean: make.estimate(mean, two_level_mean(&trials, &options)),
-        std: match spread {
-            Some(spread) => make.estimate(spread, two_level_sd(&trials, &options)),
+        mean: make.estimate(sample.mean(), two_level_mean(sample, &options)),
+        std: match sample.sd() {
+            Some(spread) => make.estimate(spread, two_level_sd(sample, &options)),
             None => make.absent("needs n >= 2"),
         },
-        min: make.without_interval(all[0], EXTREME),
-        max: make.without_interval(all[all.len() - 1], EXTREME),
+        min: make.without_interval(min, EXTREME),
+        max: make.without_interval(max, EXTREME),
         p50,
         p95,
         p99,
@@ -137,7 +134,7 @@ pub(crate) fn with_failures(
     absent: &str,
 ) -> MetricSummary {
     if failed == 0 {
-        return of_observations(metric, trials, settings, absent);
+        return of_observations(metric, &Sample::of(trials), settings, absent);
     }
     let mut all = trials.concat();
     all.extend(std::iter::repeat_n(f64::INFINITY, failed));
@@ -249,7 +246,7 @@ mod tests {
     }
 
     fn observations(trials: &[Vec<f64>]) -> MetricSummary {
-        of_observations(Metric::Ttft, trials, &settings(), "no request ended well")
+        of_observations(Metric::Ttft, &Sample::of(trials), &settings(), "no request ended well")
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! where the record shows it.
 
 use stopwatt_core::clock::Nanos;
-use stopwatt_core::{EndKind, Metric, Phase, RequestRecord};
+use stopwatt_core::{EndKind, Metric, Phase, RequestRow};
 use stopwatt_stats::outlier;
 
 use crate::request::{request_metrics, seconds};
@@ -47,13 +47,13 @@ pub enum Cause {
 
 /// Finds the requests of one point whose value of `metric` is an outlier among the successful ones, in order of
 /// dispatch. Empty when no more than four requests have a value.
-pub fn unusual(requests: &[RequestRecord], point: u32, metric: Metric) -> Vec<Unusual> {
-    let mut rows: Vec<&RequestRecord> = requests
+pub fn unusual(requests: &[RequestRow], point: u32, metric: Metric) -> Vec<Unusual> {
+    let mut rows: Vec<&RequestRow> = requests
         .iter()
         .filter(|r| r.point == point && r.phase == Phase::Measure && r.end == EndKind::Ok)
         .collect();
     rows.sort_by_key(|r| (r.dispatched_ns, r.id));
-    let found: Vec<(&RequestRecord, f64)> =
+    let found: Vec<(&RequestRow, f64)> =
         rows.into_iter().filter_map(|r| Some((r, request_metrics(r).value(metric)?))).collect();
     let values: Vec<f64> = found.iter().map(|(_, v)| *v).collect();
     let describe = |flag: outlier::Flag| {
@@ -72,8 +72,8 @@ pub fn unusual(requests: &[RequestRecord], point: u32, metric: Metric) -> Vec<Un
     outlier::flag(&values).into_iter().map(describe).collect()
 }
 
-fn cause(record: &RequestRecord, before: Option<&RequestRecord>) -> Cause {
-    let sent = |r: &RequestRecord| -> Option<Nanos> { r.dispatched_ns };
+fn cause(record: &RequestRow, before: Option<&RequestRow>) -> Cause {
+    let sent = |r: &RequestRow| -> Option<Nanos> { r.dispatched_ns };
     let pause = before.and_then(sent).zip(sent(record)).map(|(a, b)| seconds(b - a));
     if record.connected_ns.is_some() {
         Cause::NewConnection
@@ -88,6 +88,8 @@ fn cause(record: &RequestRecord, before: Option<&RequestRecord>) -> Cause {
 
 #[cfg(test)]
 mod tests {
+    use stopwatt_core::RequestRecord;
+
     use super::*;
     use crate::testing::ok_request;
 
@@ -106,6 +108,10 @@ mod tests {
         (0..20).map(one).collect()
     }
 
+    fn rows(records: &[RequestRecord]) -> Vec<RequestRow> {
+        records.iter().map(RequestRow::of).collect()
+    }
+
     #[test]
     fn causes_are_named_where_the_record_shows_them() {
         let mut r = requests(&[0, 7, 12, 15]);
@@ -116,7 +122,8 @@ mod tests {
             later.dispatched_ns = later.dispatched_ns.map(|t| t + by);
             later.chunks.iter_mut().for_each(|c| c.t_ns += by);
         }
-        let found: Vec<(u64, Cause)> = unusual(&r, 0, Metric::Ttft).iter().map(|u| (u.id, u.cause)).collect();
+        let found: Vec<(u64, Cause)> =
+            unusual(&rows(&r), 0, Metric::Ttft).iter().map(|u| (u.id, u.cause)).collect();
         let expected = [
             (0, Cause::FirstOfTrial),
             (7, Cause::NewConnection),
@@ -132,6 +139,6 @@ mod tests {
         r[3].end = EndKind::Timeout;
         r[4].phase = Phase::Warmup;
         r[5].point = 1;
-        assert!(unusual(&r, 0, Metric::Ttft).is_empty());
+        assert!(unusual(&rows(&r), 0, Metric::Ttft).is_empty());
     }
 }

@@ -17,12 +17,15 @@ pub mod metric;
 mod metric_ko;
 pub mod metrics_doc;
 pub mod request;
+pub mod row;
+pub mod stream;
 pub mod text;
 
 pub use chunk_shape::ChunkShape;
 pub use clock::{Clock, Nanos};
 pub use metric::{Direction, Metric};
 pub use request::{ChunkKind, ChunkStamp, EndKind, FinishReason, Phase, RequestRecord};
+pub use row::RequestRow;
 
 /// Version of the run-directory format: a newer minor is readable, a newer major is refused.
 pub const FORMAT_MAJOR: u32 = 1;

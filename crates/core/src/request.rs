@@ -211,12 +211,42 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
+    /// A request that nothing is known of, to be filled.
+    pub fn blank() -> Self {
+        Self {
+            id: 0,
+            point: 0,
+            trial: 0,
+            phase: Phase::Warmup,
+            session: None,
+            turn: None,
+            input_asked: 0,
+            output_asked: 0,
+            input_usage: None,
+            output_usage: None,
+            cached_usage: None,
+            output_tokenizer: None,
+            intended_ns: 0,
+            dispatched_ns: None,
+            connected_ns: None,
+            written_ns: None,
+            first_byte_ns: None,
+            end_ns: 0,
+            end: EndKind::Ok,
+            status: None,
+            error_len: None,
+            error_hash: None,
+            finish: None,
+            chunks: Vec::new(),
+        }
+    }
+
     /// Output tokens: the server's usage, else the tokenizer, else the chunks when each states its tokens.
     pub fn output_tokens(&self) -> Option<u32> {
         self.output_usage.or(self.output_tokenizer).or_else(|| {
             let mut tokens = self.chunks.iter().filter(|c| c.kind.is_token()).map(|c| c.tokens).peekable();
             tokens.peek()?;
-            tokens.sum()
+            tokens.try_fold(0u32, |sum, n| Some(sum.saturating_add(n?)))
         })
     }
 

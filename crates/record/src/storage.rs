@@ -67,7 +67,7 @@ pub(crate) fn replace(
 }
 
 /// `report.html` → `report.html.tmp`.
-fn temporary_name(path: &Path) -> PathBuf {
+pub(crate) fn temporary_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
     name.into()

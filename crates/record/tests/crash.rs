@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use stopwatt_core::log::Fact;
 use stopwatt_core::metrics_doc::RunStatus;
-use stopwatt_core::{ChunkKind, ChunkStamp, Clock, EndKind, Phase, RequestRecord};
+use stopwatt_core::{ChunkKind, ChunkStamp, Clock, EndKind, Phase, RequestRecord, RequestRow};
 use stopwatt_record::{Chunks, Create, Run, RunWriter};
 
 const ROOT: &str = "STOPWATT_TEST_ROOT";
@@ -107,6 +107,9 @@ fn a_killed_writer_leaves_a_readable_incomplete_run() {
     assert!(rows.len() > 100, "{} rows", rows.len());
     assert!(rows.iter().enumerate().all(|(i, r)| *r == record(i as u64)));
     assert_eq!(run.request_count().unwrap(), rows.len() as u64);
+    assert_eq!(run.streams().unwrap(), None, "histograms are written at the end");
+    let summed: Vec<_> = run.rows().unwrap().map(Result::unwrap).collect();
+    assert!(summed.iter().zip(&rows).all(|(s, r)| *s == RequestRow::of(r)) && summed.len() == rows.len());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run.log, events.parquet, config.lock.json ──► analyse ──► MetricsDoc ─┐
-//!                                                   View ◄──────────────┘
+//! (chunks only of short runs)                       View ◄──────────────┘
 //!                                                    ├──► terminal   what a person reads first
 //!                                                    ├──► html       the same, with plots and evidence
 //!                                                    └──► csv, json  what a program reads
@@ -36,9 +36,10 @@ mod svg;
 mod table;
 mod terminal;
 
+use stopwatt_analyse::Recorded;
+use stopwatt_core::RequestRow;
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
-use stopwatt_core::request::RequestRecord;
 use stopwatt_core::text::Lang;
 
 pub use csv::csv;
@@ -54,12 +55,19 @@ pub struct View<'a> {
     pub doc: &'a MetricsDoc,
     /// The lines of `run.log`.
     pub log: &'a [LogEvent],
-    /// The rows of `events.parquet`; empty is fine, then there is less to draw.
-    pub requests: &'a [RequestRecord],
+    /// The requests and what their streams come to; empty is fine, then there is less to draw.
+    pub record: &'a Recorded,
     /// `config.lock.json`.
     pub config: &'a serde_json::Value,
     /// Language of the texts.
     pub lang: Lang,
+}
+
+impl<'a> View<'a> {
+    /// Every request: those of the warm-up, then by point, trial and id.
+    pub(crate) fn requests(&self) -> &'a [RequestRow] {
+        self.record.rows()
+    }
 }
 
 /// `metrics.json`, as it lies in a run.

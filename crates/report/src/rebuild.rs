@@ -1,12 +1,17 @@
 //! From a run directory to its reports: read, analyse, write. Needs nothing but the record, so the files come out the
 //! same, byte for byte, however often they are made.
+//!
+//! Chunks are read of runs with few gaps only. Of others the histograms in `streams.parquet` are, and where these are
+//! missing, as after `kill -9`, they are made anew in one pass over the chunks.
 
 use stopwatt_analyse::dialect::{self, Dialect, DialectView};
-use stopwatt_analyse::{Input, Settings, analyse};
+use stopwatt_analyse::recorded::{EXACT_GAPS, ExactGaps};
+use stopwatt_analyse::{Input, Recorded, Settings, analyse};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
-use stopwatt_core::request::RequestRecord;
+use stopwatt_core::stream::{StreamRecorder, Streams};
 use stopwatt_core::text::Lang;
+use stopwatt_core::{EndKind, Phase, RequestRecord, RequestRow};
 use stopwatt_record::events::Chunks;
 use stopwatt_record::{Run, RunError};
 
@@ -61,12 +66,13 @@ pub struct Analysed {
     pub doc: MetricsDoc,
     /// The lines of `run.log`.
     pub log: Vec<LogEvent>,
-    /// The rows of `events.parquet`.
-    pub requests: Vec<RequestRecord>,
+    /// The requests and what their streams come to.
+    pub record: Recorded,
     /// `config.lock.json`.
     pub config: serde_json::Value,
     /// Settings of the analysis.
     pub settings: Settings,
+    run: Run,
 }
 
 impl Analysed {
@@ -85,22 +91,78 @@ impl Analysed {
                 .map_err(|source| RebuildError::Settings { id: id(), source })?,
             None => Settings::default(),
         };
-        let requests = run.requests(Chunks::Read)?.collect::<Result<Vec<_>, _>>()?;
+        let record = read_record(run)?;
         let log = run.log().to_vec();
-        let doc = analyse(&Input { log: &log, requests: &requests, settings: &settings });
-        Ok(Self { doc, log, requests, config, settings })
+        let doc = analyse(&Input { log: &log, record: &record, settings: &settings });
+        Ok(Self { doc, log, record, config, settings, run: run.clone() })
+    }
+
+    /// Every request with its stream, read from the record: reports do without, other tools' definitions do not.
+    ///
+    /// # Errors
+    /// The rows cannot be read.
+    pub fn requests(&self) -> Result<Vec<RequestRecord>, RunError> {
+        self.run.requests(Chunks::Read)?.collect()
     }
 
     /// The same run in the definitions of another tool.
-    pub fn dialect(&self, dialect: Dialect) -> DialectView {
-        let input = Input { log: &self.log, requests: &self.requests, settings: &self.settings };
-        dialect::view(dialect, &input, &self.doc)
+    ///
+    /// # Errors
+    /// The rows cannot be read.
+    pub fn dialect(&self, dialect: Dialect) -> Result<DialectView, RunError> {
+        Ok(dialect::view(dialect, &self.log, &self.requests()?, &self.doc))
     }
 
     /// The view that every report is made from.
     pub fn view(&self, lang: Lang) -> View<'_> {
-        View { doc: &self.doc, log: &self.log, requests: &self.requests, config: &self.config, lang }
+        View { doc: &self.doc, log: &self.log, record: &self.record, config: &self.config, lang }
     }
+}
+
+/// Reads the requests of a run, and their gaps in the form that their number asks for.
+fn read_record(run: &Run) -> Result<Recorded, RunError> {
+    let mut rows: Vec<RequestRow> = Vec::with_capacity(usize::try_from(run.request_count()?).unwrap_or(0));
+    for row in run.rows()? {
+        rows.push(row?);
+    }
+    let with_gaps = rows.iter().filter(|r| r.phase == Phase::Measure && r.end == EndKind::Ok);
+    let count: u64 = with_gaps.filter_map(|r| r.stream).map(|s| s.gaps()).sum();
+    if count <= EXACT_GAPS {
+        let mut gaps = ExactGaps::default();
+        for record in run.requests(Chunks::Read)? {
+            gaps.take(&record?);
+        }
+        if gaps.count() == count {
+            return Ok(Recorded::exact(rows, gaps));
+        }
+        // The run dropped its chunks: what they came to is all there is.
+    }
+    if let Some(streams) = run.streams()?.filter(|s| s.gap_count() == count) {
+        return Ok(Recorded::binned(rows, streams));
+    }
+    let streams = sum_up(run)?;
+    if streams.gap_count() != count {
+        return Ok(Recorded::without_gaps(rows));
+    }
+    run.write_streams(&streams)?;
+    Ok(Recorded::binned(rows, streams))
+}
+
+/// Makes the histograms of a run from its chunks.
+fn sum_up(run: &Run) -> Result<Streams, RunError> {
+    let mut recorder = StreamRecorder::default();
+    let mut streams = Streams::default();
+    for record in run.requests(Chunks::Read)? {
+        if let Some((key, gaps)) = recorder.take(&record?) {
+            streams.gaps.entry(key).or_default().append(gaps);
+        }
+    }
+    let (rest, tokens) = recorder.finish();
+    for (key, gaps) in rest {
+        streams.gaps.entry(key).or_default().append(gaps);
+    }
+    streams.tokens = tokens;
+    Ok(streams)
 }
 
 /// Analyses a run and writes `metrics.json`, `report.csv` and `report.html` into it, each under a temporary name first.

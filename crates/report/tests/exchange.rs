@@ -13,7 +13,8 @@ use stopwatt_report::exchange::{ExportError, Select, to_vllm};
 use stopwatt_report::{ANALYSIS_KEY, Analysed};
 
 /// The run that a file makes.
-fn imported(bytes: &[u8], metric: Option<Metric>) -> Analysed {
+/// The run that a file becomes, and the folder that holds it.
+fn imported(bytes: &[u8], metric: Option<Metric>) -> (tempfile::TempDir, Analysed) {
     let dir = tempfile::tempdir().unwrap();
     let foreign = import::read(bytes, metric).unwrap();
     let mut lock = Layers::<import::ImportSettings>::new().resolve().unwrap().lock();
@@ -27,7 +28,8 @@ fn imported(bytes: &[u8], metric: Option<Metric>) -> Analysed {
         keep_chunks: true,
     };
     let path = import::write(foreign, create, &lock).unwrap();
-    Analysed::read(&Run::open(&path).unwrap()).unwrap()
+    let run = Analysed::read(&Run::open(&path).unwrap()).unwrap();
+    (dir, run)
 }
 
 fn three_requests() -> Value {
@@ -89,7 +91,7 @@ fn check_round_trip(file: &Value, run: &Analysed) {
 #[test]
 fn vllm_in_and_out_again() {
     let file = three_requests();
-    let run = imported(file.to_string().as_bytes(), None);
+    let (_dir, run) = imported(file.to_string().as_bytes(), None);
     check_round_trip(&file, &run);
     let m = &run.doc.metrics;
     assert_eq!(m["ttft"].p50.value, Some(0.055));
@@ -114,7 +116,7 @@ fn vllms_own_numbers_come_out_of_its_own_values() {
 #[track_caller]
 fn check_vllm(bytes: &[u8]) {
     let file: Value = serde_json::from_slice(bytes).unwrap();
-    let run = imported(bytes, None);
+    let (_dir, run) = imported(bytes, None);
     check_round_trip(&file, &run);
     let out = to_vllm(&run, Select::default()).unwrap();
     for key in ["max_output_tokens_per_s", "max_concurrent_requests"] {
@@ -130,7 +132,7 @@ fn check_vllm(bytes: &[u8]) {
 fn aiperf_gives_statistics() {
     let bytes = include_bytes!("data/aiperf-0.13.0.json");
     let file: Value = serde_json::from_slice(bytes).unwrap();
-    let run = imported(bytes, None);
+    let (_dir, run) = imported(bytes, None);
     let m = &run.doc.metrics;
     let of = |key: &str, statistic: &str| file[key][statistic].as_f64().unwrap() / 1e3;
     for (metric, key) in
@@ -158,11 +160,11 @@ fn aiperf_gives_statistics() {
 fn guidellms_own_numbers_come_out_of_its_own_stamps() {
     let bytes = include_bytes!("data/guidellm-0.8.1.json");
     let file: Value = serde_json::from_slice(bytes).unwrap();
-    let run = imported(bytes, None);
-    assert_eq!((run.requests.len(), run.doc.points[0].concurrency), (6, Some(2)));
+    let (_dir, run) = imported(bytes, None);
+    assert_eq!((run.record.rows().len(), run.doc.points[0].concurrency), (6, Some(2)));
     assert_eq!(run.doc.metrics["ttft"].definition, "guidellm:time_to_first_token_ms");
     assert!(run.doc.metrics["itl"].mean.reason.as_deref().unwrap().contains("no time of single tokens"));
-    let view = run.dialect(Dialect::Guidellm);
+    let view = run.dialect(Dialect::Guidellm).unwrap();
     let told = &file["benchmarks"][0]["metrics"];
     let statistics =
         [("mean", "/mean"), ("median", "/median"), ("std", "/std_dev"), ("p95", "/percentiles/p95")];
@@ -185,7 +187,7 @@ fn guidellms_own_numbers_come_out_of_its_own_stamps() {
     // Without its requests the file still has its statistics.
     let mut bare = file.clone();
     bare["benchmarks"][0]["requests"] = Value::Null;
-    let run = imported(bare.to_string().as_bytes(), None);
+    let (_dir, run) = imported(bare.to_string().as_bytes(), None);
     let ttft = &run.doc.metrics["ttft"];
     let mean = told["time_to_first_token_ms"]["successful"]["mean"].as_f64().unwrap();
     assert!(close(ttft.mean.value.unwrap() * 1e3, mean) && ttft.mean.n == 6 && ttft.mean.interval.is_none());
@@ -193,12 +195,12 @@ fn guidellms_own_numbers_come_out_of_its_own_stamps() {
 
 #[test]
 fn what_cannot_be_exported_says_why() {
-    let run = imported(three_requests().to_string().as_bytes(), None);
+    let (_dir, run) = imported(three_requests().to_string().as_bytes(), None);
     let point = to_vllm(&run, Select { point: Some(3), trial: None });
     assert!(matches!(point, Err(ExportError::Point { asked: 3, points: 1 })));
     let trial = to_vllm(&run, Select { point: None, trial: Some(1) });
     assert!(matches!(trial, Err(ExportError::Trial { asked: 1, .. })));
-    let table = imported(b"run,value\n1,0.05\n2,0.06", Some(Metric::Ttft));
+    let (_dir, table) = imported(b"run,value\n1,0.05\n2,0.06", Some(Metric::Ttft));
     assert!(matches!(to_vllm(&table, Select::default()), Err(ExportError::NoRequests)));
     assert_eq!(table.doc.metrics["ttft"].mean.trials, 2);
     assert!(table.doc.metrics["ttft"].mean.interval.is_some());
@@ -206,8 +208,8 @@ fn what_cannot_be_exported_says_why() {
 
 #[test]
 fn a_dialect_of_an_imported_run_says_that_it_is_one() {
-    let run = imported(three_requests().to_string().as_bytes(), None);
-    let view = run.dialect(Dialect::Vllm);
+    let (_dir, run) = imported(three_requests().to_string().as_bytes(), None);
+    let view = run.dialect(Dialect::Vllm).unwrap();
     assert!(view.notes.iter().any(|n| n.contains("imported")), "{:?}", view.notes);
     let text = stopwatt_report::dialect_terminal(
         &view,

@@ -12,12 +12,13 @@
 use std::io::Write;
 
 use rayon::prelude::*;
-use stopwatt_stats::Ci;
 use stopwatt_stats::bootstrap::{Options, two_level_mean, two_level_quantile};
 use stopwatt_stats::describe::mean;
 use stopwatt_stats::distribution::normal_cdf;
 use stopwatt_stats::quantile::{quantile, sort};
+use stopwatt_stats::sample::Group;
 use stopwatt_stats::welch::welch;
+use stopwatt_stats::{Ci, Sample};
 
 #[path = "../tests/support/series.rs"]
 mod series;
@@ -64,7 +65,7 @@ fn main() -> std::io::Result<()> {
         for between in [0.0, 0.1, 0.3] {
             let truth = truths(shape, between);
             for (k, n, phi) in [(5, 100, 0.0), (5, 100, 0.6), (5, 400, 0.6), (3, 400, 0.6), (10, 400, 0.6)] {
-                let shares = coverage(repetitions, shape, k, n, phi, between, &truth);
+                let shares = coverage(repetitions, shape, k, n, phi, between, 1, &truth);
                 let cells: Vec<String> = shares.iter().map(|s| format!("{:.1} %", s * 100.0)).collect();
                 writeln!(
                     out,
@@ -72,6 +73,24 @@ fn main() -> std::io::Result<()> {
                     shape.name(),
                     cells.join(" | ")
                 )?;
+            }
+        }
+    }
+    writeln!(
+        out,
+        "\nIn groups of 25 neighbours, as histograms of long runs are, {} repetitions.\n",
+        repetitions / 2
+    )?;
+    writeln!(out, "| values | trials | n | φ | between | mean | p50 | p95 | p99 |")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
+    for shape in [Shape::Normal, Shape::Latency] {
+        for between in [0.0, 0.1, 0.3] {
+            let truth = truths(shape, between);
+            for (k, n, phi) in [(5, 3200, 0.6), (5, 3200, 0.95), (3, 3200, 0.6)] {
+                let shares = coverage(repetitions / 2, shape, k, n, phi, between, 25, &truth);
+                let cells: Vec<String> = shares.iter().map(|s| format!("{:.1} %", s * 100.0)).collect();
+                let (name, cells) = (shape.name(), cells.join(" | "));
+                writeln!(out, "| {name} | {k} | {n} | {phi} | {between} | {cells} |")?;
             }
         }
     }
@@ -89,6 +108,7 @@ fn coverage(
     n: usize,
     phi: f64,
     between: f64,
+    group: usize,
     truth: &[f64; 4],
 ) -> [f64; 4] {
     let holds = |seed: u64| {
@@ -100,11 +120,17 @@ fn coverage(
             })
             .collect();
         let options = Options { resamples: 400, seed, ..Options::default() };
+        let sample = match group {
+            1 => Sample::of(&trials),
+            size => {
+                Sample::grouped(trials.iter().map(|t| t.chunks(size).map(neighbours).collect::<Vec<_>>()))
+            }
+        };
         let cis = [
-            two_level_mean(&trials, &options),
-            two_level_quantile(&trials, 0.5, &options),
-            two_level_quantile(&trials, 0.95, &options),
-            two_level_quantile(&trials, 0.99, &options),
+            two_level_mean(&sample, &options),
+            two_level_quantile(&sample, 0.5, &options),
+            two_level_quantile(&sample, 0.95, &options),
+            two_level_quantile(&sample, 0.99, &options),
         ];
         let inside = |(ci, t): (Ci, f64)| u64::from(ci.lo <= t && t <= ci.hi);
         let mut hits = [0; 4];
@@ -118,6 +144,16 @@ fn coverage(
         .map(holds)
         .reduce(|| [0; 4], |a, b| std::array::from_fn(|i| a[i] + b[i]));
     total.map(|t| t as f64 / repetitions as f64)
+}
+
+fn neighbours(values: &[f64]) -> Group {
+    Group {
+        min: values.iter().copied().fold(f64::INFINITY, f64::min),
+        max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        sum: values.iter().sum(),
+        squares: values.iter().map(|v| v * v).sum(),
+        values: values.iter().map(|v| (*v, 1)).collect(),
+    }
 }
 
 fn false_positives(k: usize, phi: f64) -> f64 {

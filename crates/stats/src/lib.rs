@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! observations ──► quantile, describe            what was seen
-//! trials       ──► interval, bootstrap           how sure that is
+//! trials       ──► sample, interval, bootstrap   how sure that is
 //! series       ──► steady, trend, autocorrelation  whether it may be summarised at all
 //! two groups   ──► effect, welch, holm           whether they differ
 //! ```
@@ -24,9 +24,12 @@ pub mod holm;
 pub mod interval;
 pub mod outlier;
 pub mod quantile;
+pub mod sample;
 pub mod steady;
 pub mod trend;
 pub mod welch;
+
+pub use sample::Sample;
 
 #[cfg(test)]
 #[path = "../tests/support/series.rs"]

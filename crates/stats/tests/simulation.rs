@@ -3,6 +3,7 @@
 //! `examples/coverage.rs` repeats this at larger size and prints the table that the documentation quotes.
 
 use rayon::prelude::*;
+use stopwatt_stats::Sample;
 use stopwatt_stats::bootstrap::{Options, two_level_mean, two_level_quantile};
 use stopwatt_stats::distribution::normal_quantile;
 use stopwatt_stats::interval::{quantile_order, quantile_order_of_series};
@@ -51,14 +52,14 @@ fn within(share: f64, low: f64, high: f64) {
 
 #[test]
 fn two_level_mean_covers_correlated_series() {
-    let ci = |trials: &[Vec<f64>], seed| two_level_mean(trials, &options(seed));
+    let ci = |trials: &[Vec<f64>], seed| two_level_mean(&Sample::of(trials), &options(seed));
     within(coverage(600, 100, 0.6, 0.0, 0.0, ci), 0.93, 0.98);
     within(coverage(600, 100, 0.6, 0.4, 0.0, ci), 0.92, 0.98);
 }
 
 #[test]
 fn two_level_median_covers_correlated_series() {
-    let ci = |trials: &[Vec<f64>], seed| two_level_quantile(trials, 0.5, &options(seed));
+    let ci = |trials: &[Vec<f64>], seed| two_level_quantile(&Sample::of(trials), 0.5, &options(seed));
     within(coverage(600, 100, 0.6, 0.0, 0.0, ci), 0.93, 0.98);
     within(coverage(600, 100, 0.6, 0.4, 0.0, ci), 0.92, 0.98);
 }
@@ -66,7 +67,7 @@ fn two_level_median_covers_correlated_series() {
 #[test]
 fn two_level_tails_cover_correlated_series() {
     for (p, low) in [(0.95, 0.91), (0.99, 0.88)] {
-        let ci = |trials: &[Vec<f64>], seed| two_level_quantile(trials, p, &options(seed));
+        let ci = |trials: &[Vec<f64>], seed| two_level_quantile(&Sample::of(trials), p, &options(seed));
         within(coverage(400, 200, 0.6, 0.0, truth(p, 0.0), ci), low, 0.995);
         within(coverage(400, 200, 0.6, 0.3, truth(p, 0.3), ci), low, 0.995);
     }

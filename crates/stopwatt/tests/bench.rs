@@ -79,12 +79,40 @@ fn reports_are_rebuilt_byte_for_byte() {
 }
 
 #[test]
-fn a_run_without_chunks_says_what_it_cannot_know() {
+fn a_run_without_chunks_keeps_what_they_came_to() {
     let place = Place::new();
     let exact = Exact::start(&["--ttft", "5ms", "--itl", "1ms"]);
     let doc = bench(&place, &exact.url, &["--no-chunks", "--format", "json"]).expect(0).json();
-    assert!(doc["metrics"]["itl"]["p50"]["value"].is_null());
-    assert!(doc["metrics"]["itl"]["p50"]["reason"].is_string());
+    assert!(doc["metrics"]["ttft"]["p50"]["value"].is_f64());
+    assert!(doc["metrics"]["itl"]["p50"]["value"].is_f64());
+    assert!(doc["metrics"]["itl"]["definition"].as_str().unwrap().ends_with("within 0.05 %"));
+}
+
+#[test]
+fn reporting_on_a_path_makes_no_folder_of_runs() {
+    let place = Place::new();
+    let exact = Exact::start(&["--ttft", "5ms", "--itl", "1ms"]);
+    bench(&place, &exact.url, &[]).expect(0);
+    let run = only_run(&place.path("runs"));
+    let moved = place.path("elsewhere");
+    std::fs::rename(&run, &moved).unwrap();
+    std::fs::remove_dir_all(place.path("runs")).unwrap();
+    place.run(&["report", moved.to_str().unwrap()]).expect(0);
+    assert!(!place.path("runs").exists() && !place.path("stopwatt-runs").exists());
+}
+
+#[test]
+fn a_run_that_cannot_be_read_is_named() {
+    let place = Place::new();
+    let exact = Exact::start(&["--ttft", "5ms", "--itl", "1ms"]);
+    bench(&place, &exact.url, &[]).expect(0);
+    let broken = place.path("runs").join("broken");
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("run.log"), "no JSON\n").unwrap();
+    for action in ["list", "show"] {
+        let ended = place.run(&["runs", action]).expect(0);
+        assert!(ended.stderr.contains("broken is left out"), "{}", ended.stderr);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Values of requests and of the whole, and the statistics that each tool makes of them.
 
+use stopwatt_core::RequestRecord;
 use stopwatt_core::clock::Nanos;
 use stopwatt_stats::quantile::{quantile, sort};
 
@@ -25,7 +26,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn of(dialect: Dialect, trial: &Trial<'_>) -> Self {
+    pub(super) fn of(dialect: Dialect, trial: &Trial<'_>, requests: &[&RequestRecord]) -> Self {
         let mut session = Self {
             readings: Vec::new(),
             waits_s: Vec::new(),
@@ -35,8 +36,7 @@ impl Session {
             last_sent_s: None,
         };
         let mut ended: Vec<(Nanos, Nanos)> = Vec::new();
-        for row in &trial.rows {
-            let record = row.record;
+        for record in requests {
             match read(dialect, record) {
                 Verdict::Absent => continue,
                 Verdict::Failure => session.failed += 1,

@@ -1,13 +1,13 @@
 //! One recorded stream in every dialect, with values worked out by hand.
 
 use stopwatt_core::clock::Nanos;
-use stopwatt_core::{ChunkKind, ChunkShape, ChunkStamp, EndKind, RequestRecord};
+use stopwatt_core::{ChunkKind, ChunkShape, ChunkStamp, EndKind, RequestRecord, RequestRow};
 use stopwatt_wire::event::{EventReader, StreamEvent};
 use stopwatt_wire::sse::{Event, Scanner, SseError};
 
 use super::*;
 use crate::testing::{log, ok_request, trial_ended};
-use crate::{Input, Settings, analyse, request_metrics};
+use crate::{Input, Recorded, Settings, analyse, request_metrics};
 
 const MS: Nanos = 1_000_000;
 const VLLM: &[u8] = include_bytes!("../../tests/data/vllm-chat-stream.sse");
@@ -54,9 +54,9 @@ fn vllm_stream() -> RequestRecord {
 fn only(dialect: Dialect, record: &RequestRecord) -> PointView {
     let facts = log(&[trial_ended(0, 0, 0, 1_000)]);
     let requests = [record.clone()];
-    let input = Input { log: &facts, requests: &requests, settings: &Settings::default() };
-    let doc = analyse(&input);
-    view(dialect, &input, &doc).points.remove(0)
+    let record = Recorded::of(&requests);
+    let doc = analyse(&Input { log: &facts, record: &record, settings: &Settings::default() });
+    view(dialect, &facts, &requests, &doc).points.remove(0)
 }
 
 /// Means of the named keys, in the tool's unit; NaN where there is none.
@@ -75,7 +75,7 @@ fn check(dialect: Dialect, record: &RequestRecord, expected: &[(&str, f64)]) {
 fn one_recorded_stream_in_every_dialect() {
     let r = vllm_stream();
     assert_eq!((r.input_usage, r.output_usage), (Some(36), Some(8)));
-    let ours = request_metrics(&r);
+    let ours = request_metrics(&RequestRow::of(&r));
     assert_eq!((ours.ttft, ours.e2e, ours.tpot), (Some(0.048), Some(0.108), Some(0.06 / 7.0)));
     // The finish chunk has empty content and no role: a token. (120 − 50) / 7.
     check(Dialect::Vllm, &r, &[("ttft", 50.0), ("e2el", 120.0), ("tpot", 10.0), ("itl", 10.0)]);
@@ -147,7 +147,7 @@ fn one_recorded_stream_in_every_dialect() {
 #[test]
 fn reasoning_and_tool_calls() {
     let r = record(REASONING, &[10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]);
-    let ours = request_metrics(&r);
+    let ours = request_metrics(&RequestRow::of(&r));
     assert_eq!((ours.ttft, ours.ttft_answer, ours.e2e), (Some(0.018), Some(0.048), Some(0.078)));
     // reasoning_content is no token, a call is, `{}` is not: 50, 60, 70, 80 and N = 9.
     check(Dialect::Vllm, &r, &[("ttft", 50.0), ("e2el", 80.0), ("tpot", 3.75), ("itl", 10.0)]);
@@ -211,7 +211,7 @@ fn several_tokens_in_a_chunk() {
     check(Dialect::Aiperf, &r, &[("inter_token_latency", 7.5), ("inter_chunk_latency", 30.0)]);
     // Five times of tokens: 50, 50, 80, 80, 80, so the gaps are 0, 30, 0, 0.
     check(Dialect::InferencePerf, &r, &[("inter_token_latency", 0.0075), ("time_per_output_token", 0.006)]);
-    assert_eq!(request_metrics(&r).tpot, Some(0.05 / 4.0));
+    assert_eq!(request_metrics(&RequestRow::of(&r)).tpot, Some(0.05 / 4.0));
 }
 
 #[test]
@@ -285,8 +285,9 @@ fn four() -> Vec<RequestRecord> {
 
 fn statistics_of(dialect: Dialect, requests: &[RequestRecord], key: &str) -> Vec<(String, Option<f64>)> {
     let facts = log(&[trial_ended(0, 0, 0, 10_000)]);
-    let input = Input { log: &facts, requests, settings: &Settings::default() };
-    let mut point = view(dialect, &input, &analyse(&input)).points.remove(0);
+    let record = Recorded::of(requests);
+    let doc = analyse(&Input { log: &facts, record: &record, settings: &Settings::default() });
+    let mut point = view(dialect, &facts, requests, &doc).points.remove(0);
     point.figures.retain(|f| f.key == key);
     point.figures[0]
         .statistics

@@ -1,15 +1,20 @@
 //! Numbers under a tool's names, ours beside them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::{self, MetricsDoc};
+use stopwatt_core::stream::TrialKey;
+use stopwatt_core::{Phase, RequestRecord, RequestRow};
 
 use super::Dialect;
 use super::measures::{Session, statistics, total, values};
 use super::terms::{Quantity, TERMS, Term};
-use crate::Input;
+use crate::Recorded;
 use crate::imported;
-use crate::measured::Measured;
+use crate::measured::{Measured, Trial};
 
 /// A run in the words of another tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -96,23 +101,33 @@ impl PointView {
     }
 }
 
-/// Reads a run as `dialect` would; `doc` is its summary by our definitions.
-pub fn view(dialect: Dialect, input: &Input<'_>, doc: &MetricsDoc) -> DialectView {
-    let measured = Measured::sort(input.log, input.requests);
+/// Reads a run as `dialect` would; `doc` is its summary by our definitions. The order of `requests` does not matter.
+pub fn view(dialect: Dialect, log: &[LogEvent], requests: &[RequestRecord], doc: &MetricsDoc) -> DialectView {
+    let record = Recorded::without_gaps(requests.iter().map(RequestRow::of).collect());
+    let measured = Measured::sort(log, &record);
+    let mut by_trial: BTreeMap<TrialKey, Vec<&RequestRecord>> = BTreeMap::new();
+    for request in requests.iter().filter(|r| r.phase == Phase::Measure) {
+        by_trial.entry((request.point, request.trial)).or_default().push(request);
+    }
+    by_trial.values_mut().for_each(|trial| trial.sort_by_key(|r| r.id));
     let mut notes: Vec<String> = dialect.notes().iter().map(|n| (*n).to_owned()).collect();
-    if let Some(imported) = imported::find(input.log) {
+    if let Some(imported) = imported::find(log) {
         notes.push(format!(
             "the run was imported: {} decided which chunks count, and what it left out is not known",
             imported.tool
         ));
-    } else if input.requests.iter().any(|r| r.chunks.iter().any(|c| c.shape.is_unknown())) {
+    } else if requests.iter().any(|r| r.chunks.iter().any(|c| c.shape.is_unknown())) {
         notes.push(
             "the run was recorded before chunk shapes were, so each chunk is taken for a typical one of its kind"
                 .to_owned(),
         );
     }
     let points = measured.points.iter().zip(&doc.points).map(|(point, ours)| {
-        let sessions: Vec<Session> = point.trials.iter().map(|t| Session::of(dialect, t)).collect();
+        let session = |trial: &Trial<'_>| {
+            let requests = by_trial.get(&(point.index, trial.index));
+            Session::of(dialect, trial, requests.map_or(&[], Vec::as_slice))
+        };
+        let sessions: Vec<Session> = point.trials.iter().map(session).collect();
         PointView {
             label: point.planned.label.clone(),
             trials: point.trials.len() as u64,

@@ -5,7 +5,7 @@ use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
 use stopwatt_core::{EndKind, Metric, Phase, RequestRecord};
 
 use crate::testing::{log, ok_request, trial_ended, whole_requests, whole_run};
-use crate::{Input, Settings, analyse, slo};
+use crate::{Input, Recorded, Settings, analyse, slo};
 
 fn settings() -> Settings {
     Settings { mode: "bench:sweep".to_owned(), seed: 42, resamples: 100, ..Settings::default() }
@@ -16,7 +16,7 @@ fn document(
     requests: &[RequestRecord],
     settings: &Settings,
 ) -> MetricsDoc {
-    analyse(&Input { log: &log(facts), requests, settings })
+    analyse(&Input { log: &log(facts), record: &Recorded::of(requests), settings })
 }
 
 #[track_caller]

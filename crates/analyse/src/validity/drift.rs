@@ -24,7 +24,7 @@ pub(super) fn check_latency(at: &At<'_>, findings: &mut Findings) {
     }
     let has_tpot = at.point.rows().any(|r| r.values.tpot.is_some());
     let metric = if has_tpot { Metric::Tpot } else { Metric::Ttft };
-    let ended = |r: &crate::measured::Row<'_>| Some((seconds(r.record.end_ns), r.values.value(metric)?));
+    let ended = |r: crate::measured::Row<'_>| Some((seconds(r.record.end_ns), r.values.value(metric)?));
     let points: Vec<(f64, f64)> = at.point.rows().filter_map(ended).collect();
     if let Some(change) = significant(points) {
         let detail = format!("{} changed by {:+.0} % over the point", metric.info().title, change * 100.0);

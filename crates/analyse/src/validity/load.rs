@@ -49,7 +49,7 @@ fn delivered(at: &At<'_>, label: Option<&str>, findings: &mut Findings) {
     for trial in &at.point.trials {
         if let Some(wanted) = trial.end.and_then(|e| e.planned) {
             planned += wanted;
-            sent += trial.rows.iter().filter(|r| r.record.dispatched_ns.is_some()).count() as u64;
+            sent += trial.requests.iter().filter(|r| r.dispatched_ns.is_some()).count() as u64;
         }
     }
     if (sent as f64) < DELIVERED * planned as f64 {

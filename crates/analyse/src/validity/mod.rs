@@ -134,9 +134,9 @@ fn ending(evidence: &Evidence<'_>, findings: &mut Findings) {
         let detail = reason.unwrap_or_else(|| "the run was cut off before its end was logged".to_owned());
         findings.add("incomplete", true, None, detail);
     }
-    let measured = evidence.headline.is_some_and(|h| {
-        evidence.measured.points.get(h).is_some_and(|p| p.rows().any(crate::measured::Row::is_ok))
-    });
+    let measured = evidence
+        .headline
+        .is_some_and(|h| evidence.measured.points.get(h).is_some_and(|p| p.rows().any(|r| r.is_ok())));
     let told = |p: &metrics_doc::Point| {
         p.metrics.values().any(|m| m.statistics().iter().any(|(_, e)| e.value.is_some()))
     };

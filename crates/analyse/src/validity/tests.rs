@@ -5,10 +5,12 @@ use stopwatt_core::metrics_doc::{RunStatus, Validity};
 use stopwatt_core::{EndKind, RequestRecord};
 
 use crate::testing::{log, ok_request, trial_ended, whole_requests, whole_run};
-use crate::{Input, Settings, analyse};
+use crate::{Input, Recorded, Settings, analyse};
 
 fn judge(log: &[LogEvent], requests: &[RequestRecord]) -> Validity {
-    analyse(&Input { log, requests, settings: &Settings { resamples: 20, ..Settings::default() } }).validity
+    let record = Recorded::of(requests);
+    let settings = Settings { resamples: 20, ..Settings::default() };
+    analyse(&Input { log, record: &record, settings: &settings }).validity
 }
 
 /// The one reason that is found, with its weight.

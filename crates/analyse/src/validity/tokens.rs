@@ -1,6 +1,6 @@
 //! Do token counts agree, and were the asked lengths reached?
 
-use stopwatt_core::RequestRecord;
+use stopwatt_core::RequestRow;
 
 use super::{At, Findings};
 
@@ -11,7 +11,7 @@ const MISSED: f64 = 0.10;
 
 pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
     let label = Some(at.document.label.as_str());
-    let pairs = |of: fn(&RequestRecord) -> Option<(u32, u32)>| {
+    let pairs = |of: fn(&RequestRow) -> Option<(u32, u32)>| {
         let found = at.point.rows().filter(|r| r.is_ok()).filter_map(|r| of(r.record));
         found.fold((0u64, 0u64), |(a, b), (x, y)| (a + u64::from(x), b + u64::from(y)))
     };

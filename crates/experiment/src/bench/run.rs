@@ -71,6 +71,8 @@ pub fn run(
     };
     scenario::plan(config, early, &material.profile)?;
 
+    // Gathered beside starting and probing the engine, so that the first request does not wait for it.
+    let machine = std::thread::spawn(stopwatt_record::host::fingerprint);
     let child = match &config.target.url {
         Some(_) => None,
         None => {
@@ -117,6 +119,7 @@ pub fn run(
         clock,
         stop,
         pid: child.as_ref().map(EngineChild::pid),
+        machine: Mutex::new(Some(machine)),
         failure: Mutex::new(None),
         sharding: sharding.as_ref(),
     };

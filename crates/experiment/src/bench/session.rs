@@ -1,9 +1,11 @@
 //! One run in progress: warm-up and trials of each point, everything written down as it happens.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use stopwatt_core::fingerprint::Fingerprint;
 use stopwatt_core::log::{EngineCounters, Fact, PlannedPoint};
 use stopwatt_core::{Clock, Phase};
 use stopwatt_load::{Client, Pace, Stop, Target};
@@ -34,6 +36,8 @@ pub(super) struct Session<'a> {
     pub(super) clock: Clock,
     pub(super) stop: &'a Stop,
     pub(super) pid: Option<u32>,
+    /// Gathers the fingerprint of this machine; `None` once it is logged.
+    pub(super) machine: Mutex<Option<JoinHandle<Fingerprint>>>,
     /// The first failure of the record, found on the recording thread.
     pub(super) failure: Mutex<Option<RunError>>,
     /// Which share of the load is sent, and when its trials begin; `None` for the whole at any time.
@@ -47,7 +51,19 @@ impl Session<'_> {
         facts: Option<&BTreeMap<String, String>>,
         watch: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), BenchError> {
-        self.write_head(facts)?;
+        self.log_fingerprint(facts, false)?;
+        let measured = self.measure_points(plan, watch);
+        // The first failure is the one to tell.
+        measured.and(self.log_fingerprint(facts, true))
+    }
+
+    fn measure_points(
+        &self,
+        plan: &Plan,
+        watch: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), BenchError> {
+        let (model, features) = (self.capabilities.model.clone(), self.capabilities.features.clone());
+        self.writer.log(Fact::EngineProbed { model, features })?;
         for detail in plan.warnings.iter().chain(&self.capabilities.warnings).chain(self.prompts.warnings()) {
             self.warn("fallback", detail, watch)?;
         }
@@ -84,8 +100,16 @@ impl Session<'_> {
         self.take_failure()
     }
 
-    fn write_head(&self, facts: Option<&BTreeMap<String, String>>) -> Result<(), BenchError> {
-        let mut fingerprint = stopwatt_record::host::fingerprint();
+    /// Logs the fingerprint when it is ready, or waits for it; once.
+    fn log_fingerprint(
+        &self,
+        facts: Option<&BTreeMap<String, String>>,
+        wait: bool,
+    ) -> Result<(), BenchError> {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = machine.take_if(|m| wait || m.is_finished()) else { return Ok(()) };
+        // A look at the machine that failed leaves its facts unknown.
+        let mut fingerprint = thread.join().unwrap_or_default();
         if !matches!(self.target.host(), "localhost" | "127.0.0.1" | "::1") {
             // The clocks that matter are the engine's, on another machine.
             fingerprint.fixed_clock = None;
@@ -100,8 +124,6 @@ impl Session<'_> {
             fingerprint.engine.insert(key.clone(), value.clone());
         }
         self.writer.log(Fact::Fingerprint { fingerprint })?;
-        let (model, features) = (self.capabilities.model.clone(), self.capabilities.features.clone());
-        self.writer.log(Fact::EngineProbed { model, features })?;
         Ok(())
     }
 
@@ -216,7 +238,7 @@ impl Session<'_> {
     }
 
     pub(super) fn take_failure(&self) -> Result<(), BenchError> {
-        let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.take().map_or(Ok(()), |error| Err(error.into()))
     }
 

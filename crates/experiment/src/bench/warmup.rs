@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use stopwatt_analyse::request_metrics;
-use stopwatt_core::{EndKind, Nanos, RequestRecord};
+use stopwatt_core::{EndKind, Nanos, RequestRecord, RequestRow};
 use stopwatt_stats::steady;
 
 /// What counts as steady. The time per token of a batching engine moves by a tenth and more with the lengths that
@@ -52,7 +52,7 @@ impl Watch {
 
     fn decide(&mut self, record: &RequestRecord) -> bool {
         if record.end == EndKind::Ok {
-            let metrics = request_metrics(record);
+            let metrics = request_metrics(&RequestRow::of(record));
             self.series.extend(metrics.tpot.or(metrics.ttft));
         }
         if self.ended >= self.bounds.wanted {

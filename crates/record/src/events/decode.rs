@@ -11,10 +11,11 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::file::writer::SerializedFileWriter;
-use stopwatt_core::{ChunkKind, ChunkShape, ChunkStamp, RequestRecord};
+use stopwatt_core::stream::StreamSummary;
+use stopwatt_core::{ChunkKind, ChunkShape, ChunkStamp, RequestRecord, RequestRow};
 
 use super::Chunks;
-use super::schema::{self, Access, COLUMNS, Column, Width};
+use super::schema::{self, Access, COLUMNS, Column, SUMMARY, Width};
 use crate::run_dir::RunError;
 
 /// One Parquet file of request rows.
@@ -39,15 +40,41 @@ impl EventFile {
         self.reader.metadata().file_metadata().num_rows().unsigned_abs()
     }
 
-    /// The next row group; `None` after the last.
+    /// The requests of the next row group; `None` after the last.
     pub(crate) fn next_group(&mut self, chunks: Chunks) -> Result<Option<Vec<RequestRecord>>, RunError> {
+        self.advance(|group| read_group(group, chunks))
+    }
+
+    /// The same without streams, but with what these come to. Chunks are read only of files that do not say it.
+    pub(crate) fn next_rows(&mut self) -> Result<Option<Vec<RequestRow>>, RunError> {
+        self.advance(|group| {
+            let chunks = if has_summaries(group) { Chunks::Skip } else { Chunks::Read };
+            let records = read_group(group, chunks)?;
+            let summaries = summaries(group, &records)?;
+            Ok(records.iter().zip(summaries).map(|(r, s)| RequestRow::with(r, s)).collect())
+        })
+    }
+
+    /// The same with both.
+    pub(super) fn next_summed(&mut self) -> Result<Option<Vec<Summed>>, RunError> {
+        self.advance(|group| {
+            let records = read_group(group, Chunks::Read)?;
+            let summaries = summaries(group, &records)?;
+            Ok(records.into_iter().zip(summaries).collect())
+        })
+    }
+
+    fn advance<T>(
+        &mut self,
+        read: impl FnOnce(&dyn RowGroupReader) -> Result<T, ParquetError>,
+    ) -> Result<Option<T>, RunError> {
         if self.next_group >= self.reader.num_row_groups() {
             return Ok(None);
         }
         let rows = self
             .reader
             .get_row_group(self.next_group)
-            .and_then(|group| read_group(group.as_ref(), chunks))
+            .and_then(|group| read(group.as_ref()))
             .map_err(RunError::events(&self.path))?;
         self.next_group += 1;
         Ok(Some(rows))
@@ -83,8 +110,11 @@ impl EventFile {
     }
 }
 
+/// A request with what its stream comes to.
+pub(super) type Summed = (RequestRecord, Option<StreamSummary>);
+
 /// Compressed bytes from which on a row group is copied instead of being merged with its neighbours.
-const LARGE_GROUP: i64 = 1 << 20;
+const LARGE_GROUP: i64 = 1 << 19;
 
 fn read_group(group: &dyn RowGroupReader, chunks: Chunks) -> Result<Vec<RequestRecord>, ParquetError> {
     let rows = usize::try_from(group.metadata().num_rows())
@@ -98,6 +128,50 @@ fn read_group(group: &dyn RowGroupReader, chunks: Chunks) -> Result<Vec<RequestR
         read_chunks(group, rows, &mut records)?;
     }
     Ok(records)
+}
+
+/// Whether the file says what streams come to.
+fn has_summaries(group: &dyn RowGroupReader) -> bool {
+    find(group, &[SUMMARY[0].name]).is_some()
+}
+
+/// What the stream of each record comes to: by its columns, else by its chunks.
+fn summaries(
+    group: &dyn RowGroupReader,
+    records: &[RequestRecord],
+) -> Result<Vec<Option<StreamSummary>>, ParquetError> {
+    if !has_summaries(group) {
+        return Ok(records.iter().map(|r| StreamSummary::of(&r.chunks)).collect());
+    }
+    let rows = records.len();
+    let mut summaries: Vec<Option<StreamSummary>> = vec![None; rows];
+    for (position, column) in SUMMARY.iter().enumerate() {
+        // A column of a newer version may be gone; the first one, which tells about the others, was just found.
+        let Some(index) = find(group, &[column.name]) else { continue };
+        let (present, values): (Vec<bool>, Vec<i64>) = match column.width {
+            Width::I64 | Width::U64 => {
+                let read = read_column::<Int64Type>(group, index, rows, column.name)?;
+                (read.present(rows), read.values)
+            }
+            Width::U32 | Width::U16 => {
+                let read = read_column::<Int32Type>(group, index, rows, column.name)?;
+                (read.present(rows), read.values.into_iter().map(|v| i64::from(v as u32)).collect())
+            }
+        };
+        let mut values = values.into_iter();
+        for (summary, present) in summaries.iter_mut().zip(present) {
+            if !present {
+                continue;
+            }
+            let value = values.next().ok_or_else(|| bad(column.name, "ends early"))?;
+            if position == 0 {
+                *summary = Some(StreamSummary::default());
+            }
+            let summary = summary.as_mut().ok_or_else(|| bad(column.name, "has a value without a token"))?;
+            (column.set)(summary, value);
+        }
+    }
+    Ok(summaries)
 }
 
 /// Fills one field of every record.
@@ -135,12 +209,19 @@ fn read_scalars(
 }
 
 /// Values and levels of one column of one group.
-struct Read<T> {
-    values: Vec<T>,
+pub(super) struct Read<T> {
+    pub(super) values: Vec<T>,
     definition: Vec<i16>,
-    repetition: Vec<i16>,
+    pub(super) repetition: Vec<i16>,
     /// Definition level of a value that is there.
     full: i16,
+}
+
+impl<T> Read<T> {
+    /// Which rows of a column that is no list have a value.
+    pub(super) fn present(&self, rows: usize) -> Vec<bool> {
+        (0..rows).map(|i| self.full == 0 || self.definition.get(i) == Some(&self.full)).collect()
+    }
 }
 
 fn each<T>(
@@ -151,7 +232,7 @@ fn each<T>(
     set: impl Fn(&mut RequestRecord, Option<&T>) -> bool,
 ) -> Result<(), ParquetError> {
     if records.is_empty() {
-        records.resize_with(rows, schema::blank);
+        records.resize_with(rows, RequestRecord::blank);
     }
     let mut values = read.values.iter();
     for (i, record) in records.iter_mut().enumerate() {
@@ -227,12 +308,12 @@ fn read_chunks(
 }
 
 /// Index of the leaf column with this path.
-fn find(group: &dyn RowGroupReader, path: &[&str]) -> Option<usize> {
+pub(super) fn find(group: &dyn RowGroupReader, path: &[&str]) -> Option<usize> {
     let schema = group.metadata().schema_descr();
     (0..schema.num_columns()).find(|&i| schema.column(i).path().parts().iter().eq(path))
 }
 
-fn read_column<T: DataType>(
+pub(super) fn read_column<T: DataType>(
     group: &dyn RowGroupReader,
     index: usize,
     rows: usize,
@@ -257,6 +338,6 @@ fn read_column<T: DataType>(
     Ok(Read { values, definition, repetition, full: column.max_def_level() })
 }
 
-fn bad(column: &str, what: &str) -> ParquetError {
+pub(super) fn bad(column: &str, what: &str) -> ParquetError {
     ParquetError::General(format!("column `{column}` {what}"))
 }

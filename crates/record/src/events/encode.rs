@@ -7,26 +7,40 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::TypePtr;
+use stopwatt_core::stream::StreamSummary;
 use stopwatt_core::{ChunkKind, ChunkStamp, RequestRecord};
 
-use super::schema::{self, Access, COLUMNS, Width};
+use super::schema::{self, Access, COLUMNS, SUMMARY, Width};
 
 /// Rows that wait to become a row group.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    pub(super) rows: Vec<RequestRecord>,
+    rows: Vec<RequestRecord>,
+    /// What the stream of each row comes to: kept beside it because a run may drop its chunks.
+    summaries: Vec<Option<StreamSummary>>,
     chunks: usize,
 }
 
 impl Group {
     /// Most rows of a group.
     pub(super) const MAX_ROWS: usize = 32_768;
-    /// Most chunks of a group: 12 MiB in memory, so that writing and reading need little.
-    pub(super) const MAX_CHUNKS: usize = 1 << 19;
+    /// Most chunks of a group: 6 MiB in memory, so that writing and reading need little.
+    pub(super) const MAX_CHUNKS: usize = 1 << 18;
 
     pub(super) fn push(&mut self, record: RequestRecord) {
+        let summary = StreamSummary::of(&record.chunks);
+        self.push_summed(record, summary);
+    }
+
+    /// Adds a row whose stream is summed up already.
+    pub(super) fn push_summed(&mut self, record: RequestRecord, summary: Option<StreamSummary>) {
         self.chunks += record.chunks.len();
         self.rows.push(record);
+        self.summaries.push(summary);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -43,6 +57,7 @@ impl Group {
 
     pub(super) fn clear(&mut self) {
         self.rows.clear();
+        self.summaries.clear();
         self.chunks = 0;
     }
 }
@@ -69,21 +84,35 @@ impl FileFormat {
     pub(super) fn write_group<W: Write + Send>(
         &self,
         file: &mut SerializedFileWriter<W>,
-        rows: &[RequestRecord],
+        waiting: &Group,
     ) -> Result<(), ParquetError> {
+        let (rows, summaries) = (&waiting.rows[..], &waiting.summaries[..]);
         let mut group = file.next_row_group()?;
         for column in COLUMNS {
             match column.access {
                 Access::Number { width: Width::I64 | Width::U64, get, .. } => {
-                    write_scalars::<Int64Type, _>(&mut group, rows, column.optional, get)?;
+                    write_scalars::<Int64Type, _, _>(&mut group, rows, column.optional, get)?;
                 }
                 Access::Number { width: Width::U32 | Width::U16, get, .. } => {
-                    write_scalars::<Int32Type, _>(&mut group, rows, column.optional, |r| {
+                    write_scalars::<Int32Type, _, _>(&mut group, rows, column.optional, |r| {
                         get(r).map(|v| v as i32)
                     })?;
                 }
                 Access::Text { get, .. } => {
-                    write_scalars::<ByteArrayType, _>(&mut group, rows, column.optional, get)?;
+                    write_scalars::<ByteArrayType, _, _>(&mut group, rows, column.optional, get)?;
+                }
+            }
+        }
+        for column in SUMMARY {
+            let get = |s: &Option<StreamSummary>| s.as_ref().and_then(column.get);
+            match column.width {
+                Width::I64 | Width::U64 => {
+                    write_scalars::<Int64Type, _, _>(&mut group, summaries, true, get)?;
+                }
+                Width::U32 | Width::U16 => {
+                    write_scalars::<Int32Type, _, _>(&mut group, summaries, true, |s| {
+                        get(s).map(|v| v as i32)
+                    })?;
                 }
             }
         }
@@ -134,11 +163,11 @@ impl FileFormat {
 /// Levels that are handed to the Parquet writer at once.
 const BATCH: usize = 16_384;
 
-fn write_scalars<T: DataType, W: Write + Send>(
+fn write_scalars<T: DataType, W: Write + Send, R>(
     group: &mut SerializedRowGroupWriter<'_, W>,
-    rows: &[RequestRecord],
+    rows: &[R],
     optional: bool,
-    get: impl Fn(&RequestRecord) -> Option<T::T>,
+    get: impl Fn(&R) -> Option<T::T>,
 ) -> Result<(), ParquetError> {
     let mut values = Vec::with_capacity(rows.len());
     let mut definition = Vec::with_capacity(if optional { rows.len() } else { 0 });
@@ -154,7 +183,7 @@ fn write_scalars<T: DataType, W: Write + Send>(
     column.close()
 }
 
-fn next_column<'a, W: Write + Send>(
+pub(super) fn next_column<'a, W: Write + Send>(
     group: &'a mut SerializedRowGroupWriter<'_, W>,
 ) -> Result<SerializedColumnWriter<'a>, ParquetError> {
     group.next_column()?.ok_or_else(|| ParquetError::General("the schema has too few columns".into()))

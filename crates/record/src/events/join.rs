@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::EventFile;
 use super::encode::{FileFormat, Group};
-use super::{Chunks, EventFile};
 use crate::run_dir::RunError;
 use crate::storage::{Storage, StoredFile, replace};
 
@@ -48,24 +48,24 @@ pub(super) fn join(
             loop {
                 if part.has_large_group() {
                     if !group.is_empty() {
-                        format.write_group(&mut out, &group.rows).map_err(failed())?;
+                        format.write_group(&mut out, &group).map_err(failed())?;
                         group.clear();
                     }
                     part.copy_group(&mut out).map_err(failed())?;
                     continue;
                 }
-                let Some(rows) = part.next_group(Chunks::Read)? else { break };
-                for row in rows {
-                    group.push(row);
+                let Some(rows) = part.next_summed()? else { break };
+                for (row, summary) in rows {
+                    group.push_summed(row, summary);
                     if group.is_full() {
-                        format.write_group(&mut out, &group.rows).map_err(failed())?;
+                        format.write_group(&mut out, &group).map_err(failed())?;
                         group.clear();
                     }
                 }
             }
         }
         if !group.is_empty() {
-            format.write_group(&mut out, &group.rows).map_err(failed())?;
+            format.write_group(&mut out, &group).map_err(failed())?;
         }
         out.close().map_err(failed())?;
         Ok(())

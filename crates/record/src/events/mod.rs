@@ -1,8 +1,9 @@
 //! Request rows in Parquet: one row a request, from the moment it ends.
 //!
 //! ```text
-//! push ──► bounded channel ──► writer thread ──► events/0000.parquet, 0001, … ──► events.parquet
-//!                              (a closed part every ≤ 2 s)              (at a clean end)
+//! push ──► bounded channel ──► writer thread ─┬► events/0000.parquet, 0001, … ──► events.parquet
+//!                                             │  (a closed part every ≤ 2 s)      (at a clean end)
+//!                                             └► streams.parquet: histograms of gaps, tokens over time
 //! ```
 //!
 //! Invariants, each held by a test:
@@ -18,11 +19,12 @@ mod encode;
 mod join;
 mod schema;
 mod sink;
+mod streams;
 
 pub(crate) use decode::EventFile;
 pub(crate) use join::parts;
-pub(crate) use schema::blank;
 pub(crate) use sink::EventSink;
+pub(crate) use streams::{read_streams, write_streams};
 
 /// Whether the stamps of chunks are read too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 //! Every field of [`RequestRecord`] is one column of the same name; the chunks are four list columns of equal
 //! length. Numbers keep their width and sign as Parquet logical types, names are dictionary-encoded strings, so
 //! DuckDB, Polars and pandas read the file without knowing Stopwatt. The reader finds columns by name: a column it
-//! does not know is left alone, an optional one that is missing reads as `None`.
+//! does not know is left alone, an optional one that is missing reads as `None`. The columns of [`SUMMARY`] repeat what
+//! the chunks say, so that most readers need no chunks.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
+use stopwatt_core::stream::StreamSummary;
 use stopwatt_core::{EndKind, FinishReason, Phase, RequestRecord};
 
 /// How a number is stored. In memory each is an `i64`.
@@ -29,6 +31,17 @@ pub(super) enum Width {
     U32,
     /// Unsigned 16 bits.
     U16,
+}
+
+impl Width {
+    fn parquet(self) -> (&'static str, &'static str) {
+        match self {
+            Self::I64 => ("int64", ""),
+            Self::U64 => ("int64", " (INTEGER(64,false))"),
+            Self::U32 => ("int32", " (INTEGER(32,false))"),
+            Self::U16 => ("int32", " (INTEGER(16,false))"),
+        }
+    }
 }
 
 /// Where a column's values go and come from. `set` is false when the value is not legal.
@@ -140,6 +153,45 @@ pub(super) const COLUMNS: &[Column] = &[
     },
 ];
 
+/// A column of what a stream comes to, null in every row without a token chunk. It needs no `optional`: all are.
+pub(super) struct SummaryColumn {
+    pub(super) name: &'static str,
+    pub(super) width: Width,
+    pub(super) get: fn(&StreamSummary) -> Option<i64>,
+    pub(super) set: fn(&mut StreamSummary, i64),
+}
+
+macro_rules! summary {
+    ($field:ident: $width:ident) => {
+        SummaryColumn {
+            name: stringify!($field),
+            width: Width::$width,
+            get: |s| Some(s.$field as i64),
+            set: |s, v| s.$field = v as _,
+        }
+    };
+    ($field:ident: Option<$width:ident>) => {
+        SummaryColumn {
+            name: stringify!($field),
+            width: Width::$width,
+            get: |s| s.$field.map(|v| v as i64),
+            set: |s, v| s.$field = Some(v as _),
+        }
+    };
+}
+
+/// The fields of [`StreamSummary`], in file order. The first one tells whether there is a token chunk.
+pub(super) const SUMMARY: &[SummaryColumn] = &[
+    summary!(first_token_ns: I64),
+    summary!(last_token_ns: I64),
+    summary!(first_answer_ns: Option<I64>),
+    summary!(first_chunk_tokens: Option<U32>),
+    summary!(token_chunks: U32),
+    summary!(stated_tokens: Option<U32>),
+    summary!(longest_gap_ns: I64),
+    summary!(longest_itl_ns: I64),
+];
+
 /// The list columns, in file order; the last may be missing in files of older versions. A null list means that the run dropped chunks, an empty one that none came.
 pub(super) const CHUNK_T: &str = "chunk_t_ns";
 /// See [`CHUNK_T`].
@@ -154,49 +206,20 @@ pub(super) fn name(name: &'static str) -> ByteArray {
     ByteArray::from(Bytes::from_static(name.as_bytes()))
 }
 
-/// A record to be filled column by column.
-pub(crate) fn blank() -> RequestRecord {
-    RequestRecord {
-        id: 0,
-        point: 0,
-        trial: 0,
-        phase: Phase::Warmup,
-        input_asked: 0,
-        output_asked: 0,
-        input_usage: None,
-        output_usage: None,
-        session: None,
-        turn: None,
-        cached_usage: None,
-        output_tokenizer: None,
-        intended_ns: 0,
-        dispatched_ns: None,
-        connected_ns: None,
-        written_ns: None,
-        first_byte_ns: None,
-        end_ns: 0,
-        end: EndKind::Ok,
-        status: None,
-        error_len: None,
-        error_hash: None,
-        finish: None,
-        chunks: Vec::new(),
-    }
-}
-
 /// The file schema.
 pub(super) fn file_schema() -> Result<TypePtr, ParquetError> {
     let mut text = String::from("message request {\n");
     for c in COLUMNS {
         let repetition = if c.optional { "optional" } else { "required" };
         let (physical, logical) = match c.access {
-            Access::Number { width: Width::I64, .. } => ("int64", ""),
-            Access::Number { width: Width::U64, .. } => ("int64", " (INTEGER(64,false))"),
-            Access::Number { width: Width::U32, .. } => ("int32", " (INTEGER(32,false))"),
-            Access::Number { width: Width::U16, .. } => ("int32", " (INTEGER(16,false))"),
+            Access::Number { width, .. } => width.parquet(),
             Access::Text { .. } => ("binary", " (STRING)"),
         };
         let _ = writeln!(text, "  {repetition} {physical} {}{logical};", c.name);
+    }
+    for c in SUMMARY {
+        let (physical, logical) = c.width.parquet();
+        let _ = writeln!(text, "  optional {physical} {}{logical};", c.name);
     }
     for (list, element) in [
         (CHUNK_T, "required int64 element"),
@@ -226,7 +249,9 @@ pub(super) fn properties(notes: &[(&str, String)]) -> WriterProperties {
     let stamps = COLUMNS
         .iter()
         .filter(|c| matches!(c.access, Access::Number { width: Width::I64 | Width::U64, .. }))
-        .map(|c| ColumnPath::new(vec![c.name.to_owned()]));
+        .map(|c| c.name)
+        .chain(SUMMARY.iter().filter(|c| matches!(c.width, Width::I64)).map(|c| c.name))
+        .map(|name| ColumnPath::new(vec![name.to_owned()]));
     let chunk_stamps = ColumnPath::new([CHUNK_T, "list", "element"].map(str::to_owned).to_vec());
     for path in stamps.chain([chunk_stamps]) {
         p = p
@@ -242,7 +267,7 @@ mod tests {
 
     #[test]
     fn every_field_of_the_record_has_a_column() {
-        let record = serde_json::to_value(blank()).unwrap();
+        let record = serde_json::to_value(RequestRecord::blank()).unwrap();
         let mut fields: Vec<&str> = record.as_object().unwrap().keys().map(String::as_str).collect();
         let mut columns: Vec<&str> = COLUMNS.iter().map(|c| c.name).chain(["chunks"]).collect();
         fields.sort_unstable();
@@ -251,8 +276,18 @@ mod tests {
     }
 
     #[test]
+    fn every_field_of_the_summary_has_a_column() {
+        let summary = serde_json::to_value(StreamSummary::default()).unwrap();
+        let mut fields: Vec<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut columns: Vec<&str> = SUMMARY.iter().map(|c| c.name).collect();
+        fields.sort_unstable();
+        columns.sort_unstable();
+        assert_eq!(fields, columns);
+    }
+
+    #[test]
     fn the_schema_is_a_valid_parquet_schema() {
         let schema = file_schema().unwrap();
-        assert_eq!(schema.get_fields().len(), COLUMNS.len() + 4);
+        assert_eq!(schema.get_fields().len(), COLUMNS.len() + SUMMARY.len() + 4);
     }
 }

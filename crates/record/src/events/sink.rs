@@ -13,6 +13,7 @@ use stopwatt_core::{Nanos, RequestRecord};
 
 use super::encode::{FileFormat, Group};
 use super::join::{PartSink, join, parts};
+use super::streams::StreamsWriter;
 use crate::run_dir::RunError;
 use crate::storage::{Storage, replace};
 
@@ -41,6 +42,8 @@ struct Files {
     parts: PathBuf,
     /// The joined file.
     joined: PathBuf,
+    /// Histograms of the streams.
+    streams: PathBuf,
     format: FileFormat,
 }
 
@@ -77,18 +80,20 @@ impl EventSink {
         storage: Arc<dyn Storage>,
         parts: PathBuf,
         joined: PathBuf,
+        streams: PathBuf,
         notes: &[(&str, String)],
         keep_chunks: bool,
     ) -> Result<Self, RunError> {
         std::fs::create_dir(&parts).map_err(RunError::io("create", &parts))?;
         let format = FileFormat::new(notes, keep_chunks).map_err(RunError::events(&joined))?;
-        let files = Files { storage, parts, joined, format };
+        let files = Files { storage, parts, joined, streams, format };
         let (sender, receiver) = sync_channel(QUEUE);
         let shared = Arc::new(Shared::default());
         let writer = Writer {
             files: files.clone(),
             shared: Arc::clone(&shared),
             group: Group::default(),
+            streams: StreamsWriter::new(Arc::clone(&files.storage), files.streams.clone()),
             since: 0,
             part: 0,
             retry_at: None,
@@ -174,6 +179,7 @@ struct Writer {
     files: Files,
     shared: Arc<Shared>,
     group: Group,
+    streams: StreamsWriter,
     /// When the first row of the group came, raw.
     since: Nanos,
     /// Number of the next part.
@@ -196,8 +202,9 @@ impl Writer {
         }
         self.close_part();
         if self.retry_at.is_some() {
-            self.lose(self.group.rows.len() as u64);
+            self.lose(self.group.len() as u64);
         }
+        self.streams.finish();
     }
 
     fn next(&self, receiver: &Receiver<RequestRecord>) -> Result<RequestRecord, RecvTimeoutError> {
@@ -214,11 +221,12 @@ impl Writer {
         if self.group.is_empty() {
             self.since = monotonic_raw();
         }
-        if self.group.rows.len() >= WAITING_GROUPS * Group::MAX_ROWS
+        if self.group.len() >= WAITING_GROUPS * Group::MAX_ROWS
             || self.group.chunks() >= WAITING_GROUPS * Group::MAX_CHUNKS
         {
             self.lose(1);
         } else {
+            self.streams.take(&record);
             self.group.push(record);
         }
     }
@@ -261,7 +269,7 @@ impl Writer {
         let path = self.files.parts.join(format!("{:04}.parquet", self.part));
         replace(self.files.storage.as_ref(), &path, |file| {
             let mut out = self.files.format.begin(PartSink(file)).map_err(RunError::events(&path))?;
-            self.files.format.write_group(&mut out, &self.group.rows).map_err(RunError::events(&path))?;
+            self.files.format.write_group(&mut out, &self.group).map_err(RunError::events(&path))?;
             out.close().map_err(RunError::events(&path))?;
             Ok(())
         })

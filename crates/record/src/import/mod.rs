@@ -105,7 +105,7 @@ fn blank(point: u32, id: u64, start_ns: Nanos) -> RequestRecord {
         dispatched_ns: Some(start_ns),
         end_ns: start_ns,
         end: EndKind::Unknown,
-        ..crate::events::blank()
+        ..RequestRecord::blank()
     }
 }
 

@@ -5,6 +5,7 @@
 //!       run.log            one fact a line                  appended at once
 //!       events/NNNN.parquet  closed parts                   every ≤ 2 s, gone at a clean end
 //!       events.parquet     one row a request                at a clean end
+//!       streams.parquet    histograms of gaps               at the end; made anew from the rows when missing
 //!       metrics.json, report.html, …                        temporary name, then renamed
 //!       tags               one tag a line                   see `catalogue`
 //!       lock               while somebody writes
@@ -24,7 +25,7 @@ mod write;
 
 pub use error::RunError;
 pub use id::RunId;
-pub use read::{Requests, Run};
+pub use read::{Requests, Rows, Run, Stored};
 pub use write::{Create, RunWriter, write_atomically};
 
 pub(crate) use lock::writer;
@@ -36,6 +37,8 @@ pub(crate) const CONFIG: &str = "config.lock.json";
 pub(crate) const METRICS: &str = "metrics.json";
 /// File of the request rows.
 pub(crate) const EVENTS: &str = "events.parquet";
+/// File of what the streams come to.
+pub(crate) const STREAMS: &str = "streams.parquet";
 /// Folder of the closed parts.
 pub(crate) const PARTS: &str = "events";
 /// File of the tags.

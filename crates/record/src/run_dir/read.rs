@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use stopwatt_core::log::{Fact, LogEvent};
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
-use stopwatt_core::{Clock, RequestRecord};
+use stopwatt_core::stream::Streams;
+use stopwatt_core::{Clock, RequestRecord, RequestRow};
 
-use super::{CONFIG, EVENTS, METRICS, PARTS, RunError, RunId, log_file};
-use crate::events::{Chunks, EventFile, parts};
+use super::{CONFIG, EVENTS, METRICS, PARTS, RunError, RunId, STREAMS, log_file};
+use crate::events::{Chunks, EventFile, parts, read_streams, write_streams};
 use crate::storage::{Disk, replace};
 
 /// A run on disk, complete or not.
@@ -84,19 +85,46 @@ impl Run {
     /// Every request in the order it ended, read group by group, so that a long run needs little memory. From the
     /// joined file when there is one, else from the closed parts.
     pub fn requests(&self, chunks: Chunks) -> Result<Requests, RunError> {
-        let joined = self.path.join(EVENTS);
-        let mut files = if joined.is_file() { vec![joined] } else { parts(&self.path.join(PARTS))? };
-        // The writer may have joined and removed the parts between the two looks.
-        if files.is_empty() && self.path.join(EVENTS).is_file() {
-            files.push(self.path.join(EVENTS));
-        }
-        files.reverse();
-        Ok(Requests { files, file: None, rows: Vec::new().into_iter(), chunks })
+        Ok(Stored::over(
+            self.files()?,
+            match chunks {
+                Chunks::Read => |file| file.next_group(Chunks::Read),
+                Chunks::Skip => |file| file.next_group(Chunks::Skip),
+            },
+        ))
+    }
+
+    /// The same with what each stream comes to instead of the stream, many times faster.
+    pub fn rows(&self) -> Result<Rows, RunError> {
+        Ok(Stored::over(self.files()?, EventFile::next_rows))
     }
 
     /// Number of requests, from the file footers alone.
     pub fn request_count(&self) -> Result<u64, RunError> {
-        self.requests(Chunks::Skip)?.files.iter().map(|f| Ok(EventFile::open(f)?.rows())).sum()
+        self.files()?.iter().map(|f| Ok(EventFile::open(f)?.rows())).sum()
+    }
+
+    /// Histograms of the gaps between chunks, and tokens over time; `None` when they are missing or do not belong to
+    /// the requests that are stored. They say nothing that the chunks do not.
+    pub fn streams(&self) -> Result<Option<Streams>, RunError> {
+        let rows = self.request_count()?;
+        Ok(read_streams(&self.path.join(STREAMS), rows))
+    }
+
+    /// Stores them for the next reader, after they were made anew from the chunks.
+    pub fn write_streams(&self, streams: &Streams) -> Result<(), RunError> {
+        write_streams(&self.path.join(STREAMS), streams, self.request_count()?)
+    }
+
+    /// The files that hold requests, in their order.
+    fn files(&self) -> Result<Vec<PathBuf>, RunError> {
+        let joined = self.path.join(EVENTS);
+        if joined.is_file() {
+            return Ok(vec![joined]);
+        }
+        let parts = parts(&self.path.join(PARTS))?;
+        // The writer may have joined and removed the parts between the two looks.
+        Ok(if parts.is_empty() && joined.is_file() { vec![joined] } else { parts })
     }
 
     /// Writes a file of the run, for instance a report made again, under a temporary name and renames it.
@@ -119,27 +147,40 @@ impl Run {
     }
 }
 
-/// The requests of a run, read group by group. After an error there is nothing more.
-pub struct Requests {
+/// The requests of a run.
+pub type Requests = Stored<RequestRecord>;
+/// The requests of a run without their streams.
+pub type Rows = Stored<RequestRow>;
+
+/// How the next row group of a file is read.
+type Next<T> = fn(&mut EventFile) -> Result<Option<Vec<T>>, RunError>;
+
+/// What a run stored of its requests, read group by group. After an error there is nothing more.
+pub struct Stored<T> {
     /// Files still to be read, last first.
     files: Vec<PathBuf>,
     file: Option<EventFile>,
-    rows: std::vec::IntoIter<RequestRecord>,
-    chunks: Chunks,
+    rows: std::vec::IntoIter<T>,
+    next: Next<T>,
 }
 
-impl fmt::Debug for Requests {
+impl<T> fmt::Debug for Stored<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Requests").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Stored").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
-impl Requests {
+impl<T> Stored<T> {
+    fn over(mut files: Vec<PathBuf>, next: Next<T>) -> Self {
+        files.reverse();
+        Self { files, file: None, rows: Vec::new().into_iter(), next }
+    }
+
     /// Brings the next rows in; false at the end.
     fn refill(&mut self) -> Result<bool, RunError> {
         loop {
             if let Some(file) = &mut self.file {
-                if let Some(rows) = file.next_group(self.chunks)? {
+                if let Some(rows) = (self.next)(file)? {
                     self.rows = rows.into_iter();
                     return Ok(true);
                 }
@@ -153,8 +194,8 @@ impl Requests {
     }
 }
 
-impl Iterator for Requests {
-    type Item = Result<RequestRecord, RunError>;
+impl<T> Iterator for Stored<T> {
+    type Item = Result<T, RunError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

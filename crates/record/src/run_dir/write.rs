@@ -10,7 +10,7 @@ use stopwatt_core::{Clock, FORMAT_MAJOR, FORMAT_MINOR, Nanos, RequestRecord};
 
 use super::lock::Lock;
 use super::log_file::LogFile;
-use super::{CONFIG, EVENTS, PARTS, RunError, RunId};
+use super::{CONFIG, EVENTS, PARTS, RunError, RunId, STREAMS};
 use crate::events::EventSink;
 use crate::storage::{Disk, Storage, replace};
 
@@ -91,6 +91,7 @@ impl RunWriter {
             Arc::clone(&storage),
             path.join(PARTS),
             path.join(EVENTS),
+            path.join(STREAMS),
             &notes,
             options.keep_chunks,
         )?;
@@ -170,7 +171,7 @@ fn write_in(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> Result<(), RunE
 /// Refuses names that leave the directory or belong to the run itself.
 pub(super) fn file_name(name: &str) -> Result<&str, RunError> {
     let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
-    let own = [super::LOG, super::lock::NAME, CONFIG, EVENTS, PARTS, super::TAGS].contains(&name);
+    let own = [super::LOG, super::lock::NAME, CONFIG, EVENTS, PARTS, STREAMS, super::TAGS].contains(&name);
     if plain && !own { Ok(name) } else { Err(RunError::FileName { name: name.to_owned() }) }
 }
 

@@ -5,9 +5,9 @@
 
 use serde_json::{Map, Value, json};
 use stopwatt_analyse::dialect::{self, Dialect, Reading, Verdict};
-use stopwatt_analyse::{Input, Settings};
 use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
 use stopwatt_core::{Clock, EndKind, Phase, RequestRecord};
+use stopwatt_record::RunError;
 
 use crate::date::compact_utc;
 use crate::rebuild::Analysed;
@@ -44,6 +44,9 @@ pub enum ExportError {
     /// The run has no rows, for instance because only statistics were imported.
     #[error("the run holds no requests, and the format is made of them")]
     NoRequests,
+    /// The rows cannot be read.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The run dropped the stamps of chunks.
     #[error("the run holds no stamps of chunks (--no-chunks), and the format is made of them")]
     NoChunks,
@@ -56,6 +59,7 @@ impl ExportError {
             Self::Point { .. } | Self::Trial { .. } => {
                 Some("both count from 0; `stopwatt report` lists the points")
             }
+            Self::Run(error) => error.hint(),
             Self::NoRequests => Some("export a run that was measured, or imported with its detailed arrays"),
             Self::NoChunks => Some("measure without --no-chunks"),
         }
@@ -73,7 +77,8 @@ pub fn to_vllm(run: &Analysed, select: Select) -> Result<Value, ExportError> {
         return Err(ExportError::Point { asked: point, points: run.doc.points.len() });
     }
     let is_measured = |r: &&RequestRecord| r.phase == Phase::Measure && r.point == point;
-    let mut rows: Vec<&RequestRecord> = run.requests.iter().filter(is_measured).collect();
+    let all = run.requests()?;
+    let mut rows: Vec<&RequestRecord> = all.iter().filter(is_measured).collect();
     if rows.is_empty() {
         return Err(ExportError::NoRequests);
     }
@@ -88,12 +93,10 @@ pub fn to_vllm(run: &Analysed, select: Select) -> Result<Value, ExportError> {
     }
     rows.sort_by_key(|r| (r.trial, r.dispatched_ns, r.id));
 
-    let mut out = heading(run, point, rows.len());
+    let mut out = heading(run, point, &rows);
     let log = selected_log(&run.log, point, select.trial);
     let requests: Vec<RequestRecord> = rows.iter().map(|r| (*r).clone()).collect();
-    let settings = Settings { resamples: 1, ..Settings::default() };
-    let input = Input { log: &log, requests: &requests, settings: &settings };
-    let view = dialect::view(Dialect::Vllm, &input, &run.doc);
+    let view = dialect::view(Dialect::Vllm, &log, &requests, &run.doc);
     for figure in view.points.iter().flat_map(|p| &p.figures) {
         for statistic in &figure.statistics {
             let value = json!(statistic.value);
@@ -122,7 +125,7 @@ fn selected_log(log: &[LogEvent], point: u32, trial: Option<u32>) -> Vec<LogEven
     log.iter().filter(keep).cloned().collect()
 }
 
-fn heading(run: &Analysed, point: u32, requests: usize) -> Map<String, Value> {
+fn heading(run: &Analysed, point: u32, rows: &[&RequestRecord]) -> Map<String, Value> {
     let mut clock: Option<Clock> = None;
     let (mut model, mut planned): (Option<&str>, Option<&PlannedPoint>) = (None, None);
     for event in &run.log {
@@ -134,8 +137,7 @@ fn heading(run: &Analysed, point: u32, requests: usize) -> Map<String, Value> {
         }
     }
     let setting = |key: &str| run.config.get("settings")?.get(key)?.get("value").cloned();
-    let is_chat = run
-        .requests
+    let is_chat = rows
         .iter()
         .any(|r| r.chunks.iter().any(|c| c.shape_or_typical().has(stopwatt_core::ChunkShape::DELTA)));
     let backend = if is_chat { "openai-chat" } else { "openai" };
@@ -152,7 +154,7 @@ fn heading(run: &Analysed, point: u32, requests: usize) -> Map<String, Value> {
         "label": planned.map(|p| p.label.clone()),
         "model_id": model,
         "tokenizer_id": setting("target.tokenizer").filter(|v| !v.is_null()),
-        "num_prompts": requests,
+        "num_prompts": rows.len(),
         "stopwatt_run": run.doc.run_id,
         "request_rate": rate.map_or_else(|| json!("inf"), |r| json!(r)),
         "burstiness": burstiness,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use stopwatt_analyse::request_metrics;
 use stopwatt_core::text::{Lang, Text};
-use stopwatt_core::{Metric, RequestRecord};
+use stopwatt_core::{Metric, RequestRow};
+use stopwatt_stats::sample::Ordered;
 
 use super::say;
 use crate::quantity::{Kind, Scale, count};
@@ -13,29 +14,22 @@ use crate::svg::{Axis, Chart, Height, Layer, Line, POINTS_AT_MOST};
 /// Bars of the histogram, evenly wide on a logarithmic axis.
 const BARS: usize = 48;
 
-/// The plots; none without requests.
-pub(super) fn charts(requests: &[&RequestRecord], lang: Lang) -> Vec<Chart> {
-    let mut values: [(Metric, Vec<f64>); 4] =
-        [Metric::Ttft, Metric::E2e, Metric::Tpot, Metric::Itl].map(|m| (m, Vec::new()));
-    for request in requests {
-        let metrics = request_metrics(request);
-        for (metric, list) in &mut values {
-            list.extend(metrics.value(*metric));
-            list.extend_from_slice(metrics.gaps(*metric));
-        }
-    }
-    for (_, list) in &mut values {
-        list.sort_unstable_by(f64::total_cmp);
-    }
-    let [ttft, e2e, tpot, itl] = &values;
-    let slow = cumulative(Text::CdfTitle, &[ttft, e2e], lang);
-    let fast = cumulative(Text::TokenCdfTitle, &[tpot, itl], lang);
+/// The plots; none without requests. `itl` are the gaps of all of them.
+pub(super) fn charts(requests: &[&RequestRow], itl: Ordered, lang: Lang) -> Vec<Chart> {
+    let of = |metric: Metric| {
+        let values = requests.iter().filter_map(|r| request_metrics(r).value(metric));
+        (metric, Ordered::from(values.collect::<Vec<f64>>()))
+    };
+    let [ttft, e2e, tpot] = [Metric::Ttft, Metric::E2e, Metric::Tpot].map(of);
+    let itl = (Metric::Itl, itl);
+    let slow = cumulative(Text::CdfTitle, &[&ttft, &e2e], lang);
+    let fast = cumulative(Text::TokenCdfTitle, &[&tpot, &itl], lang);
     [slow, fast, by_length(requests, lang), histogram(&itl.1, lang)].into_iter().flatten().collect()
 }
 
 /// TTFT of each request over its input length: how much a longer prompt costs.
-fn by_length(requests: &[&RequestRecord], lang: Lang) -> Option<Chart> {
-    let place = |r: &&RequestRecord| {
+fn by_length(requests: &[&RequestRow], lang: Lang) -> Option<Chart> {
+    let place = |r: &&RequestRow| {
         let input = r.input_usage.or((r.input_asked > 0).then_some(r.input_asked))?;
         Some((f64::from(input), request_metrics(r).ttft?))
     };
@@ -74,11 +68,11 @@ fn by_length(requests: &[&RequestRecord], lang: Lang) -> Option<Chart> {
 }
 
 /// Share of requests (or gaps) that took at most so long.
-fn cumulative(title: Text, series: &[&(Metric, Vec<f64>)], lang: Lang) -> Option<Chart> {
-    let present: Vec<_> = series.iter().filter(|(_, values)| values.len() > 1).collect();
-    let all = || present.iter().flat_map(|(_, values)| [values[0], values[values.len() - 1]]);
+fn cumulative(title: Text, series: &[&(Metric, Ordered)], lang: Lang) -> Option<Chart> {
+    let present: Vec<_> = series.iter().filter(|(_, values)| values.n() > 1).collect();
+    let all = || present.iter().flat_map(|(_, values)| [values.at(0), values.at(usize::MAX)]);
     // The unit in which the faster of the two reads well.
-    let fastest = present.iter().map(|(_, values)| values[values.len() / 2]).fold(f64::INFINITY, f64::min);
+    let fastest = present.iter().map(|(_, values)| values.at(values.n() / 2)).fold(f64::INFINITY, f64::min);
     let scale = Scale::of(Kind::Time, fastest);
     let layers = present.iter().enumerate().map(|(color, (metric, values))| {
         let name = metric.title(lang).to_owned();
@@ -96,36 +90,37 @@ fn cumulative(title: Text, series: &[&(Metric, Vec<f64>)], lang: Lang) -> Option
     })
 }
 
-/// Points of the cumulative curve of sorted values: every rank, or evenly chosen ranks of many.
-fn shares(sorted: &[f64]) -> Vec<(f64, f64)> {
-    let n = sorted.len();
+/// Points of the cumulative curve: every rank, or evenly chosen ranks of many.
+fn shares(values: &Ordered) -> Vec<(f64, f64)> {
+    let n = values.n();
     let step = n.div_ceil(POINTS_AT_MOST).max(1);
     let mut ranks: Vec<usize> = (0..n).step_by(step).collect();
     // The last ranks are what a tail is: keep them one by one.
     ranks.extend(n.saturating_sub(step.min(40))..n);
     ranks.sort_unstable();
     ranks.dedup();
-    let begin = sorted.first().map(|v| (*v, 0.));
-    begin.into_iter().chain(ranks.into_iter().map(|r| (sorted[r], (r + 1) as f64 / n as f64))).collect()
+    let begin = (n > 0).then(|| (values.at(0), 0.));
+    begin.into_iter().chain(ranks.into_iter().map(|r| (values.at(r), (r + 1) as f64 / n as f64))).collect()
 }
 
 /// Gaps between tokens on a logarithmic axis: a second hump is a hitch that a mean hides.
-fn histogram(sorted: &[f64], lang: Lang) -> Option<Chart> {
-    let positive = &sorted[sorted.partition_point(|v| *v <= 0.)..];
-    if positive.len() < 10 {
+fn histogram(values: &Ordered, lang: Lang) -> Option<Chart> {
+    let n = values.n();
+    let zero = values.below(f64::MIN_POSITIVE);
+    if n - zero < 10 {
         return None;
     }
-    let scale = Scale::of(Kind::Time, positive[positive.len() / 2]);
-    let x = Axis::log([positive[0], positive[positive.len() - 1]], scale, Metric::Itl.title(lang));
+    let scale = Scale::of(Kind::Time, values.at(zero + (n - zero) / 2));
+    let x = Axis::log([values.at(zero), values.at(n - 1)], scale, Metric::Itl.title(lang));
     let bars = (0..BARS).map(|i| {
         let (from, to) = (x.value(i as f64 / BARS as f64), x.value((i + 1) as f64 / BARS as f64));
-        let inside = positive.partition_point(|v| *v < to) - positive.partition_point(|v| *v < from);
-        (from, to, inside as f64 / sorted.len() as f64)
+        let inside = values.below(to) - values.below(from).max(zero);
+        (from, to, inside as f64 / n as f64)
     });
     let bars: Vec<_> = bars.collect();
     Some(Chart {
         title: Text::ItlHistogramTitle.get(lang).to_owned(),
-        caption: say(lang, Text::ItlHistogramCaption, &[&count(sorted.len() as u64)]),
+        caption: say(lang, Text::ItlHistogramCaption, &[&count(n as u64)]),
         y: Axis::from_zero(bars.iter().map(|b| b.2), Scale::of(Kind::Share, 1.), Text::ShareAxis.get(lang)),
         y_ticks: true,
         layers: vec![Layer::Bars { name: Metric::Itl.title(lang).to_owned(), color: 0, bars }],
@@ -140,13 +135,13 @@ mod tests {
 
     #[test]
     fn a_small_sample_keeps_every_rank() {
-        assert_eq!(shares(&[1., 2., 4.]), [(1., 0.), (1., 1. / 3.), (2., 2. / 3.), (4., 1.)]);
+        assert_eq!(shares(&vec![1., 2., 4.].into()), [(1., 0.), (1., 1. / 3.), (2., 2. / 3.), (4., 1.)]);
     }
 
     #[test]
     fn a_large_sample_is_thinned_and_keeps_its_ends() {
         let sorted: Vec<f64> = (0..250_000).map(f64::from).collect();
-        let points = shares(&sorted);
+        let points = shares(&sorted.into());
         assert!(points.len() <= POINTS_AT_MOST + 45, "{}", points.len());
         assert_eq!(points[0], (0., 0.));
         assert_eq!(points[points.len() - 1], (249_999., 1.));
@@ -156,7 +151,7 @@ mod tests {
     #[test]
     fn the_histogram_holds_every_gap_once() {
         let sorted: Vec<f64> = (1..=1000).map(|i| f64::from(i) * 1e-3).collect();
-        let chart = histogram(&sorted, Lang::En).expect("enough gaps");
+        let chart = histogram(&sorted.into(), Lang::En).expect("enough gaps");
         let Layer::Bars { bars, .. } = &chart.layers[0] else { panic!("bars expected") };
         assert!((bars.iter().map(|b| b.2).sum::<f64>() - 1.).abs() < 1e-9);
     }

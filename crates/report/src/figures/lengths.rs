@@ -1,7 +1,7 @@
 //! How long inputs and outputs were.
 
 use stopwatt_core::text::{Lang, Text};
-use stopwatt_core::{Metric, RequestRecord};
+use stopwatt_core::{Metric, RequestRow};
 
 use super::say;
 use crate::quantity::{Kind, Scale, count};
@@ -11,8 +11,8 @@ use crate::svg::{Axis, Chart, Height, Layer};
 const BARS: u32 = 32;
 
 /// One plot for inputs and one for outputs, where lengths are known.
-pub(super) fn charts(requests: &[&RequestRecord], lang: Lang) -> Vec<Chart> {
-    let input = |r: &RequestRecord| r.input_usage.or((r.input_asked > 0).then_some(r.input_asked));
+pub(super) fn charts(requests: &[&RequestRow], lang: Lang) -> Vec<Chart> {
+    let input = |r: &RequestRow| r.input_usage.or((r.input_asked > 0).then_some(r.input_asked));
     let inputs = requests.iter().filter_map(|r| input(r)).collect();
     let outputs = requests.iter().filter_map(|r| r.output_tokens()).collect();
     [

@@ -10,7 +10,7 @@ mod requests;
 mod timeline;
 
 use stopwatt_core::text::{Lang, Text, fill};
-use stopwatt_core::{EndKind, Phase, RequestRecord};
+use stopwatt_core::{EndKind, Metric, RequestRow};
 
 use crate::View;
 use crate::facts::Facts;
@@ -37,7 +37,11 @@ impl Figures {
         let shown = headline_requests(view);
         Self {
             load: load::charts(view.doc, facts, view.lang),
-            latency: distribution::charts(&shown, view.lang),
+            latency: distribution::charts(
+                &shown,
+                view.record.ordered_gaps(Metric::Itl, headline(view).unwrap_or(0)),
+                view.lang,
+            ),
             timeline: timeline::charts(view, facts),
             requests: requests::charts(view, facts),
             lengths: lengths::charts(&shown, view.lang),
@@ -46,10 +50,13 @@ impl Figures {
 }
 
 /// Successful measured requests of the headline point.
-fn headline_requests<'a>(view: &View<'a>) -> Vec<&'a RequestRecord> {
-    let point = view.doc.headline_point.and_then(|p| u32::try_from(p).ok());
-    let measured = |r: &&RequestRecord| r.phase == Phase::Measure && r.end == EndKind::Ok;
-    view.requests.iter().filter(measured).filter(|r| point.is_none_or(|p| r.point == p)).collect()
+fn headline_requests<'a>(view: &View<'a>) -> Vec<&'a RequestRow> {
+    let at = |r: &&RequestRow| headline(view).is_none_or(|p| r.point == p);
+    view.record.measured().iter().filter(|r| r.end == EndKind::Ok).filter(at).collect()
+}
+
+fn headline(view: &View<'_>) -> Option<u32> {
+    view.doc.headline_point.and_then(|p| u32::try_from(p).ok())
 }
 
 /// A catalogue text, with the given values in its marks.

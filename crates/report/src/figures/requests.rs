@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use stopwatt_core::text::Text;
-use stopwatt_core::{EndKind, Nanos, Phase, RequestRecord};
+use stopwatt_core::{EndKind, Nanos, RequestRow};
 
 use super::say;
 use super::timeline::first_token;
@@ -25,10 +25,8 @@ const AREA: f64 = 200.;
 pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
     let point = view.doc.headline_point.and_then(|p| u32::try_from(p).ok()).unwrap_or(0);
     let trial = facts.trials.iter().find(|t| t.point == point).map(|t| t.trial);
-    let chosen = |r: &&RequestRecord| {
-        r.point == point && r.phase == Phase::Measure && trial.is_none_or(|t| r.trial == t)
-    };
-    let mut rows: Vec<&RequestRecord> = view.requests.iter().filter(chosen).collect();
+    let chosen = |r: &&RequestRow| r.point == point && trial.is_none_or(|t| r.trial == t);
+    let mut rows: Vec<&RequestRow> = view.record.measured().iter().filter(chosen).collect();
     rows.sort_by_key(|r| (begin(r), r.id));
     let all = rows.len();
     rows.truncate(SHOWN);
@@ -46,14 +44,14 @@ pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
         spans,
     };
     let seconds = |t: Nanos| t as f64 / 1e9;
-    let spans = |of: &dyn Fn(&RequestRecord) -> Option<(Nanos, Nanos)>| -> Vec<(f64, f64, f64)> {
+    let spans = |of: &dyn Fn(&RequestRow) -> Option<(Nanos, Nanos)>| -> Vec<(f64, f64, f64)> {
         let placed = rows.iter().zip(&lanes);
         placed
             .filter_map(|(r, lane)| of(r).map(|(a, b)| (seconds(a), seconds(b), *lane as f64 + 0.5)))
             .collect()
     };
     let waiting = spans(&|r| Some((begin(r), first_token(r).unwrap_or(r.end_ns))));
-    let ended = |r: &RequestRecord, wanted: fn(EndKind) -> bool| {
+    let ended = |r: &RequestRow, wanted: fn(EndKind) -> bool| {
         Some((first_token(r)?, r.end_ns)).filter(|_| wanted(r.end))
     };
     let streaming = spans(&|r| ended(r, |e| e == EndKind::Ok));
@@ -85,12 +83,12 @@ pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
     }]
 }
 
-fn begin(r: &RequestRecord) -> Nanos {
+fn begin(r: &RequestRow) -> Nanos {
     r.dispatched_ns.unwrap_or(r.intended_ns)
 }
 
 /// The lowest lane that is free when each request begins; `rows` are in order of begin.
-fn lanes(rows: &[&RequestRecord]) -> Vec<usize> {
+fn lanes(rows: &[&RequestRow]) -> Vec<usize> {
     let mut busy: BinaryHeap<Reverse<(Nanos, usize)>> = BinaryHeap::new();
     let mut free = BTreeSet::new();
     let mut opened = 0;

@@ -1,7 +1,8 @@
 //! The run over time: requests in flight, tokens per second, memory of the engine, on one common axis.
 
+use stopwatt_core::stream::TokenSeries;
 use stopwatt_core::text::{Lang, Text};
-use stopwatt_core::{Nanos, RequestRecord};
+use stopwatt_core::{Nanos, RequestRow};
 
 use crate::View;
 use crate::facts::Facts;
@@ -13,14 +14,15 @@ const SLICES: usize = 240;
 
 /// The panels, from top to bottom; none for a run without requests.
 pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
-    let ends = view.requests.iter().map(|r| r.end_ns).chain(facts.trials.iter().map(|t| t.end_ns));
-    let Some(end) = ends.max().filter(|end| *end > 0 && !view.requests.is_empty()) else { return Vec::new() };
+    let ends = view.requests().iter().map(|r| r.end_ns).chain(facts.trials.iter().map(|t| t.end_ns));
+    let Some(end) = ends.max().filter(|end| *end > 0 && !view.requests().is_empty()) else {
+        return Vec::new();
+    };
     let slices = Slices::over(end);
     let page = Panels { facts, lang: view.lang, slices };
-    [Some(page.in_flight(view.requests)), Some(page.tokens(view.requests)), page.memory()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let in_flight = page.in_flight(view.requests());
+    let tokens = page.tokens(view.requests(), view.record.tokens());
+    [Some(in_flight), Some(tokens), page.memory()].into_iter().flatten().collect()
 }
 
 /// Even slices of the time since `t0`; the last one ends with the run.
@@ -55,6 +57,19 @@ impl Slices {
             let begin = (first + i) as Nanos * self.width;
             let inside = to.min(begin + self.width) - from.max(begin);
             *sum += inside.max(0) as f64 / self.width as f64;
+        }
+    }
+
+    /// Adds an amount that is spread evenly over `from..to`.
+    fn spread(self, sums: &mut [f64], from: Nanos, to: Nanos, amount: f64) {
+        let length = (to - from).max(1) as f64;
+        let first = self.of(from);
+        for (i, sum) in sums[first..=self.of((to - 1).max(from))].iter_mut().enumerate() {
+            let begin = (first + i) as Nanos * self.width;
+            // What lies beyond the last slice belongs to it, as a moment there would.
+            let end = if first + i + 1 == self.count { to } else { begin + self.width };
+            let inside = (to.min(end) - from.max(begin)).max(0);
+            *sum += amount * inside as f64 / length;
         }
     }
 
@@ -104,7 +119,7 @@ impl Panels<'_> {
     }
 
     /// Requests in flight on average over each slice: all, and those still without a token.
-    fn in_flight(&self, requests: &[RequestRecord]) -> Chart {
+    fn in_flight(&self, requests: &[RequestRow]) -> Chart {
         let (mut all, mut waiting) = (vec![0.; self.slices.count], vec![0.; self.slices.count]);
         for r in requests {
             let begin = r.dispatched_ns.unwrap_or(r.intended_ns).max(0);
@@ -120,34 +135,22 @@ impl Panels<'_> {
         self.panel(Text::InFlightTitle, Text::InFlightCaption.get(self.lang), y, lines)
     }
 
-    fn tokens(&self, requests: &[RequestRecord]) -> Chart {
+    fn tokens(&self, requests: &[RequestRow], series: &TokenSeries) -> Chart {
         let mut sums = vec![0.; self.slices.count];
-        for r in requests {
-            let chunks = r.token_chunks().count();
-            if chunks == 0 {
-                self.spread(&mut sums, r);
-                continue;
-            }
-            // A chunk that does not state its tokens gets an even share of the request's.
-            let even = r.output_tokens().map_or(1., |n| f64::from(n) / chunks as f64);
-            for c in r.token_chunks() {
-                sums[self.slices.of(c.t_ns)] += c.tokens.map_or(even, f64::from);
+        for (i, milli) in (0..).zip(series.milli()).filter(|(_, milli)| **milli > 0) {
+            let from = i * series.width_ns();
+            self.slices.spread(&mut sums, from, from + series.width_ns(), *milli as f64 / 1e3);
+        }
+        if series.milli().is_empty() {
+            // Nothing tells when they came: evenly between first byte and end.
+            for r in requests {
+                let (Some(tokens), Some(first)) = (r.output_tokens(), r.first_byte_ns) else { continue };
+                self.slices.spread(&mut sums, first, r.end_ns, f64::from(tokens));
             }
         }
         let points = self.slices.points(&sums, 1. / self.slices.seconds());
         let y = Axis::from_zero(points.iter().map(|p| p.1), Scale::of(Kind::Plain, 1.), "");
         self.panel(Text::TokenRateTitle, "", y, vec![self.line(Text::TokenRateTitle, 0, points)])
-    }
-
-    /// Without stamps of chunks: the tokens evenly between first byte and end.
-    fn spread(&self, sums: &mut [f64], r: &RequestRecord) {
-        let (Some(tokens), Some(first)) = (r.output_tokens(), r.first_byte_ns) else { return };
-        let mut share = vec![0.; sums.len()];
-        self.slices.cover(&mut share, first, r.end_ns);
-        let whole: f64 = share.iter().sum();
-        if whole > 0. {
-            sums.iter_mut().zip(share).for_each(|(sum, part)| *sum += f64::from(tokens) * part / whole);
-        }
     }
 
     fn memory(&self) -> Option<Chart> {
@@ -166,8 +169,8 @@ impl Panels<'_> {
 }
 
 /// When the first token came.
-pub(super) fn first_token(r: &RequestRecord) -> Option<Nanos> {
-    r.token_chunks().next().map(|c| c.t_ns)
+pub(super) fn first_token(r: &RequestRow) -> Option<Nanos> {
+    r.stream.map(|s| s.first_token_ns)
 }
 
 #[cfg(test)]
@@ -187,6 +190,10 @@ mod tests {
         let mut sums = vec![0.; 5];
         s.cover(&mut sums, 5, 32);
         assert_eq!(sums, [0.5, 1., 1., 0.2, 0.]);
+        let mut sums = vec![0.; 5];
+        s.spread(&mut sums, 8, 12, 6.);
+        s.spread(&mut sums, 48, 52, 1.);
+        assert_eq!(sums, [3., 3., 0., 0., 1.]);
         let last = s.points(&[1., 1., 1., 1., 0.2], 1.);
         assert_eq!(last[4].1, 1., "a last slice that is partly outside is not a dip");
     }

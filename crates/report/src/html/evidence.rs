@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use stopwatt_core::RequestRow;
 use stopwatt_core::text::Text;
-use stopwatt_core::{Phase, RequestRecord};
 
 use super::Page;
 use crate::markup::Markup;
@@ -45,21 +45,21 @@ impl Page<'_> {
 
     /// HTTP statuses and error bodies of the measured requests that ended in one kind, each with how often.
     fn answers(&self, kind: &str) -> (String, String) {
-        let of_kind = |r: &&RequestRecord| r.phase == Phase::Measure && r.end.name() == kind;
+        let of_kind = |r: &&RequestRow| r.end.name() == kind;
         let mut statuses = BTreeMap::<u16, u64>::new();
-        let mut bodies = BTreeMap::<(&str, Option<u32>), u64>::new();
-        for r in self.view.requests.iter().filter(of_kind) {
+        let mut bodies = BTreeMap::<(u64, Option<u32>), u64>::new();
+        for r in self.view.record.measured().iter().filter(of_kind) {
             if let Some(status) = r.status {
                 *statuses.entry(status).or_default() += 1;
             }
-            if let Some(hash) = &r.error_hash {
+            if let Some(hash) = r.error_hash {
                 *bodies.entry((hash, r.error_len)).or_default() += 1;
             }
         }
         let times = |n: u64| if n > 1 { format!(" ×{}", count(n)) } else { String::new() };
         let statuses: Vec<String> = statuses.into_iter().map(|(s, n)| format!("{s}{}", times(n))).collect();
-        let body = |((hash, len), n): ((&str, Option<u32>), u64)| {
-            format!("{hash}{}{}", len.map(|l| format!(", {l} B")).unwrap_or_default(), times(n))
+        let body = |((hash, len), n): ((u64, Option<u32>), u64)| {
+            format!("{hash:016x}{}{}", len.map(|l| format!(", {l} B")).unwrap_or_default(), times(n))
         };
         // Many different bodies are as good as none: the first tell enough.
         let bodies: Vec<String> = bodies.into_iter().take(4).map(body).collect();
@@ -77,7 +77,7 @@ impl Page<'_> {
             Text::PerTrialColumn,
         ];
         let mut ended = BTreeMap::<(u32, u32), u64>::new();
-        for r in self.view.requests.iter().filter(|r| r.phase == Phase::Measure) {
+        for r in self.view.record.measured() {
             *ended.entry((r.point, r.trial)).or_default() += 1;
         }
         self.table(m, &headers, 3, |m| {

@@ -15,8 +15,9 @@ impl Page<'_> {
     /// The section; nothing when no request stands out.
     pub(super) fn unusual(&self, m: &mut Markup) {
         let point = self.view.doc.headline_point.and_then(|p| u32::try_from(p).ok()).unwrap_or(0);
-        let of =
-            |metric: Metric| unusual(self.view.requests, point, metric).into_iter().map(move |u| (metric, u));
+        let of = |metric: Metric| {
+            unusual(self.view.record.measured(), point, metric).into_iter().map(move |u| (metric, u))
+        };
         let mut found: Vec<(Metric, Unusual)> = of(Metric::Ttft).chain(of(Metric::Tpot)).collect();
         if found.is_empty() {
             return;

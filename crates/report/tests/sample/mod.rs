@@ -10,7 +10,7 @@ pub mod odd;
 
 use std::collections::BTreeMap;
 
-use stopwatt_analyse::{Input, Settings, analyse, slo};
+use stopwatt_analyse::{Input, Recorded, Settings, analyse, slo};
 use stopwatt_core::fingerprint::Fingerprint;
 use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
@@ -81,6 +81,7 @@ pub struct Sample {
     pub doc: MetricsDoc,
     pub log: Vec<LogEvent>,
     pub requests: Vec<RequestRecord>,
+    pub record: Recorded,
     pub config: serde_json::Value,
 }
 
@@ -117,13 +118,14 @@ impl Sample {
             slos: slo::parse("ttft < 500ms, e2e < 4s").expect("two objectives"),
             ..Settings::default()
         };
-        let doc = analyse(&Input { log: &log, requests: &requests, settings: &settings });
-        Self { doc, log, requests, config: config(plan) }
+        let record = Recorded::of(&requests);
+        let doc = analyse(&Input { log: &log, record: &record, settings: &settings });
+        Self { doc, log, requests, record, config: config(plan) }
     }
 
     /// The view of it.
     pub fn view(&self, lang: Lang) -> View<'_> {
-        View { doc: &self.doc, log: &self.log, requests: &self.requests, config: &self.config, lang }
+        View { doc: &self.doc, log: &self.log, record: &self.record, config: &self.config, lang }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs that went wrong, and runs that mean harm.
 
+use stopwatt_analyse::Recorded;
 use stopwatt_core::log::Fact;
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus, Validity, ValidityReason};
 
@@ -48,6 +49,7 @@ impl Sample {
         for request in run.requests.iter_mut().filter(|r| r.error_hash.is_some()) {
             request.error_hash = Some(HOSTILE[0].into());
         }
+        run.record = Recorded::of(&run.requests);
         run.config["settings"][HOSTILE[4]] =
             serde_json::json!({ "value": bad(), "origin": { "from": "flag", "name": HOSTILE[2] } });
         run
@@ -95,6 +97,7 @@ impl Sample {
             doc,
             log: run.log.into_iter().take(1).collect(),
             requests: vec![],
+            record: Recorded::of(&[]),
             config: serde_json::Value::Null,
         }
     }

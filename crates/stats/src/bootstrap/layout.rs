@@ -9,34 +9,29 @@ use super::Options;
 use super::block::for_each_block;
 use crate::autocorrelation::block_length;
 use crate::quantile::median;
-use crate::{Unsupported, require};
+use crate::{Sample, Unsupported, require};
 
 /// Blocks in a trial that are plenty.
 const BLOCKS: usize = 1000;
 
-/// Where each trial lies in the list of all observations.
-pub(super) struct Layout {
-    trials: Vec<Range<usize>>,
+/// Where each trial lies in the list of all groups of observations; a single observation is a group of one.
+pub(super) struct Layout<'a> {
+    trials: &'a [Range<usize>],
 }
 
-impl Layout {
+impl<'a> Layout<'a> {
     /// Refuses fewer than two trials, an empty trial and values that are not finite.
-    pub(super) fn of(trials: &[Vec<f64>], options: &Options) -> Result<Self, Unsupported> {
+    pub(super) fn of(sample: &'a Sample, options: &Options) -> Result<Self, Unsupported> {
         options.check()?;
+        let trials = sample.ranges();
         if trials.len() < 2 {
             return Err(Unsupported::TooFewTrials { trials: trials.len(), needed: 2 });
         }
-        let mut from = 0;
-        let mut ranges = Vec::with_capacity(trials.len());
-        for trial in trials {
-            require(trial, 1)?;
-            ranges.push(from..from + trial.len());
-            from += trial.len();
-        }
-        Ok(Self { trials: ranges })
+        require(sample.values(), 1)?;
+        Ok(Self { trials })
     }
 
-    /// Observations of all trials.
+    /// Groups of all trials.
     pub(super) fn len(&self) -> usize {
         self.trials.last().map_or(0, |r| r.end)
     }
@@ -50,16 +45,16 @@ impl Layout {
     ///
     /// A trial of many values gets at most [`BLOCKS`] blocks: longer ones cost nothing in precision then, are safe
     /// against dependence, and spare the time to draw and fetch each value on its own.
-    pub(super) fn block(&self, trials: &[Vec<f64>], options: &Options, value: impl Fn(f64) -> f64) -> usize {
+    pub(super) fn block(&self, sample: &Sample, options: &Options, value: impl Fn(f64) -> f64) -> usize {
         options.block.unwrap_or_else(|| {
-            let suggested =
-                |t: &Vec<f64>| block_length(&t.iter().map(|&v| value(v)).collect::<Vec<_>>()) as f64;
-            let by_dependence = median(&trials.iter().map(suggested).collect::<Vec<_>>()).ceil() as usize;
-            by_dependence.max(self.len() / trials.len() / BLOCKS)
+            let suggested = |t: &Range<usize>| block_length(&sample.series(t.clone(), &value)) as f64;
+            let by_dependence =
+                median(&self.trials.iter().map(suggested).collect::<Vec<_>>()).ceil() as usize;
+            by_dependence.max(self.len() / self.trials.len() / BLOCKS)
         })
     }
 
-    /// Draws one resample and hands on its ranges of positions.
+    /// Draws one resample and hands on its ranges of groups.
     pub(super) fn draw(&self, rng: &mut ChaCha8Rng, block: usize, mut take: impl FnMut(Range<usize>)) {
         for _ in 0..self.trials.len() {
             let trial = &self.trials[rng.random_range(0..self.trials.len() as u32) as usize];

@@ -2,33 +2,33 @@
 
 use std::ops::Range;
 
-use crate::describe::mean;
+use crate::Sample;
 
-/// Sums of first and second powers up to each position, so that a block costs two subtractions. Values are taken
-/// relative to their mean, which keeps the digits of the squares.
+/// Counts and sums of first and second powers up to each group, so that a block costs three subtractions. Values are
+/// taken relative to their mean, which keeps the digits of the squares.
 pub(super) struct Moments {
     shift: f64,
-    sums: Vec<(f64, f64)>,
+    sums: Vec<(u64, f64, f64)>,
 }
 
 /// What a resample has drawn so far.
 #[derive(Default)]
 pub(super) struct Drawn {
-    n: usize,
+    n: u64,
     sum: f64,
     squares: f64,
 }
 
 impl Moments {
-    pub(super) fn of(values: &[f64]) -> Self {
-        let shift = mean(values);
-        let mut sums = Vec::with_capacity(values.len() + 1);
-        let (mut sum, mut squares) = (0.0, 0.0);
-        sums.push((sum, squares));
-        for v in values {
-            sum += v - shift;
-            squares += (v - shift) * (v - shift);
-            sums.push((sum, squares));
+    pub(super) fn of(sample: &Sample) -> Self {
+        let shift = sample.mean();
+        let (mut n, mut sum, mut squares) = (0, 0.0, 0.0);
+        let mut sums = vec![(n, sum, squares)];
+        for (more, s, sq) in sample.moments(shift) {
+            n += more;
+            sum += s;
+            squares += sq;
+            sums.push((n, sum, squares));
         }
         Self { shift, sums }
     }
@@ -38,12 +38,12 @@ impl Moments {
         self.shift
     }
 
-    /// Adds the values at `range` to a resample.
+    /// Adds the groups at `range` to a resample.
     pub(super) fn add(&self, range: Range<usize>, drawn: &mut Drawn) {
         let (a, b) = (self.sums[range.start], self.sums[range.end]);
-        drawn.n += range.len();
-        drawn.sum += b.0 - a.0;
-        drawn.squares += b.1 - a.1;
+        drawn.n += b.0 - a.0;
+        drawn.sum += b.1 - a.1;
+        drawn.squares += b.2 - a.2;
     }
 }
 
@@ -63,12 +63,12 @@ impl Drawn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::describe::sd;
+    use crate::describe::{mean, sd};
 
     #[test]
     fn equal_those_of_the_written_out_resample() {
         let values: Vec<f64> = (0..50).map(|i| f64::from(i * i % 17) + 1e6).collect();
-        let moments = Moments::of(&values);
+        let moments = Moments::of(&Sample::of(std::slice::from_ref(&values)));
         let mut drawn = Drawn::default();
         for range in [3..9, 40..50, 3..4] {
             moments.add(range, &mut drawn);

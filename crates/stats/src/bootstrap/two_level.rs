@@ -1,5 +1,7 @@
 //! Two levels: trials, and blocks of neighbours inside each trial.
 //!
+//! Observations that stand in groups ([`Sample`]) are drawn group by group: a block is then one of neighbouring groups.
+//!
 //! A resample draws as many trials as there are, with replacement, and fills each from blocks of neighbours of the
 //! drawn trial (the circular block bootstrap). The statistic is that of all drawn observations together. Drawing
 //! trials carries what differs between trials into the interval, drawing blocks what differs inside them.
@@ -25,81 +27,79 @@ use super::layout::Layout;
 use super::moments::{Drawn, Moments};
 use super::ranks::Ranks;
 use super::{Options, percentiles, sorted_finite};
-use crate::describe::{mean, sd};
+use crate::describe::sd;
 use crate::distribution::t_quantile;
 use crate::interval::needed_n;
-use crate::quantile::{quantile, sorted};
-use crate::{Ci, Unsupported, require_probability};
+use crate::sample::Ordered;
+use crate::{Ci, Sample, Unsupported, require_probability};
 
 /// Observations that a trial must have beyond a quantile for its own quantile to be trusted.
 const TAIL: f64 = 5.0;
 
-/// Interval of the quantile `p` of all observations together. Each trial is in order of time.
+/// Interval of the quantile `p` of all observations together.
 ///
 /// # Errors
-/// Fewer than two trials, an empty trial, a value that is not finite, or fewer values in all than
+/// Fewer than two trials, a value that is not finite, or fewer observations in all than
 /// [`crate::interval::needed_n`].
-pub fn two_level_quantile(trials: &[Vec<f64>], p: f64, options: &Options) -> Result<Ci, Unsupported> {
-    two_level_quantiles(trials, &[p], options).remove(0)
+pub fn two_level_quantile(sample: &Sample, p: f64, options: &Options) -> Result<Ci, Unsupported> {
+    two_level_quantiles(sample, &[p], options).remove(0)
 }
 
 /// [`two_level_quantile`] of several quantiles from the same resamples, which costs little more than of one.
-pub fn two_level_quantiles(
-    trials: &[Vec<f64>],
-    ps: &[f64],
-    options: &Options,
-) -> Vec<Result<Ci, Unsupported>> {
-    let layout = match Layout::of(trials, options) {
+pub fn two_level_quantiles(sample: &Sample, ps: &[f64], options: &Options) -> Vec<Result<Ci, Unsupported>> {
+    let layout = match Layout::of(sample, options) {
         Ok(layout) => layout,
         Err(why) => return vec![Err(why); ps.len()],
     };
     let supported = |p: f64| {
         require_probability(p)?;
-        let (n, needed) = (layout.len(), needed_n(p, options.level));
+        let (n, needed) = (sample.n(), needed_n(p, options.level));
         if n < needed { Err(Unsupported::TooFewValues { n, needed }) } else { Ok(p) }
     };
     let checked: Vec<Result<f64, Unsupported>> = ps.iter().map(|&p| supported(p)).collect();
     let ps: Vec<f64> = checked.iter().filter_map(|p| p.ok()).collect();
-    let mut intervals = quantile_intervals(trials, &layout, &ps, options).into_iter();
+    let mut intervals = quantile_intervals(sample, &layout, &ps, options).into_iter();
     let next = |p: Result<f64, Unsupported>| p.and_then(|_| intervals.next().ok_or(Unsupported::NotFinite));
     checked.into_iter().map(next).collect()
 }
 
 /// Intervals of quantiles that the observations support.
-fn quantile_intervals(trials: &[Vec<f64>], layout: &Layout, ps: &[f64], options: &Options) -> Vec<Ci> {
+fn quantile_intervals(sample: &Sample, layout: &Layout<'_>, ps: &[f64], options: &Options) -> Vec<Ci> {
     if ps.is_empty() {
         return Vec::new();
     }
-    let ranks = Ranks::of(&trials.concat());
-    let estimates: Vec<f64> = ps.iter().map(|&p| quantile(ranks.sorted(), p)).collect();
+    let all = sample.ordered();
+    let estimates: Vec<f64> = ps.iter().map(|&p| all.quantile(p)).collect();
+    drop(all);
     // Whether a value lies below the quantile is what a quantile averages, so its runs set the block length.
-    let lengths = estimates.iter().map(|&q| layout.block(trials, options, |v| f64::from(u8::from(v <= q))));
+    let lengths = estimates.iter().map(|&q| layout.block(sample, options, |v| f64::from(u8::from(v <= q))));
     let block = lengths.max().unwrap_or(1);
+    let ranks = Ranks::of(sample);
     let replicates = options.replicate(
-        layout.len(),
+        sample.values().len(),
         || ranks.scratch(),
         |rng, scratch| ranks.quantiles(ps, scratch, |ranges| layout.draw(rng, block, |r| ranges.push(r))),
     );
-    let sorted_trials: Vec<Vec<f64>> = trials.iter().map(|t| sorted(t)).collect();
-    let shortest = trials.iter().map(Vec::len).min().unwrap_or(0) as f64;
+    let each: Vec<Vec<f64>> =
+        sample.ordered_trials().map(|t: Ordered| ps.iter().map(|&p| t.quantile(p)).collect()).collect();
+    let shortest = sample.shortest() as f64;
     let interval = |(i, (&p, &estimate)): (usize, (&f64, &f64))| {
-        let each: Vec<f64> = sorted_trials.iter().map(|t| quantile(t, p)).collect();
-        let scale = if shortest * p.min(1.0 - p) < TAIL { 1.0 } else { once(trials.len()) };
+        let each: Vec<f64> = each.iter().map(|t| t[i]).collect();
+        let scale = if shortest * p.min(1.0 - p) < TAIL { 1.0 } else { once(sample.trials()) };
         let column = sorted_finite(replicates.iter().map(|r| r[i]));
         hull(estimate, &each, &column, scale, options.level)
     };
     ps.iter().zip(&estimates).enumerate().map(interval).collect()
 }
 
-/// Interval of the mean of all observations together. Each trial is in order of time.
+/// Interval of the mean of all observations together.
 ///
 /// # Errors
-/// Fewer than two trials, an empty trial, or a value that is not finite.
-pub fn two_level_mean(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupported> {
-    let layout = Layout::of(trials, options)?;
-    let values = trials.concat();
-    let moments = Moments::of(&values);
-    let block = layout.block(trials, options, |v| v);
+/// Fewer than two trials, or a value that is not finite.
+pub fn two_level_mean(sample: &Sample, options: &Options) -> Result<Ci, Unsupported> {
+    let layout = Layout::of(sample, options)?;
+    let moments = Moments::of(sample);
+    let block = layout.block(sample, options, |v| v);
     let replicates = sorted_finite(options.replicate(
         layout.draws(block),
         || (),
@@ -109,23 +109,20 @@ pub fn two_level_mean(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsu
             moments.shift() + drawn.mean()
         },
     ));
-    let each: Vec<f64> = trials.iter().map(|t| mean(t)).collect();
-    Ok(hull(mean(&values), &each, &replicates, once(trials.len()), options.level))
+    Ok(hull(sample.mean(), &sample.means(), &replicates, once(sample.trials()), options.level))
 }
 
-/// Interval of the standard deviation of all observations together. Each trial is in order of time.
+/// Interval of the standard deviation of all observations together.
 ///
 /// # Errors
 /// Fewer than two trials, a trial of fewer than two values, or a value that is not finite.
-pub fn two_level_sd(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupported> {
-    let layout = Layout::of(trials, options)?;
-    let shortest = trials.iter().map(Vec::len).min().unwrap_or(0);
-    let each = trials.iter().map(|t| sd(t)).collect::<Option<Vec<f64>>>();
-    let each = each.ok_or(Unsupported::TooFewValues { n: shortest, needed: 2 })?;
-    let values = trials.concat();
-    let estimate = sd(&values).ok_or(Unsupported::TooFewValues { n: shortest, needed: 2 })?;
-    let moments = Moments::of(&values);
-    let block = layout.block(trials, options, |v| (v - moments.shift()).powi(2));
+pub fn two_level_sd(sample: &Sample, options: &Options) -> Result<Ci, Unsupported> {
+    let layout = Layout::of(sample, options)?;
+    let too_few = || Unsupported::TooFewValues { n: sample.shortest(), needed: 2 };
+    let each = sample.sds().ok_or_else(too_few)?;
+    let estimate = sample.sd().ok_or_else(too_few)?;
+    let moments = Moments::of(sample);
+    let block = layout.block(sample, options, |v| (v - moments.shift()).powi(2));
     let replicates = sorted_finite(options.replicate(
         layout.draws(block),
         || (),
@@ -135,7 +132,7 @@ pub fn two_level_sd(trials: &[Vec<f64>], options: &Options) -> Result<Ci, Unsupp
             drawn.sd()
         },
     ));
-    let ci = hull(estimate, &each, &replicates, once(trials.len()), options.level);
+    let ci = hull(estimate, &each, &replicates, once(sample.trials()), options.level);
     Ok(Ci { lo: ci.lo.max(0.0), ..ci })
 }
 
@@ -159,6 +156,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::quantile::{quantile, sorted};
+    use crate::sample::Group;
 
     fn options() -> Options {
         Options { resamples: 400, seed: 7, ..Options::default() }
@@ -168,7 +167,7 @@ mod tests {
     fn trials_that_differ_give_at_least_the_t_interval() {
         // Trial means 1, 2, 3: t(2) = 4.302 65, s = 1: 2 ± 4.302 65/√3 = 2 ± 2.484 14.
         let trials: Vec<Vec<f64>> = [1.0, 2.0, 3.0].iter().map(|m| vec![m - 0.01, *m, m + 0.01]).collect();
-        let ci = two_level_mean(&trials, &options()).unwrap();
+        let ci = two_level_mean(&Sample::of(&trials), &options()).unwrap();
         assert!((ci.lo - (2.0 - 2.484_14)).abs() < 1e-4 && (ci.hi - (2.0 + 2.484_14)).abs() < 1e-4, "{ci:?}");
     }
 
@@ -176,26 +175,30 @@ mod tests {
     fn trials_without_any_spread_have_an_interval_of_no_width() {
         let trials = vec![vec![0.25; 40]; 3];
         for ci in [
-            two_level_mean(&trials, &options()).unwrap(),
-            two_level_quantile(&trials, 0.95, &options()).unwrap(),
+            two_level_mean(&Sample::of(&trials), &options()).unwrap(),
+            two_level_quantile(&Sample::of(&trials), 0.95, &options()).unwrap(),
         ] {
             assert_eq!((ci.lo, ci.hi), (0.25, 0.25));
         }
-        let ci = two_level_sd(&trials, &options()).unwrap();
+        let ci = two_level_sd(&Sample::of(&trials), &options()).unwrap();
         assert_eq!((ci.lo, ci.hi), (0.0, 0.0));
     }
 
     #[test]
     fn what_cannot_be_supported_says_so() {
         let one = vec![vec![1.0, 2.0, 3.0]];
-        assert_eq!(two_level_mean(&one, &options()), Err(Unsupported::TooFewTrials { trials: 1, needed: 2 }));
+        assert_eq!(
+            two_level_mean(&Sample::of(&one), &options()),
+            Err(Unsupported::TooFewTrials { trials: 1, needed: 2 })
+        );
         let small = vec![vec![1.0; 29]; 2];
-        let e = two_level_quantile(&small, 0.95, &options());
+        let e = two_level_quantile(&Sample::of(&small), 0.95, &options());
         assert_eq!(e, Err(Unsupported::TooFewValues { n: 58, needed: 59 }));
         let bad = vec![vec![1.0, f64::NAN], vec![1.0, 2.0]];
-        assert_eq!(two_level_mean(&bad, &options()), Err(Unsupported::NotFinite));
+        assert_eq!(two_level_mean(&Sample::of(&bad), &options()), Err(Unsupported::NotFinite));
         let empty = vec![vec![], vec![1.0]];
-        assert_eq!(two_level_mean(&empty, &options()), Err(Unsupported::TooFewValues { n: 0, needed: 1 }));
+        let e = two_level_mean(&Sample::of(&empty), &options());
+        assert_eq!(e, Err(Unsupported::TooFewTrials { trials: 1, needed: 2 }));
     }
 
     #[test]
@@ -204,11 +207,49 @@ mod tests {
             (0..3).map(|t| (0..90).map(|i| f64::from((i * 7919 + t * 31) % 997)).collect()).collect();
         let options = Options { block: Some(4), ..options() };
         let ps = [0.5, 0.99, 0.95, 2.0];
-        let together = two_level_quantiles(&trials, &ps, &options);
-        let each: Vec<_> = ps.iter().map(|&p| two_level_quantile(&trials, p, &options)).collect();
+        let together = two_level_quantiles(&Sample::of(&trials), &ps, &options);
+        let each: Vec<_> =
+            ps.iter().map(|&p| two_level_quantile(&Sample::of(&trials), p, &options)).collect();
         assert_eq!(together, each);
         assert_eq!(together[1], Err(Unsupported::TooFewValues { n: 270, needed: 299 }));
         assert_eq!(together[3], Err(Unsupported::NotAProbability { value: 2.0 }));
+    }
+
+    /// Neighbours in groups of `size`.
+    fn grouped(trials: &[Vec<f64>], size: usize) -> Sample {
+        let group = |values: &[f64]| Group {
+            min: values.iter().copied().fold(f64::INFINITY, f64::min),
+            max: values.iter().copied().fold(0.0, f64::max),
+            sum: values.iter().sum(),
+            squares: values.iter().map(|v| v * v).sum(),
+            values: values.iter().map(|v| (*v, 1)).collect(),
+        };
+        Sample::grouped(trials.iter().map(|t| t.chunks(size).map(group).collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn groups_are_blocks_of_their_size() {
+        // Both draw 60 blocks of 15 neighbours; those of groups begin at multiples of 15 only.
+        let trials: Vec<Vec<f64>> =
+            (0..4).map(|t| (0..900).map(|i| f64::from((i * 7919 + t * 31) % 997)).collect()).collect();
+        let (single, groups) = (Sample::of(&trials), grouped(&trials, 15));
+        let of = |sample: &Sample, block| {
+            let options = Options { block: Some(block), resamples: 2000, ..options() };
+            [
+                two_level_mean(sample, &options).unwrap(),
+                two_level_sd(sample, &options).unwrap(),
+                two_level_quantile(sample, 0.95, &options).unwrap(),
+            ]
+        };
+        for (a, b) in of(&single, 15).into_iter().zip(of(&groups, 1)) {
+            let (wide, narrow) = ((a.hi - a.lo), (b.hi - b.lo));
+            assert!((0.75..1.33).contains(&(wide / narrow)), "{a:?} {b:?}");
+            assert!((a.lo + a.hi - b.lo - b.hi).abs() < 0.3 * wide, "{a:?} {b:?}");
+        }
+        // One observation a group is no grouping at all.
+        for (a, b) in of(&single, 1).into_iter().zip(of(&grouped(&trials, 1), 1)) {
+            assert!((a.lo - b.lo).abs() < 1e-9 && (a.hi - b.hi).abs() < 1e-9, "{a:?} {b:?}");
+        }
     }
 
     #[test]
@@ -218,7 +259,10 @@ mod tests {
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                (two_level_quantile(&trials, 0.9, &options()), two_level_mean(&trials, &options()))
+                (
+                    two_level_quantile(&Sample::of(&trials), 0.9, &options()),
+                    two_level_mean(&Sample::of(&trials), &options()),
+                )
             })
         };
         assert_eq!(with(1), with(3));
@@ -230,7 +274,7 @@ mod tests {
             .map(|t| (0..20_000u32).map(|i| f64::from((i * 7919 + t * 31) % 9973)).collect())
             .collect();
         let options = Options { resamples: 1000, ..Options::default() };
-        let ci = two_level_quantile(&trials, 0.99, &options).unwrap();
+        let ci = two_level_quantile(&Sample::of(&trials), 0.99, &options).unwrap();
         assert!(ci.lo > 9_700.0 && ci.hi < 9_973.0, "{ci:?}");
     }
 
@@ -241,11 +285,11 @@ mod tests {
             factor in 0.1..50.0f64,
         ) {
             let all = sorted(&trials.concat());
-            let ci = two_level_quantile(&trials, 0.5, &options()).unwrap();
+            let ci = two_level_quantile(&Sample::of(&trials), 0.5, &options()).unwrap();
             let q = quantile(&all, 0.5);
             prop_assert!(ci.lo <= q && q <= ci.hi);
             let scaled: Vec<Vec<f64>> = trials.iter().map(|t| t.iter().map(|v| v * factor).collect()).collect();
-            let other = two_level_quantile(&scaled, 0.5, &options()).unwrap();
+            let other = two_level_quantile(&Sample::of(&scaled), 0.5, &options()).unwrap();
             prop_assert!((other.lo - ci.lo * factor).abs() <= 1e-9 * factor.max(1.0) * 10.0);
             prop_assert!((other.hi - ci.hi * factor).abs() <= 1e-9 * factor.max(1.0) * 10.0);
         }

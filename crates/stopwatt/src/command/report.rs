@@ -38,8 +38,14 @@ pub(crate) struct ReportArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let path = catalogue::resolve(&super::runs_root(), &args.run)?;
-    let written = write(&path, args.lang.into())?;
+    let root = super::runs_root();
+    let path = catalogue::resolve(&root, &args.run)?;
+    let analysed = stopwatt_report::write_all(&Run::open(&path)?, args.lang.into())?;
+    // Who reads a run of somebody else's, wherever it lies, asks for no folder of runs here.
+    if root.is_dir() {
+        remember(&path);
+    }
+    let written = Written { analysed, path };
     match args.dialect {
         Some(dialect) => print_dialect(&written, dialect, args.format, out)?,
         None => print(&written, args.format, args.lang.into(), out)?,
@@ -47,14 +53,18 @@ pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// Writes `metrics.json`, `report.html` and `report.csv` of a run from its record.
+/// Writes `metrics.json`, `report.html` and `report.csv` of a run from its record, and enters it into the catalogue.
 pub(crate) fn write(path: &Path, lang: Lang) -> anyhow::Result<Written> {
     let analysed = stopwatt_report::write_all(&Run::open(path)?, lang)?;
-    // The catalogue is an index that can be made anew; without it the run is still whole.
+    remember(path);
+    Ok(Written { analysed, path: path.to_owned() })
+}
+
+/// Enters a run into the catalogue. That is an index which can be made anew: without it the run is still whole.
+fn remember(path: &Path) {
     if let Err(error) = Catalogue::open(&super::runs_root()).and_then(|mut c| c.add(path)) {
         eprintln!("warning: the catalogue of runs was not updated: {error}");
     }
-    Ok(Written { analysed, path: path.to_owned() })
 }
 
 /// A run whose reports were written.
@@ -90,7 +100,7 @@ pub(crate) fn print_dialect(
     format: Format,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    let view = written.analysed.dialect(dialect.into());
+    let view = written.analysed.dialect(dialect.into())?;
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&view)?)?,
         Format::Csv => write!(out, "{}", stopwatt_report::dialect_csv(&view))?,

@@ -59,6 +59,11 @@ enum Action {
 /// Runs the command.
 pub(crate) fn run(args: &RunsArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let mut catalogue = Catalogue::open(&super::runs_root())?;
+    if matches!(args.action, Action::List { .. } | Action::Show { .. }) {
+        for (path, error) in catalogue.unreadable() {
+            eprintln!("warning: {} is left out: {error}", path.display());
+        }
+    }
     match &args.action {
         Action::List { format } => list(&catalogue.list()?, *format, out)?,
         Action::Show { run, format } => show(&catalogue.find(run)?, *format, out)?,

@@ -19,7 +19,10 @@ fn a_clean_end_leaves_one_file_of_events_and_no_lock() {
     run.log(ended(RunStatus::Complete)).unwrap();
     run.finish().unwrap();
 
-    assert_eq!(names(&path), ["config.lock.json", "events.parquet", "metrics.json", "run.log"]);
+    assert_eq!(
+        names(&path),
+        ["config.lock.json", "events.parquet", "metrics.json", "run.log", "streams.parquet"]
+    );
     let run = Run::open(&path).unwrap();
     assert_eq!((run.status(), run.is_running()), (RunStatus::Complete, false));
     assert_eq!(run.request_count().unwrap(), 10);
@@ -35,7 +38,7 @@ fn an_abandoned_run_keeps_its_parts_and_is_incomplete() {
     let path = run.path().to_owned();
     run.push(record(7, 2)).unwrap();
     drop(run);
-    assert_eq!(names(&path), ["config.lock.json", "events", "run.log"]);
+    assert_eq!(names(&path), ["config.lock.json", "events", "run.log", "streams.parquet"]);
     assert_eq!(read(&path, Chunks::Read), [record(7, 2)]);
     let run = Run::open(&path).unwrap();
     assert_eq!((run.status(), run.is_running()), (RunStatus::Incomplete, false));

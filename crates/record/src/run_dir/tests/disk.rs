@@ -72,7 +72,7 @@ fn a_disk_that_fills_up_while_joining_keeps_the_parts() {
     let first = std::fs::metadata(path.join("events/0000.parquet")).unwrap().len();
     disk.set_bytes_left(first as i64);
     assert!(run.finish().unwrap_err().is_full_disk());
-    assert_eq!(names(&path), ["config.lock.json", "events", "run.log"]);
+    assert_eq!(names(&path), ["config.lock.json", "events", "run.log", "streams.parquet"]);
     assert_eq!(read(&path, Chunks::Skip).len(), 33_000);
 }
 

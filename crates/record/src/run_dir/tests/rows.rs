@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use stopwatt_core::RequestRow;
+
 use super::*;
 
 fn some<T: std::fmt::Debug>(s: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
@@ -82,6 +84,8 @@ proptest! {
         }
         run.finish().unwrap();
         prop_assert_eq!(&read(&path, Chunks::Read), &records);
+        let summed: Vec<_> = Run::open(&path).unwrap().rows().unwrap().map(Result::unwrap).collect();
+        prop_assert_eq!(summed, records.iter().map(RequestRow::of).collect::<Vec<_>>());
         let bare: Vec<_> = records.into_iter().map(|r| RequestRecord { chunks: Vec::new(), ..r }).collect();
         prop_assert_eq!(read(&path, Chunks::Skip), bare);
     }
@@ -96,6 +100,10 @@ fn dropped_chunks_are_null_lists_and_read_as_none() {
     run.finish().unwrap();
     let rows = read(&path, Chunks::Read);
     assert_eq!(rows, [RequestRecord { chunks: Vec::new(), ..record(1, 5) }]);
+    let run = Run::open(&path).unwrap();
+    let summed: Vec<_> = run.rows().unwrap().map(Result::unwrap).collect();
+    assert_eq!(summed, [RequestRow::of(&record(1, 5))], "what they came to is kept");
+    assert_eq!(run.streams().unwrap().unwrap().gap_count(), 4);
 }
 
 #[test]
