@@ -6,9 +6,10 @@ use stopwatt_core::log::{Fact, LogEvent};
 use stopwatt_core::metrics_doc::{
     ClientUse, Estimate, LatencyMs, MetricSummary, Metrics, MetricsDoc, Pipeline, Point, RunStatus,
 };
-use stopwatt_core::{FORMAT_MAJOR, FORMAT_MINOR, Metric};
+use stopwatt_core::{FORMAT_MAJOR, FORMAT_MINOR, Metric, Nanos};
 
 use crate::Input;
+use crate::cost::cost;
 use crate::environment::environment;
 use crate::imported;
 use crate::measured::Measured;
@@ -33,7 +34,8 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
     let end = Ending::of(input.log);
     let evidence =
         Evidence { log: input.log, measured: &measured, points: &points, headline, status: end.status };
-    let validity = judge(&evidence);
+    let cost = cost(&measured, &points, headline, input.settings, end.t0_unix_ns);
+    let validity = judge(&evidence, input.settings, cost.as_ref());
 
     let metrics = headline.map_or_else(nothing, |h| points[h].metrics.clone());
     let env = environment(input.log, input.settings.seed);
@@ -51,6 +53,9 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
     reasons.add("l2_hit_pct", "no cache counters were read");
     reasons.add("ept_j_per_tok", "no power was measured");
     reasons.add("quality_delta_pct", "no baseline to compare the outputs with");
+    if cost.is_none() {
+        reasons.add("cost", "no price was given (--price)");
+    }
     if imported.is_some() {
         reasons.add("env.gpu", imported::NOT_TOLD);
         reasons.add("env.driver", imported::NOT_TOLD);
@@ -83,6 +88,7 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
         metrics,
         headline_point: headline.map(|h| h as u64),
         client: ClientUse { cpu_s: client_cpu(&measured), rss_bytes: end.client_rss_bytes },
+        cost,
         points,
         validity,
     }
@@ -115,6 +121,7 @@ struct Ending {
     format: String,
     status: RunStatus,
     client_rss_bytes: Option<u64>,
+    t0_unix_ns: Option<Nanos>,
 }
 
 impl Ending {
@@ -125,10 +132,12 @@ impl Ending {
             format: format!("{FORMAT_MAJOR}.{FORMAT_MINOR}"),
             status: RunStatus::Incomplete,
             client_rss_bytes: None,
+            t0_unix_ns: None,
         };
         for event in log {
             match &event.fact {
-                Fact::RunStarted { run_id, format, .. } => {
+                Fact::RunStarted { run_id, format, clock } => {
+                    end.t0_unix_ns = Some(clock.t0_unix_ns);
                     run_id.clone_into(&mut end.run_id);
                     format.clone_into(&mut end.format);
                 }

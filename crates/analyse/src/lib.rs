@@ -16,8 +16,10 @@
 //!   `e2e_with_failures`; requests that we stopped count nowhere;
 //! - no number without its n and an interval, or the reason why there is none.
 
+mod cost;
 pub mod dialect;
 mod document;
+mod engine_use;
 mod environment;
 mod imported;
 mod measured;
@@ -37,7 +39,7 @@ use stopwatt_core::metrics_doc::MetricsDoc;
 
 pub use recorded::{Recorded, StreamGaps};
 pub use request::{RequestMetrics, request_metrics};
-pub use settings::Settings;
+pub use settings::{CacheState, CostSettings, Settings};
 
 /// Everything analysis may look at.
 #[derive(Debug, Clone, Copy)]

@@ -48,6 +48,19 @@ pub(crate) struct Trial<'a> {
     pub(crate) end_ns: Nanos,
     /// Its requests, in order of planning.
     pub(crate) requests: &'a [RequestRow],
+    /// Readings of the engine's counters inside the window.
+    pub(crate) readings: Vec<Reading<'a>>,
+    /// Prompt tokens that a cold prefix cache could have found at most; `None` where the run did not say.
+    pub(crate) expected_hits: Option<u64>,
+}
+
+/// One reading of the engine's counters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    pub(crate) at_ns: Nanos,
+    pub(crate) took_s: f64,
+    /// Empty when it brought nothing.
+    pub(crate) counters: &'a EngineCounters,
 }
 
 /// What [`Fact::TrialEnded`] says besides the window.
@@ -140,6 +153,8 @@ impl<'a> Measured<'a> {
     pub(crate) fn sort(log: &'a [LogEvent], record: &'a Recorded) -> Self {
         let mut ends: BTreeMap<TrialKey, (TrialEnd<'a>, Nanos, Nanos)> = BTreeMap::new();
         let mut planned: &[PlannedPoint] = &[];
+        let mut expected: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+        let mut readings: Vec<Reading<'a>> = Vec::new();
         for event in log {
             match &event.fact {
                 Fact::Plan { points, .. } => planned = points,
@@ -165,9 +180,16 @@ impl<'a> Measured<'a> {
                     };
                     ends.insert((*point, *trial), (end, *start_ns, *end_ns));
                 }
+                Fact::CacheExpected { point, trial, tokens } => {
+                    expected.insert((*point, *trial), *tokens);
+                }
+                Fact::EngineReading { at_ns, took_s, counters, .. } => {
+                    readings.push(Reading { at_ns: *at_ns, took_s: *took_s, counters });
+                }
                 _ => {}
             }
         }
+        readings.sort_by_key(|r| r.at_ns);
 
         let mut rows: BTreeMap<TrialKey, &'a [RequestRow]> = BTreeMap::new();
         for trial in record.measured().chunk_by(|a, b| (a.point, a.trial) == (b.point, b.trial)) {
@@ -179,15 +201,19 @@ impl<'a> Measured<'a> {
         let mut points: Vec<Point<'a>> = Vec::new();
         for key in keys {
             let requests = rows.remove(&key).unwrap_or_default();
-            let index = key.1;
-            let trial = match ends.remove(&key) {
-                Some((end, start_ns, end_ns)) => Trial { index, end: Some(end), start_ns, end_ns, requests },
+            let (end, start_ns, end_ns) = match ends.remove(&key) {
+                Some((end, start_ns, end_ns)) => (Some(end), start_ns, end_ns),
                 None => {
                     let start_ns = requests.iter().map(|r| r.intended_ns).min().unwrap_or(0);
                     let end_ns = requests.iter().map(|r| r.end_ns).max().unwrap_or(start_ns);
-                    Trial { index, end: None, start_ns, end_ns, requests }
+                    (None, start_ns, end_ns)
                 }
             };
+            let inside = readings.partition_point(|r| r.at_ns < start_ns)
+                ..readings.partition_point(|r| r.at_ns <= end_ns.max(start_ns));
+            let readings = readings[inside].to_vec();
+            let expected_hits = expected.get(&key).copied();
+            let trial = Trial { index: key.1, end, start_ns, end_ns, requests, readings, expected_hits };
             match points.last_mut() {
                 Some(point) if point.index == key.0 => point.trials.push(trial),
                 _ => {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use stopwatt_core::engine::{PREFIX_CACHE_HITS_TOKENS, PREFIX_CACHE_QUERIES_TOKENS};
 use stopwatt_core::metric::Per;
 use stopwatt_core::metrics_doc::{self, Estimate, MetricSummary, Metrics};
 use stopwatt_core::{Metric, RequestRow};
 use stopwatt_stats::Sample;
 use stopwatt_stats::quantile::{quantile, sort, supported};
 
+use crate::engine_use::{engine_use, rise};
 use crate::measured::{Point, Row, Trial};
 use crate::request::seconds;
 use crate::settings::Settings;
-use crate::summary::{Range, of_observations, of_trials, with_failures};
+use crate::summary::{Range, mean_of_trials, of_observations, of_trials, with_failures};
 
 /// What the definition of a gap metric says where gaps were kept as histograms, see [`stopwatt_core::stream::gaps`]:
 /// quantiles may be 0.05 % off; count, mean, standard deviation, minimum and maximum are exact.
@@ -20,9 +22,6 @@ const NO_WINDOW: &str = "no trial has a measuring window";
 const NO_SUCCESS: &str = "no request ended well";
 const NO_SLO: &str = "no objective was given (--slo)";
 const NOT_OURS: &str = "only known for an engine that Stopwatt started";
-/// Keys of the engine's counters, as `wire::engine_metrics` names them.
-const PREFIX_QUERIES: &str = "prefix_cache_queries_tokens";
-const PREFIX_HITS: &str = "prefix_cache_hits_tokens";
 
 /// The entry of a point in `metrics.json`.
 pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::Point {
@@ -44,6 +43,7 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
         requests: point.ended() as u64,
         errors,
         metrics: metrics(point, settings),
+        engine: engine_use(point, settings),
     }
 }
 
@@ -188,6 +188,23 @@ fn longest_gaps(point: &Point<'_>) -> Vec<f64> {
     point.trials.iter().filter_map(longest).collect()
 }
 
+/// Output tokens and all tokens a second of the requests that met every objective.
+pub(crate) fn good_tokens(point: &Point<'_>, settings: &Settings) -> (Estimate, Estimate) {
+    let good = |r: &Row<'_>| settings.slos.iter().all(|s| s.met_by(&r.values));
+    let rate = |of: &dyn Fn(&Row<'_>) -> f64, needed: &[Metric]| -> Estimate {
+        if let Some(metric) = needed.iter().find(|m| !counts(point, **m)) {
+            return Estimate::unavailable(absent(point, *metric));
+        }
+        let of_trial =
+            |t: &Trial<'_>| Some(t.ok_in_window().filter(good).map(|r| of(&r)).sum::<f64>() / t.window_s()?);
+        let rates: Vec<f64> = point.trials.iter().filter_map(of_trial).collect();
+        mean_of_trials(&rates, Range::NotNegative, settings, NO_WINDOW)
+    };
+    let output = |r: &Row<'_>| r.values.output_tokens.unwrap_or(0.0);
+    let total = |r: &Row<'_>| output(r) + r.values.input_tokens.unwrap_or(0.0);
+    (rate(&output, &[Metric::OutputTokens]), rate(&total, &[Metric::OutputTokens, Metric::InputTokens]))
+}
+
 /// Whether every successful request has a count; a sum over some of them would be too small.
 fn counts(point: &Point<'_>, metric: Metric) -> bool {
     point.rows().filter(|r| r.is_ok()).all(|r| r.values.value(metric).is_some())
@@ -231,20 +248,16 @@ fn pooled_tail_ratio(point: &Point<'_>) -> MetricSummary {
 
 /// Prefix-cache hits per prompt token looked up: from the engine's counters, else from the usage of each request.
 fn hit_rates(point: &Point<'_>) -> Result<Vec<f64>, &'static str> {
-    let delta = |t: &Trial<'_>, key: &str| {
-        let end = t.end?;
-        Some(end.after.get(key)? - end.before.get(key)?)
-    };
-    let looked_up: Vec<(f64, f64)> = point
+    let looked_up: Vec<((f64, u64), (f64, u64))> = point
         .trials
         .iter()
-        .filter_map(|t| Some((delta(t, PREFIX_HITS)?, delta(t, PREFIX_QUERIES)?)))
+        .filter_map(|t| Some((rise(t, PREFIX_CACHE_HITS_TOKENS)?, rise(t, PREFIX_CACHE_QUERIES_TOKENS)?)))
         .collect();
     // A counter that fell was reset by a restart of the engine: its trial says nothing.
     let rates: Vec<f64> = looked_up
         .iter()
-        .filter(|(hits, queries)| *queries > 0.0 && *hits >= 0.0)
-        .map(|(h, q)| (h / q).min(1.0))
+        .filter(|((_, fell), (queries, fell_too))| *queries > 0.0 && fell + fell_too == 0)
+        .map(|((hits, _), (queries, _))| (hits / queries).min(1.0))
         .collect();
     if !rates.is_empty() {
         return Ok(rates);

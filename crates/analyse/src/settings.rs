@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use stopwatt_serving::price::Price;
+
 use crate::slo::Slo;
 
 /// Settings of the analysis. The same settings and record give the same document, byte for byte.
@@ -21,6 +23,36 @@ pub struct Settings {
     pub stall_s: f64,
     /// Thresholds of a good request; without any, goodput is unavailable.
     pub slos: Vec<Slo>,
+    /// What was declared of the engine's prefix cache; `None` counts as cold and is not missed where it cannot be
+    /// checked.
+    pub cache: Option<CacheState>,
+    /// What the machine costs; without it there is no cost.
+    pub cost: Option<CostSettings>,
+}
+
+/// What an engine's prefix cache holds before a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheState {
+    /// Nothing of the run's prompts; what they share with each other on purpose may be found.
+    #[default]
+    Cold,
+    /// The run's prompts.
+    Warm,
+    /// Anything.
+    Any,
+}
+
+/// What the machine costs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CostSettings {
+    /// The offer.
+    pub price: Price,
+    /// Other offers of the same accelerators.
+    pub others: Vec<Price>,
+    /// Share of time in which the machine is in use, above 0 and up to 1.
+    pub utilisation: Option<f64>,
 }
 
 impl Default for Settings {
@@ -32,6 +64,8 @@ impl Default for Settings {
             resamples: 1000,
             stall_s: 1.0,
             slos: Vec::new(),
+            cache: None,
+            cost: None,
         }
     }
 }

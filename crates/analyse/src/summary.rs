@@ -21,7 +21,7 @@ use crate::settings::Settings;
 /// The quantiles of a summary.
 const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 0.999];
 /// Why minimum and maximum have no interval.
-const EXTREME: &str = "the extreme of a sample has no interval";
+pub(crate) const EXTREME: &str = "the extreme of a sample has no interval";
 /// Why the spread between trials has no interval.
 const SPREAD: &str = "no interval is computed for the spread between trials";
 
@@ -99,18 +99,12 @@ pub(crate) fn of_trials(
     }
     let all = sorted(values);
     let make = Maker { n: all.len(), trials: all.len(), range };
-    let enough = |ci: Result<Ci, Unsupported>| match ci {
-        Err(Unsupported::TooFewValues { n, needed }) if n < 2 => {
-            Err(Unsupported::TooFewTrials { trials: n, needed })
-        }
-        other => other,
-    };
     let at = |p: f64| match supported(all.len(), p) {
         true => make.estimate(quantile(&all, p), interval::quantile_order(&all, p, settings.level)),
         false => make.absent(format!("needs n >= {} trials", needed_n(p))),
     };
     Shape {
-        mean: make.estimate(mean(values), enough(interval::t_mean(values, settings.level))),
+        mean: mean_of_trials(values, range, settings, absent),
         std: match sd(values) {
             Some(spread) => make.without_interval(spread, SPREAD),
             None => make.absent("needs at least 2 trials"),
@@ -123,6 +117,20 @@ pub(crate) fn of_trials(
         p999: at(0.999),
     }
     .of(metric)
+}
+
+/// The mean of one value a trial, with its interval over trials.
+pub(crate) fn mean_of_trials(values: &[f64], range: Range, settings: &Settings, absent: &str) -> Estimate {
+    if values.is_empty() {
+        return Estimate::unavailable(absent);
+    }
+    let ci = match interval::t_mean(values, settings.level) {
+        Err(Unsupported::TooFewValues { n, needed }) if n < 2 => {
+            Err(Unsupported::TooFewTrials { trials: n, needed })
+        }
+        other => other,
+    };
+    Maker { n: values.len(), trials: values.len(), range }.estimate(mean(values), ci)
 }
 
 /// Summarises latencies when `failed` of the requests never ended well: they rank last, as infinitely late.

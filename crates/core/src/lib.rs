@@ -10,6 +10,8 @@
 
 pub mod chunk_shape;
 pub mod clock;
+pub mod cost;
+pub mod engine;
 pub mod fingerprint;
 pub mod import;
 pub mod log;
@@ -20,6 +22,7 @@ pub mod request;
 pub mod row;
 pub mod stream;
 pub mod text;
+pub mod verdict;
 
 pub use chunk_shape::ChunkShape;
 pub use clock::{Clock, Nanos};

@@ -12,6 +12,8 @@ use crate::clock::{Clock, Nanos};
 use crate::fingerprint::Fingerprint;
 use crate::import::Imported;
 use crate::metrics_doc::RunStatus;
+use crate::text::Lang;
+use crate::verdict::Remark;
 
 /// One line of `run.log`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,8 +24,7 @@ pub struct LogEvent {
     pub fact: Fact,
 }
 
-/// Counters of an engine at one moment, by Stopwatt's own names (see `wire::engine_metrics`).
-pub type EngineCounters = BTreeMap<String, f64>;
+pub use crate::engine::EngineCounters;
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +99,26 @@ pub enum Fact {
         /// The engine's counters at the end.
         counters_after: EngineCounters,
     },
+    /// A reading of the engine's own counters while the run lasts.
+    EngineReading {
+        /// Middle of the exchange.
+        at_ns: Nanos,
+        /// How long it took.
+        took_s: f64,
+        /// The values; empty when there were none.
+        counters: EngineCounters,
+        /// Why there are none.
+        problem: Option<String>,
+    },
+    /// What a prefix cache that knew none of a trial's prompts could have found in them at most.
+    CacheExpected {
+        /// Index of the point.
+        point: u32,
+        /// Index of the trial.
+        trial: u32,
+        /// Prompt tokens that repeat earlier ones of the trial.
+        tokens: u64,
+    },
     /// A sample of the engine process, while it is ours.
     EngineSample {
         /// Resident memory.
@@ -151,6 +172,9 @@ pub enum Fact {
         fatal: bool,
         /// For people.
         detail: String,
+        /// The figures of the sentence, see [`crate::verdict`].
+        #[serde(default)]
+        values: Vec<String>,
     },
     /// Last line of a run that came to an end of its own or by a signal.
     RunEnded {
@@ -195,6 +219,23 @@ pub enum SharedClock {
     Monotonic,
     /// Wall clocks.
     Unix,
+}
+
+impl Fact {
+    /// A warning out of the catalogue.
+    pub fn warning(remark: &Remark) -> Self {
+        Self::weighted_warning(remark, remark.code.fatal())
+    }
+
+    /// The same, where the weight depends on more than the code.
+    pub fn weighted_warning(remark: &Remark, fatal: bool) -> Self {
+        Self::Warning {
+            code: remark.code.name().to_owned(),
+            fatal,
+            detail: remark.sentence(Lang::En),
+            values: remark.values.clone(),
+        }
+    }
 }
 
 /// One point of the plan.

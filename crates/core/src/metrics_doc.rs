@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cost::Cost;
+use crate::engine::EngineUse;
 use crate::metric::{Direction, Metric};
+use crate::verdict::Case;
 
 /// What an interval means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -203,6 +206,9 @@ pub struct Point {
     pub errors: BTreeMap<String, u64>,
     /// Metrics of this point.
     pub metrics: Metrics,
+    /// What the engine said of itself meanwhile.
+    #[serde(default)]
+    pub engine: EngineUse,
 }
 
 /// What the load client itself used.
@@ -232,6 +238,15 @@ pub struct ValidityReason {
     pub fatal: bool,
     /// The evidence, for people.
     pub detail: String,
+    /// What to do about it; `None` for a code that the catalogue does not know.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// Where it was found and with which figures, the first few.
+    #[serde(default)]
+    pub cases: Vec<Case>,
+    /// How often it was found beyond those.
+    #[serde(default)]
+    pub more: u64,
 }
 
 /// `metrics.json`.
@@ -267,6 +282,9 @@ pub struct MetricsDoc {
     pub points: Vec<Point>,
     /// Cost of the load client.
     pub client: ClientUse,
+    /// What tokens cost; `None` without a price.
+    #[serde(default)]
+    pub cost: Option<Cost>,
     /// Verdict on the run itself.
     pub validity: Validity,
 }

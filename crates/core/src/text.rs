@@ -184,6 +184,40 @@ texts! {
     ReproduceReport { "Make this page again from the record:", "기록에서 이 페이지 다시 만들기:" }
     DirectionLower { "lower is better", "낮을수록 좋음" }
     DirectionHigher { "higher is better", "높을수록 좋음" }
+    EngineQueueTitle { "Engine: requests", "엔진: 요청" }
+    EngineQueueCaption { "As the engine's own metrics say.", "엔진 자체 지표 기준." }
+    EngineRunning { "running", "실행 중" }
+    EngineWaiting { "waiting", "대기 중" }
+    EngineKvTitle { "Engine: KV cache", "엔진: KV 캐시" }
+    EngineKvCaption { "Share in use, and share of the looked-up prompt tokens that were found.", "사용 중인 비율과, 조회한 프롬프트 토큰 중 찾은 비율." }
+    EngineKv { "in use", "사용 중" }
+    EnginePrefixHits { "prefix hits", "접두사 적중" }
+    EnginePreemptionsTitle { "Engine: preempted requests", "엔진: 선점된 요청" }
+    EnginePreempted { "since the engine began", "엔진 시작 이후" }
+    Nothing { "", "" }
+    CostTitle { "Cost", "비용" }
+    CostPrice { "{}: {} {} an hour ({}, {})", "{}: 시간당 {} {} ({}, {})" }
+    CostSource { "Price of {}, read at {}. Interactivity is 1 / TPOT: tokens a second that one user sees.", "{}의 가격, 출처 {}. 상호작용성은 1 / TPOT, 즉 사용자 한 명이 보는 초당 토큰 수입니다." }
+    CostOutput { "1M output tokens", "출력 토큰 100만 개" }
+    CostTotal { "1M tokens, in and out", "입출력 토큰 100만 개" }
+    CostInteractivity { "interactivity", "상호작용성" }
+    CostPeak { "at peak goodput", "최대 굿풋" }
+    CostMeasured { "as measured", "측정된 부하" }
+    CostIdle { "with idle time", "유휴 시간 포함" }
+    CostByLoad { "By load", "부하별" }
+    CostPerStream { "an hour for each stream", "동시 요청당 1시간" }
+    CostAlternatives { "Other offers", "다른 가격" }
+    CostOffer { "Offer", "가격 이름" }
+    CostKind { "Paid", "지불 방식" }
+    CostPerHour { "An hour", "1시간" }
+    CostRatio { "Against the chosen one", "선택한 가격 대비" }
+    CostCaption { "Each dot is a load, its bar the interval: further right users see tokens faster, further down they cost less.", "점 하나가 부하 하나, 막대는 구간입니다. 오른쪽일수록 사용자가 토큰을 빨리 받고, 아래일수록 저렴합니다." }
+    PriceOnDemand { "on demand", "온디맨드" }
+    PriceSpot { "spot", "스팟" }
+    PriceReserved { "reserved", "예약" }
+    PriceOwned { "owned", "자체 보유" }
+    MoreFindings { "and {} more", "외 {}건" }
+    UnknownFinding { "a finding that this version has no words for; see run.log", "이 버전에 설명이 없는 항목(run.log 참조)" }
     MadeBy { "Made by Stopwatt {} from the record of run {}. This page loads nothing from the network.", "Stopwatt {}이(가) 실행 {}의 기록으로 만든 페이지입니다. 네트워크에서 아무것도 불러오지 않습니다." }
 }
 

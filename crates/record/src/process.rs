@@ -31,6 +31,16 @@ pub fn own_usage() -> Usage {
     }
 }
 
+/// Gives the calling thread the lowest priority, so that it runs when nothing else wants to. Linux alone has
+/// priorities of threads; elsewhere nothing happens.
+pub fn lower_priority_of_this_thread() {
+    #[cfg(target_os = "linux")]
+    {
+        // Worse than asked for at most: the thread then keeps its priority.
+        let _ = rustix::process::setpriority_process(None, 19);
+    }
+}
+
 /// Whether a process exists, also one of another user.
 pub(crate) fn is_alive(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);

@@ -63,6 +63,13 @@ fn every_fact() -> Vec<Fact> {
             counters_before: counters.clone(),
             counters_after: counters,
         },
+        Fact::EngineReading {
+            at_ns: 5,
+            took_s: 0.001,
+            counters: BTreeMap::new(),
+            problem: Some("/metrics answers 404".to_owned()),
+        },
+        Fact::CacheExpected { point: 0, trial: 0, tokens: 3 },
         Fact::EngineSample { rss_bytes: 1 },
         Fact::WorkloadRead {
             format: "azure".to_owned(),
@@ -92,7 +99,7 @@ fn every_fact() -> Vec<Fact> {
                 late_ns: 0,
             }],
         },
-        Fact::Warning { code: "late".to_owned(), fatal: false, detail: String::new() },
+        Fact::Warning { code: "late".to_owned(), fatal: false, detail: String::new(), values: vec![] },
         Fact::RunEnded {
             status: RunStatus::Complete,
             reason: None,
@@ -147,6 +154,7 @@ fn summary() -> Value {
         requests: 1,
         errors: BTreeMap::from([("timeout".to_owned(), 1)]),
         metrics: BTreeMap::from([("ttft".to_owned(), ttft.clone())]),
+        engine: Default::default(),
     };
     let doc = MetricsDoc {
         format: "1.0".to_owned(),
@@ -164,6 +172,7 @@ fn summary() -> Value {
         headline_point: Some(0),
         points: vec![point],
         client: ClientUse::default(),
+        cost: None,
         validity: Validity::default(),
     };
     serde_json::to_value(doc).expect("a summary is JSON")

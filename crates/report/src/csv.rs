@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use stopwatt_core::cost::Cost;
+use stopwatt_core::engine::EngineUse;
 use stopwatt_core::metrics_doc::{Estimate, Metrics, MetricsDoc};
 
 /// The columns, in order.
@@ -18,25 +20,59 @@ pub fn csv(doc: &MetricsDoc) -> String {
     }
     for (i, point) in doc.points.iter().enumerate() {
         rows(&mut out, &i.to_string(), &point.label, &point.metrics);
+        engine(&mut out, &i.to_string(), &point.label, &point.engine);
+    }
+    if let Some(found) = &doc.cost {
+        cost(&mut out, found);
     }
     out
 }
 
+/// `engine.*`: what the engine said of itself; what it did not say has no row.
+fn engine(out: &mut String, point: &str, label: &str, engine: &EngineUse) {
+    for (name, gauge) in engine.gauges.iter().filter(|(_, g)| g.mean.value.is_some()) {
+        row(out, [point, label, &format!("engine.{name}"), "1", "mean"], &gauge.mean);
+        row(out, [point, label, &format!("engine.{name}"), "1", "max"], &gauge.max);
+    }
+    for (name, total) in engine.totals.iter().filter(|(_, t)| t.value.is_some()) {
+        row(out, [point, label, &format!("engine.{name}"), "1", "rise"], total);
+    }
+}
+
+/// `cost.*`: the bases of the cost block as statistics, then each point as measured.
+fn cost(out: &mut String, cost: &Cost) {
+    let bases = [
+        ("", "peak_goodput", &cost.peak_goodput),
+        ("", "measured", &cost.measured),
+        ("", "idle_inclusive", &cost.idle_inclusive),
+    ];
+    let numbers: Vec<String> = (0..cost.points.len()).map(|i| i.to_string()).collect();
+    let points = numbers.iter().zip(&cost.points).map(|(i, at)| (i.as_str(), "measured", at));
+    let per_million = format!("{}/1e6", cost.price.currency);
+    for (point, statistic, at) in bases.into_iter().chain(points) {
+        let label = at.label.as_deref().unwrap_or_default();
+        row(out, [point, label, "cost.output_per_1m", &per_million, statistic], &at.output_per_1m);
+        row(out, [point, label, "cost.total_per_1m", &per_million, statistic], &at.total_per_1m);
+        row(out, [point, label, "cost.interactivity", "1/s", statistic], &at.interactivity);
+    }
+}
+
 fn rows(out: &mut String, point: &str, label: &str, metrics: &Metrics) {
-    let label = text_cell(label);
     for (name, summary) in metrics {
-        let (name, unit) = (text_cell(name), text_cell(&summary.unit));
         for (statistic, estimate) in summary.statistics() {
-            let Estimate { value, n, trials, interval, reason } = estimate;
-            let (lo, hi) = (interval.map(|i| i.lo), interval.map(|i| i.hi));
-            let reason = text_cell(reason.as_deref().unwrap_or_default());
-            let (value, lo, hi) = (number(*value), number(lo), number(hi));
-            let _ = writeln!(
-                out,
-                "{point},{label},{name},{unit},{statistic},{value},{n},{trials},{lo},{hi},{reason}"
-            );
+            row(out, [point, label, name, &summary.unit, statistic], estimate);
         }
     }
+}
+
+/// One estimate; `names` are the cells before its value.
+fn row(out: &mut String, names: [&str; 5], estimate: &Estimate) {
+    let Estimate { value, n, trials, interval, reason } = estimate;
+    let (lo, hi) = (interval.map(|i| i.lo), interval.map(|i| i.hi));
+    let reason = text_cell(reason.as_deref().unwrap_or_default());
+    let (value, lo, hi) = (number(*value), number(lo), number(hi));
+    let names = names.map(text_cell).join(",");
+    let _ = writeln!(out, "{names},{value},{n},{trials},{lo},{hi},{reason}");
 }
 
 /// Shortest decimal that reads back as the same number.

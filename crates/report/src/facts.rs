@@ -1,8 +1,8 @@
 //! What `run.log` says, gathered once: environment, plan, warm-up, trials, samples.
 
+use stopwatt_core::engine::EngineCounters;
 use stopwatt_core::fingerprint::Fingerprint;
 use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
-use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::{Clock, Nanos};
 
 /// The facts of one run. A run that was cut off lacks the later ones.
@@ -24,10 +24,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) warmups: Vec<Warmup<'a>>,
     /// Finished trials.
     pub(crate) trials: Vec<Trial>,
+    /// Readings of the engine's counters, in order of time.
+    pub(crate) readings: Vec<(Nanos, &'a EngineCounters)>,
     /// Resident memory of the engine over time.
     pub(crate) memory: Vec<(Nanos, u64)>,
-    /// How the run ended, and why when it was not complete.
-    pub(crate) ended: Option<(RunStatus, Option<&'a str>)>,
 }
 
 /// The end of a point's warm-up.
@@ -90,10 +90,19 @@ impl<'a> Facts<'a> {
                 });
             }
             Fact::EngineSample { rss_bytes } => self.memory.push((event.t_ns, *rss_bytes)),
-            Fact::RunEnded { status, reason, .. } => self.ended = Some((*status, reason.as_deref())),
-            // Warnings reach the reader through the validity verdict; a trial counts once it has ended.
-            Fact::Warning { .. } | Fact::TrialStarted { .. } | Fact::Imported { .. } => {}
-            Fact::WorkloadRead { .. } | Fact::Shard { .. } | Fact::Merged { .. } => {}
+            Fact::EngineReading { at_ns, counters, .. } if !counters.is_empty() => {
+                self.readings.push((*at_ns, counters));
+            }
+            // Warnings and the end reach the reader through the validity verdict; a trial counts once it has ended.
+            Fact::Warning { .. }
+            | Fact::TrialStarted { .. }
+            | Fact::RunEnded { .. }
+            | Fact::EngineReading { .. }
+            | Fact::CacheExpected { .. }
+            | Fact::Imported { .. }
+            | Fact::WorkloadRead { .. }
+            | Fact::Shard { .. }
+            | Fact::Merged { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@
 
 use stopwatt_analyse::dialect::{self, Dialect, DialectView};
 use stopwatt_analyse::recorded::{EXACT_GAPS, ExactGaps};
-use stopwatt_analyse::{Input, Recorded, Settings, analyse};
+use stopwatt_analyse::{CostSettings, Input, Recorded, Settings, analyse};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 use stopwatt_core::stream::{StreamRecorder, Streams};
@@ -76,21 +76,23 @@ pub struct Analysed {
 }
 
 impl Analysed {
-    /// Reads a run and analyses it. A run that was cut off gives what it holds.
+    /// Reads a run and analyses it, at another price than the one it was measured with where one is given. A run that
+    /// was cut off gives what it holds.
     ///
     /// # Errors
     /// The run is being written, damaged, or of a version that this one cannot read.
-    pub fn read(run: &Run) -> Result<Self, RebuildError> {
+    pub fn read(run: &Run, cost: Option<CostSettings>) -> Result<Self, RebuildError> {
         let id = || run.id().to_string();
         if run.is_running() {
             return Err(RebuildError::Running { id: id() });
         }
         let config = run.config()?;
-        let settings: Settings = match config.get(ANALYSIS_KEY) {
+        let mut settings: Settings = match config.get(ANALYSIS_KEY) {
             Some(value) => serde_json::from_value(value.clone())
                 .map_err(|source| RebuildError::Settings { id: id(), source })?,
             None => Settings::default(),
         };
+        settings.cost = cost.or(settings.cost);
         let record = read_record(run)?;
         let log = run.log().to_vec();
         let doc = analyse(&Input { log: &log, record: &record, settings: &settings });
@@ -169,8 +171,8 @@ fn sum_up(run: &Run) -> Result<Streams, RunError> {
 ///
 /// # Errors
 /// As [`Analysed::read`], and when the directory cannot be written.
-pub fn write_all(run: &Run, lang: Lang) -> Result<Analysed, RebuildError> {
-    let analysed = Analysed::read(run)?;
+pub fn write_all(run: &Run, lang: Lang, cost: Option<CostSettings>) -> Result<Analysed, RebuildError> {
+    let analysed = Analysed::read(run, cost)?;
     let view = analysed.view(lang);
     run.write_file("metrics.json", json(view.doc).as_bytes())?;
     run.write_file("report.csv", csv(view.doc).as_bytes())?;

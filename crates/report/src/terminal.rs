@@ -10,6 +10,7 @@ use stopwatt_core::metrics_doc::{Estimate, MetricSummary, MetricsDoc};
 use stopwatt_core::text::{Text, fill};
 
 use crate::View;
+use crate::cost;
 use crate::facts::Facts;
 use crate::notes::{Notes, superscript};
 use crate::points;
@@ -69,11 +70,12 @@ pub fn terminal(view: &View<'_>, style: Style<'_>) -> String {
     let page = Page { view, width: usize::from(style.width.max(40)), paint: Paint(style.color) };
     let mut out = String::new();
     page.heading(&mut out, &facts);
-    page.verdict(&mut out, &facts);
+    page.verdict(&mut out);
     let mut notes = Notes::default();
     page.latency(&mut out, &mut notes);
     page.figures(&mut out, &mut notes);
     page.points(&mut out, &mut notes);
+    page.cost(&mut out, &mut notes);
     page.failures(&mut out);
     page.notes(&mut out, &notes);
     if let Some(dir) = style.files {
@@ -121,7 +123,7 @@ impl Page<'_> {
         }
     }
 
-    fn verdict(&self, out: &mut String, facts: &Facts<'_>) {
+    fn verdict(&self, out: &mut String) {
         let standing = Standing::of(self.doc());
         let text = format!("{} {}", standing.mark(), self.text(standing.text()));
         let painted = match standing {
@@ -135,16 +137,15 @@ impl Page<'_> {
         } else {
             writeln!(out, "\n{painted}\n  {totals}")
         };
-        for line in
-            facts.ended.and_then(|(_, reason)| reason).iter().flat_map(|r| wrap(&inert(r), self.width - 2))
-        {
-            let _ = writeln!(out, "  {line}");
-        }
         for reason in &self.doc().validity.reasons {
             let mark = if reason.fatal { self.paint.bad("✗") } else { self.paint.warn("!") };
-            let detail = format!("{}: {}", inert(&reason.code), inert(&reason.detail));
+            let detail = format!("{}: {}", inert(&reason.code), inert(&reason.detail_in(self.view.lang)));
             for (i, line) in wrap(&detail, self.width.saturating_sub(4)).into_iter().enumerate() {
                 let _ = if i == 0 { writeln!(out, "  {mark} {line}") } else { writeln!(out, "    {line}") };
+            }
+            let hint = reason.hint_in(self.view.lang).map(|hint| format!("→ {}", inert(hint)));
+            for line in hint.iter().flat_map(|hint| wrap(hint, self.width.saturating_sub(4))) {
+                let _ = writeln!(out, "    {}", self.paint.dim(&line));
             }
         }
     }
@@ -226,6 +227,31 @@ impl Page<'_> {
             );
         }
         out.push_str(&table.render(self.width, self.paint));
+    }
+
+    fn cost(&self, out: &mut String, notes: &mut Notes) {
+        let Some(cost) = &self.doc().cost else { return };
+        let lang = self.view.lang;
+        self.section(out, self.text(Text::CostTitle), &inert(&cost::price_line(cost, lang)));
+        let safe = |row: Vec<Cell>| row.into_iter().map(|c| Cell { main: inert(&c.main), note: c.note });
+        let mut table = Table::new(safe(cost::headers(cost, lang)));
+        cost::bases(cost, lang, notes).into_iter().for_each(|row| table.row(safe(row)));
+        out.push_str(&table.render(self.width, self.paint));
+        for other in &cost.alternatives {
+            let kind = cost::kind(&other.kind).map_or(other.kind.as_str(), |t| self.text(t));
+            let cell = cost::number(&other.output_per_1m, notes);
+            let line = format!(
+                "{} ({kind}): {} {} · {} {:.0}%",
+                inert(&other.id),
+                self.text(Text::CostOutput),
+                cell.main,
+                self.text(Text::CostRatio),
+                other.ratio * 100.
+            );
+            for line in wrap(&line, self.width.saturating_sub(4)) {
+                let _ = writeln!(out, "  {}", self.paint.dim(&line));
+            }
+        }
     }
 
     fn failures(&self, out: &mut String) {

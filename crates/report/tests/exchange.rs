@@ -28,7 +28,7 @@ fn imported(bytes: &[u8], metric: Option<Metric>) -> (tempfile::TempDir, Analyse
         keep_chunks: true,
     };
     let path = import::write(foreign, create, &lock).unwrap();
-    let run = Analysed::read(&Run::open(&path).unwrap()).unwrap();
+    let run = Analysed::read(&Run::open(&path).unwrap(), None).unwrap();
     (dir, run)
 }
 

@@ -5,7 +5,9 @@ mod sample;
 use sample::{Plan, Sample, odd};
 use sha2::{Digest, Sha256};
 use stopwatt_core::text::Lang;
-use stopwatt_report::html;
+use stopwatt_report::{Style, html, terminal};
+
+const PLAIN: Style<'_> = Style { color: false, width: 200, files: None };
 
 /// Start tags in order, with the text of their attributes. Fails on markup that is not well nested.
 fn tags(page: &str) -> Vec<(&str, &str)> {
@@ -83,6 +85,20 @@ fn nothing_is_loaded_and_nothing_but_its_own_script_runs() {
             if let Some((_, target)) = attributes.split_once("href=\"") {
                 assert!(target.starts_with('#'), "{target}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_korean_verdict_has_no_english_sentence() {
+    let run = Sample::cut_off();
+    let korean = [html(&run.view(Lang::Ko)), terminal(&run.view(Lang::Ko), PLAIN)];
+    assert!(run.doc.validity.reasons.len() >= 3);
+    for reason in &run.doc.validity.reasons {
+        for page in &korean {
+            assert!(page.contains(&reason.code));
+            assert!(!page.contains(&reason.detail), "{}", reason.detail);
+            assert!(reason.hint.as_ref().is_some_and(|hint| !page.contains(hint)));
         }
     }
 }

@@ -47,7 +47,7 @@ fn reports_come_from_the_record_alone_byte_for_byte() {
     recorded(&sample, root.path(), &sample.config).finish().unwrap();
     let dir = root.path().join("run");
 
-    let analysed = write_all(&Run::open(&dir).unwrap(), Lang::En).unwrap();
+    let analysed = write_all(&Run::open(&dir).unwrap(), Lang::En, None).unwrap();
     assert_eq!(analysed.record.rows().len(), sample.requests.len());
     let first = files(&dir);
     for name in ["metrics.json", "report.csv", "report.html"] {
@@ -55,7 +55,7 @@ fn reports_come_from_the_record_alone_byte_for_byte() {
     }
     let moved = root.path().join("elsewhere");
     std::fs::rename(&dir, &moved).unwrap();
-    write_all(&Run::open(&moved).unwrap(), Lang::En).unwrap();
+    write_all(&Run::open(&moved).unwrap(), Lang::En, None).unwrap();
     assert!(files(&moved) == first, "the same record in another place gives other bytes");
     let page = String::from_utf8(first[2].clone()).unwrap();
     assert!(!page.contains(root.path().to_str().unwrap()), "no path of this machine is in the page");
@@ -66,7 +66,7 @@ fn the_page_says_what_the_record_says() {
     let root = tempfile::tempdir().unwrap();
     let sample = Sample::new(&Plan::single());
     recorded(&sample, root.path(), &sample.config).finish().unwrap();
-    let analysed = Analysed::read(&Run::open(&root.path().join("run")).unwrap()).unwrap();
+    let analysed = Analysed::read(&Run::open(&root.path().join("run")).unwrap(), None).unwrap();
     assert_eq!(analysed.doc.metrics["ttft"].p50.value, sample.doc.metrics["ttft"].p50.value);
     assert!(html(&analysed.view(Lang::En)).contains("SmolLM2-135M-Instruct"));
 }
@@ -77,7 +77,7 @@ fn a_run_that_is_being_written_is_left_alone() {
     let sample = Sample::new(&Plan { trial_s: 1., ..Plan::single() });
     let writer = recorded(&sample, root.path(), &sample.config);
     let run = Run::open(&root.path().join("run")).unwrap();
-    let error = write_all(&run, Lang::En).unwrap_err();
+    let error = write_all(&run, Lang::En, None).unwrap_err();
     assert!(matches!(error, RebuildError::Running { .. }) && error.hint().is_some());
     assert!(!run.path().join("report.html").exists());
     writer.finish().unwrap();
@@ -90,7 +90,7 @@ fn settings_that_cannot_be_read_are_not_guessed() {
     let config = serde_json::json!({ "settings": {}, "analysis": { "level": "high" } });
     recorded(&sample, root.path(), &config).finish().unwrap();
     let run = Run::open(&root.path().join("run")).unwrap();
-    assert!(matches!(Analysed::read(&run), Err(RebuildError::Settings { .. })));
+    assert!(matches!(Analysed::read(&run, None), Err(RebuildError::Settings { .. })));
     assert_eq!(run.requests(Chunks::Read).unwrap().count(), sample.requests.len());
 }
 
@@ -100,7 +100,7 @@ fn a_run_without_its_chunks_keeps_what_they_came_to() {
     let sample = Sample::new(&Plan::single());
     recorded_with(&sample, root.path(), &sample.config, false).finish().unwrap();
     let run = Run::open(&root.path().join("run")).unwrap();
-    let metrics = Analysed::read(&run).unwrap().doc.metrics;
+    let metrics = Analysed::read(&run, None).unwrap().doc.metrics;
     let exact = &sample.doc.metrics;
     for name in ["ttft", "tpot", "e2e"] {
         let values = |m: &MetricSummary| m.statistics().map(|(_, e)| e.value);
@@ -116,7 +116,7 @@ fn a_run_without_its_chunks_keeps_what_they_came_to() {
 
     // Without the histograms there is nothing to make them from.
     std::fs::remove_file(run.path().join("streams.parquet")).unwrap();
-    let metrics = Analysed::read(&run).unwrap().doc.metrics;
+    let metrics = Analysed::read(&run, None).unwrap().doc.metrics;
     assert_eq!((metrics["ttft"].p50.value, metrics["itl"].p50.value), (exact["ttft"].p50.value, None));
     assert!(metrics["itl"].p50.reason.as_ref().unwrap().contains("lost"));
 }
@@ -128,7 +128,7 @@ fn histograms_that_are_missing_are_made_anew_from_the_chunks() {
     let sample = Sample::new(&Plan { concurrency: vec![16], trial_s: 75., resamples: 100, ..Plan::sweep() });
     recorded(&sample, root.path(), &sample.config).finish().unwrap();
     let run = Run::open(&root.path().join("run")).unwrap();
-    let analysed = write_all(&run, Lang::En).unwrap();
+    let analysed = write_all(&run, Lang::En, None).unwrap();
     let gaps = analysed.doc.points.iter().map(|p| p.metrics["itl"].p50.n).sum::<u64>();
     assert!(gaps > stopwatt_analyse::recorded::EXACT_GAPS, "{gaps}");
     assert!(analysed.doc.metrics["itl"].definition.contains("within 0.05 %"));
@@ -136,7 +136,7 @@ fn histograms_that_are_missing_are_made_anew_from_the_chunks() {
     let histograms = std::fs::read(run.path().join("streams.parquet")).unwrap();
 
     std::fs::remove_file(run.path().join("streams.parquet")).unwrap();
-    write_all(&run, Lang::En).unwrap();
+    write_all(&run, Lang::En, None).unwrap();
     assert!(files(run.path()) == first, "the same record gives other bytes");
     assert!(run.streams().unwrap().is_some() && !histograms.is_empty());
 

@@ -11,8 +11,10 @@
 //! sequence of calls gives one schedule. That lets a measured engine and a predicted one run the same rules.
 
 pub mod arrival;
+pub mod cost;
 pub mod kv;
 pub mod prefix;
+pub mod price;
 pub mod prompt;
 pub mod random;
 pub mod scheduler;

@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kernel", &[]),
     ("load", &["core", "wire"]),
     ("model", &["kernel"]),
-    ("analyse", &["core", "stats"]),
+    ("analyse", &["core", "stats", "serving"]),
     ("engine", &["core", "wire", "serving", "kernel", "model"]),
     ("experiment", &["core", "stats", "wire", "serving", "record", "load", "analyse"]),
     ("report", &["core", "stats", "record", "analyse"]),

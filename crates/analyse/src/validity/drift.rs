@@ -5,6 +5,7 @@
 
 use stopwatt_core::Metric;
 use stopwatt_core::log::Fact;
+use stopwatt_core::verdict::Code;
 use stopwatt_stats::trend::{Trend, theil_sen};
 
 use super::{At, Evidence, Findings};
@@ -27,8 +28,8 @@ pub(super) fn check_latency(at: &At<'_>, findings: &mut Findings) {
     let ended = |r: crate::measured::Row<'_>| Some((seconds(r.record.end_ns), r.values.value(metric)?));
     let points: Vec<(f64, f64)> = at.point.rows().filter_map(ended).collect();
     if let Some(change) = significant(points) {
-        let detail = format!("{} changed by {:+.0} % over the point", metric.info().title, change * 100.0);
-        findings.add("drift", false, Some(&at.document.label), detail);
+        let values = [metric.info().title.to_owned(), format!("{:+.0}", change * 100.0)];
+        findings.add(Code::Drift, Some(&at.document.label), values);
     }
 }
 
@@ -46,8 +47,7 @@ pub(super) fn check_memory(evidence: &Evidence<'_>, findings: &mut Findings) {
         _ => None,
     });
     if let Some(change) = significant(samples.collect()) {
-        let detail = format!("memory of the engine changed by {:+.0} % while measuring", change * 100.0);
-        findings.add("memory_growth", false, None, detail);
+        findings.add(Code::MemoryGrowth, None, [format!("{:+.0}", change * 100.0)]);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Was the load delivered as asked, did the client keep up, and did requests succeed?
 
 use stopwatt_core::Metric;
+use stopwatt_core::verdict::Code;
 use stopwatt_stats::quantile::{quantile, sorted};
 
 use super::{At, Findings};
@@ -21,17 +22,16 @@ pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
     let busiest =
         at.point.trials.iter().filter_map(|t| Some(t.end?.client_cpu_s? / t.window_s()?)).fold(0.0, f64::max);
     if busiest > CLIENT_CORES {
-        findings.add("client_busy", true, label, format!("the client used {busiest:.2} cores"));
+        findings.add(Code::ClientBusy, label, [format!("{busiest:.2}")]);
     }
     let (failed, ended) = (at.point.failed(), at.point.ended());
     if failed as f64 > FAILED * ended as f64 {
-        let detail = format!("{failed} of {ended} requests failed");
-        findings.add("high_error_rate", at.headline, label, detail);
+        let values = [failed.to_string(), ended.to_string()];
+        findings.add_weighted(Code::HighErrorRate, at.headline, label, values);
     }
     let (stopped, all) = (at.point.rows().filter(|r| !r.has_ended()).count(), at.point.rows().count());
     if stopped as f64 > STOPPED * all as f64 {
-        let detail = format!("{stopped} of {all} requests were still in flight when their window closed");
-        findings.add("cut_by_window", false, label, detail);
+        findings.add(Code::CutByWindow, label, [stopped.to_string(), all.to_string()]);
     }
     if let Some(ratio) = at
         .document
@@ -40,7 +40,7 @@ pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
         .and_then(|m| m.max.value.or(m.mean.value))
         .filter(|r| *r >= 2.0)
     {
-        findings.add("tail_ratio", false, label, format!("p99/p50 of the end-to-end latency is {ratio:.2}"));
+        findings.add(Code::TailRatio, label, [format!("{ratio:.2}")]);
     }
 }
 
@@ -53,21 +53,22 @@ fn delivered(at: &At<'_>, label: Option<&str>, findings: &mut Findings) {
         }
     }
     if (sent as f64) < DELIVERED * planned as f64 {
-        let detail = format!("{sent} of {planned} scheduled requests were sent");
-        findings.add("load_not_delivered", true, label, detail);
+        findings.add(Code::LoadNotDelivered, label, [sent.to_string(), planned.to_string()]);
     }
 }
 
 fn lag(at: &At<'_>, label: Option<&str>, findings: &mut Findings) {
-    let values = |metric| sorted(&at.point.rows().filter_map(|r| r.values.value(metric)).collect::<Vec<_>>());
+    // A request that opened a connection is taken up while its socket is made: its lag is part of `connect`, not of
+    // the pace that is judged here.
+    let kept_alive = || at.point.rows().filter(|r| r.record.connected_ns.is_none());
+    let values = |metric| sorted(&kept_alive().filter_map(|r| r.values.value(metric)).collect::<Vec<_>>());
     let (lags, ttfts) = (values(Metric::SendLag), values(Metric::Ttft));
     if lags.is_empty() || ttfts.is_empty() {
         return;
     }
     let (lag, ttft) = (quantile(&lags, 0.99), quantile(&ttfts, 0.5));
     if lag > 0.05 * ttft || (lag > 1e-3 && lag > 0.01 * ttft) {
-        let detail =
-            format!("requests left up to {:.2} ms late (p99), TTFT p50 is {:.2} ms", lag * 1e3, ttft * 1e3);
-        findings.add("send_lag", false, label, detail);
+        let ms = |s: f64| format!("{:.2}", s * 1e3);
+        findings.add(Code::SendLag, label, [ms(lag), ms(ttft)]);
     }
 }

@@ -1,39 +1,28 @@
 //! The verdict on the run itself: may its numbers be trusted?
 //!
-//! | code | fatal | when |
-//! |---|---|---|
-//! | `incomplete` | yes | cut off: requests still in flight were the slow ones |
-//! | `nothing_measured` | yes | no request of the headline point ended well |
-//! | `no_steady_state` | yes | warm-up ended without one |
-//! | `imported` | no | another tool measured: its load, warm-up and machine are not known |
-//! | `warmup_skipped` | no | warm-up was switched off: the run is unstabilised |
-//! | `load_not_delivered` | yes | an open loop sent less than 98 % of what its schedule wanted |
-//! | `send_lag` | no | p99 of the send lag above 5 % of the median TTFT, or above 1 ms and 1 % of it |
-//! | `client_busy` | yes | the client used more than 0.9 of a core |
-//! | `high_error_rate` | at the headline point | more than 5 % of the ended requests failed, so that latencies are those of a selection |
-//! | `cut_by_window` | no | more than 5 % of the requests were stopped by us: latencies lack the long ones |
-//! | `too_few_trials` | no | fewer than two trials: no interval |
-//! | `usage_mismatch` | no | token counts of server and tokenizer differ by more than 1 % |
-//! | `input_length_missed`, `output_length_missed` | no | more than 10 % away from what was asked for |
-//! | `tail_ratio` | no | p99/p50 of a trial, or of all trials together, is 2 or more |
-//! | `drift` | no | latency changes by more than 5 % within a point of at least a minute |
-//! | `memory_growth` | no | the engine's memory does |
-//! | `clock_step` | no | the wall clock moved against the monotonic one; no stamp is touched |
+//! The codes, their weights and their words stand in [`stopwatt_core::verdict`], their thresholds beside each check, and
+//! `docs/validity.md` explains them.
 //!
 //! Warnings from the log follow with their own code and weight. A code stands once, with the points it was found at.
 
+mod cache;
 mod drift;
 mod load;
 mod tokens;
 
 use stopwatt_core::clock::Nanos;
+use stopwatt_core::cost::Cost;
 use stopwatt_core::log::{Fact, LogEvent};
 use stopwatt_core::metrics_doc::{self, RunStatus, Validity, ValidityReason};
+use stopwatt_core::text::{Lang, Text, fill};
+use stopwatt_core::verdict::{CUT_OFF, Case, Code, sentences};
+use stopwatt_serving::price::STALE_DAYS;
 
 use crate::measured::{Measured, Point};
+use crate::settings::Settings;
 
 /// Points named in one reason before the rest is only counted.
-const NAMED: usize = 4;
+const NAMED: u64 = 4;
 
 /// What the checks look at.
 pub(crate) struct Evidence<'a> {
@@ -47,7 +36,7 @@ pub(crate) struct Evidence<'a> {
 }
 
 /// Runs every check.
-pub(crate) fn judge(evidence: &Evidence<'_>) -> Validity {
+pub(crate) fn judge(evidence: &Evidence<'_>, settings: &Settings, cost: Option<&Cost>) -> Validity {
     let mut findings = Findings::default();
     ending(evidence, &mut findings);
     warmup(evidence, &mut findings);
@@ -55,14 +44,20 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> Validity {
         let at = At { point, document, headline: evidence.headline == Some(position) };
         load::check(&at, &mut findings);
         tokens::check(&at, &mut findings);
+        cache::check(&at, settings.cache, &mut findings);
         drift::check_latency(&at, &mut findings);
         trials(&at, &mut findings);
     }
     drift::check_memory(evidence, &mut findings);
     clock(evidence.log, &mut findings);
+    if let Some((id, days)) = cost.and_then(|c| Some((&c.price.id, c.price.age_days?))) {
+        if days > STALE_DAYS {
+            findings.add(Code::PriceStale, None, [id.clone(), days.to_string()]);
+        }
+    }
     for event in evidence.log {
-        if let Fact::Warning { code, fatal, detail } = &event.fact {
-            findings.add(code, *fatal, None, detail.clone());
+        if let Fact::Warning { code, fatal, detail, values } = &event.fact {
+            findings.logged(code, *fatal, detail, values);
         }
     }
     findings.verdict(evidence.points.len() > 1)
@@ -75,7 +70,7 @@ pub(crate) struct At<'a> {
     pub(crate) headline: bool,
 }
 
-/// What the checks found, in order.
+/// What the checks found, in order, by code.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<Finding>);
 
@@ -83,45 +78,78 @@ pub(crate) struct Findings(Vec<Finding>);
 struct Finding {
     code: String,
     fatal: bool,
-    at: Option<String>,
-    detail: String,
+    cases: Vec<Case>,
+    /// Sentences of a code that the catalogue does not know, one for each case.
+    foreign: Vec<String>,
+    count: u64,
 }
 
 impl Findings {
     /// Notes a finding about the whole run, or about the point labelled `at`.
-    pub(crate) fn add(&mut self, code: &str, fatal: bool, at: Option<&str>, detail: String) {
-        self.0.push(Finding { code: code.to_owned(), fatal, at: at.map(str::to_owned), detail });
+    pub(crate) fn add(&mut self, code: Code, at: Option<&str>, values: impl IntoIterator<Item = String>) {
+        self.add_weighted(code, code.fatal(), at, values);
     }
 
-    /// Joins the findings of one code; with several points each is named.
-    fn verdict(self, several_points: bool) -> Validity {
-        let mut joined: Vec<(ValidityReason, usize)> = Vec::new();
-        for finding in self.0 {
-            let detail = match finding.at {
-                Some(at) if several_points => format!("{at}: {}", finding.detail),
-                _ => finding.detail,
-            };
-            match joined.iter_mut().find(|(r, _)| r.code == finding.code) {
-                None => {
-                    joined.push((ValidityReason { code: finding.code, fatal: finding.fatal, detail }, 1));
-                }
-                Some((reason, count)) => {
-                    reason.fatal |= finding.fatal;
-                    *count += 1;
-                    if *count <= NAMED && !reason.detail.contains(&detail) {
-                        reason.detail = format!("{}; {detail}", reason.detail);
-                    }
-                }
-            }
+    /// The same, where the weight depends on more than the code.
+    pub(crate) fn add_weighted(
+        &mut self,
+        code: Code,
+        fatal: bool,
+        at: Option<&str>,
+        values: impl IntoIterator<Item = String>,
+    ) {
+        let case = Case { point: at.map(str::to_owned), values: values.into_iter().collect() };
+        self.join(code.name(), fatal, case, None);
+    }
+
+    /// Notes a warning of the log, which may have a code that this version does not know.
+    fn logged(&mut self, code: &str, fatal: bool, detail: &str, values: &[String]) {
+        let foreign = Code::from_name(code).is_none().then(|| detail.to_owned());
+        self.join(code, fatal, Case { point: None, values: values.to_vec() }, foreign);
+    }
+
+    fn join(&mut self, code: &str, fatal: bool, case: Case, foreign: Option<String>) {
+        let position = self.0.iter().position(|f| f.code == code).unwrap_or_else(|| {
+            let code = code.to_owned();
+            self.0.push(Finding { code, fatal: false, cases: Vec::new(), foreign: Vec::new(), count: 0 });
+            self.0.len() - 1
+        });
+        let finding = &mut self.0[position];
+        finding.fatal |= fatal;
+        finding.count += 1;
+        if finding.count > NAMED {
+            return;
         }
-        let finish = |(mut reason, count): (ValidityReason, usize)| {
-            if count > NAMED {
-                reason.detail = format!("{}; and {} more", reason.detail, count - NAMED);
-            }
-            reason
-        };
-        let reasons: Vec<ValidityReason> = joined.into_iter().map(finish).collect();
+        match foreign {
+            Some(detail) if !finding.foreign.contains(&detail) => finding.foreign.push(detail),
+            None if !finding.cases.contains(&case) => finding.cases.push(case),
+            _ => {}
+        }
+    }
+
+    /// One reason a code; with several points each case names its own.
+    fn verdict(self, several_points: bool) -> Validity {
+        let reasons: Vec<ValidityReason> = self.0.into_iter().map(|f| f.reason(several_points)).collect();
         Validity { valid: reasons.iter().all(|r| !r.fatal), reasons }
+    }
+}
+
+impl Finding {
+    fn reason(mut self, several_points: bool) -> ValidityReason {
+        if !several_points {
+            self.cases.iter_mut().for_each(|c| c.point = None);
+        }
+        let more = self.count.saturating_sub(NAMED);
+        let code = Code::from_name(&self.code);
+        let detail = match code {
+            Some(code) => sentences(code, &self.cases, more, Lang::En),
+            None => {
+                let more = (more > 0).then(|| fill(Text::MoreFindings.get(Lang::En), &[&more.to_string()]));
+                self.foreign.into_iter().chain(more).collect::<Vec<_>>().join("; ")
+            }
+        };
+        let hint = code.map(|c| c.hint(Lang::En).to_owned());
+        ValidityReason { code: self.code, fatal: self.fatal, detail, hint, cases: self.cases, more }
     }
 }
 
@@ -131,8 +159,7 @@ fn ending(evidence: &Evidence<'_>, findings: &mut Findings) {
             Fact::RunEnded { reason, .. } => reason.clone(),
             _ => None,
         });
-        let detail = reason.unwrap_or_else(|| "the run was cut off before its end was logged".to_owned());
-        findings.add("incomplete", true, None, detail);
+        findings.add(Code::Incomplete, None, [reason.unwrap_or_else(|| CUT_OFF.to_owned())]);
     }
     let measured = evidence
         .headline
@@ -142,29 +169,23 @@ fn ending(evidence: &Evidence<'_>, findings: &mut Findings) {
     };
     let imported = crate::imported::find(evidence.log);
     if let Some(imported) = imported {
-        let detail = format!("measured by {}: how, Stopwatt cannot check", imported.tool);
-        findings.add("imported", false, None, detail);
+        findings.add(Code::Imported, None, [imported.tool.to_string()]);
     }
     let has_numbers = measured || imported.is_some() && evidence.points.iter().any(told);
     if !has_numbers {
-        findings.add("nothing_measured", true, None, "no measured request ended well".to_owned());
+        findings.add(Code::NothingMeasured, None, []);
     }
 }
 
 fn warmup(evidence: &Evidence<'_>, findings: &mut Findings) {
     for event in evidence.log {
-        let Fact::WarmupEnded { point, steady, detail, .. } = &event.fact else { continue };
+        let Fact::WarmupEnded { point, requests, steady, detail } = &event.fact else { continue };
         let label =
             evidence.measured.points.iter().find(|p| p.index == *point).map(|p| p.planned.label.as_str());
         match steady {
             Some(true) => {}
-            Some(false) => findings.add("no_steady_state", true, label, detail.clone()),
-            None => findings.add(
-                "warmup_skipped",
-                false,
-                label,
-                "warm-up was switched off: unstabilised".to_owned(),
-            ),
+            Some(false) => findings.add(Code::NoSteadyState, label, [requests.to_string(), detail.clone()]),
+            None => findings.add(Code::WarmupSkipped, label, []),
         }
     }
 }
@@ -172,7 +193,7 @@ fn warmup(evidence: &Evidence<'_>, findings: &mut Findings) {
 fn trials(at: &At<'_>, findings: &mut Findings) {
     let n = at.point.trials.len();
     if n < 2 {
-        findings.add("too_few_trials", false, Some(&at.document.label), format!("{n} trial: no intervals"));
+        findings.add(Code::TooFewTrials, Some(&at.document.label), [n.to_string()]);
     }
 }
 
@@ -182,9 +203,7 @@ fn clock(log: &[LogEvent], findings: &mut Findings) {
         let Fact::RunEnded { wall_drift_ns, .. } = event.fact else { continue };
         let slewed: Nanos = 100_000_000 + event.t_ns / 2000;
         if wall_drift_ns.abs() > slewed {
-            let detail =
-                format!("the wall clock moved by {:.3} s during the run", wall_drift_ns as f64 / 1e9);
-            findings.add("clock_step", false, None, detail);
+            findings.add(Code::ClockStep, None, [format!("{:.3}", wall_drift_ns as f64 / 1e9)]);
         }
     }
 }

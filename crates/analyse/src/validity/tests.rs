@@ -1,11 +1,13 @@
 //! Each check fires on what it is for, and only on that.
 
+use stopwatt_core::engine::{PREEMPTIONS, PREFIX_CACHE_HITS_TOKENS, PREFIX_CACHE_QUERIES_TOKENS};
 use stopwatt_core::log::{Fact, LogEvent};
 use stopwatt_core::metrics_doc::{RunStatus, Validity};
+use stopwatt_core::verdict::Code;
 use stopwatt_core::{EndKind, RequestRecord};
 
 use crate::testing::{log, ok_request, trial_ended, whole_requests, whole_run};
-use crate::{Input, Recorded, Settings, analyse};
+use crate::{CacheState, Input, Recorded, Settings, analyse};
 
 fn judge(log: &[LogEvent], requests: &[RequestRecord]) -> Validity {
     let record = Recorded::of(requests);
@@ -72,6 +74,12 @@ fn requests_that_leave_late() {
     let late = |ns: i64| requests_with(move |r| r.intended_ns -= ns);
     only("send_lag", false, &judge(&log(&whole_run()), &late(4_000_000)));
     assert!(judge(&log(&whole_run()), &late(900_000)).reasons.is_empty());
+    // The lag of requests that opened a connection is the connection's.
+    let connecting = requests_with(|r| {
+        r.connected_ns = r.dispatched_ns;
+        r.intended_ns -= 4_000_000;
+    });
+    assert!(judge(&log(&whole_run()), &connecting).reasons.is_empty());
 }
 
 #[test]
@@ -161,7 +169,8 @@ fn the_end_of_the_run() {
 fn warnings_of_the_log_pass_with_their_weight() {
     let mut facts = whole_run();
     for n in 0..6 {
-        facts.push(Fact::Warning { code: "other_load".into(), fatal: n == 3, detail: format!("load {n}") });
+        let (code, detail) = ("other_load".into(), format!("load {n}"));
+        facts.push(Fact::Warning { code, fatal: n == 3, detail, values: vec![] });
     }
     let detail = only("other_load", true, &judge(&log(&facts), &whole_requests()));
     assert_eq!(detail, "load 0; load 1; load 2; load 3; and 2 more");
@@ -219,4 +228,85 @@ fn memory_that_grows_while_measuring() {
     let detail = only("memory_growth", false, &with(1000));
     assert_eq!(detail, "memory of the engine changed by +20 % while measuring");
     assert!(with(0).reasons.is_empty());
+}
+
+/// A run of one point with one trial whose cache found so much, by counters and by usage, where `own` tokens are shared.
+fn cached(
+    hits: f64,
+    queries: f64,
+    preempted: f64,
+    usage: Option<u32>,
+    own: u64,
+) -> (Vec<Fact>, Vec<RequestRecord>) {
+    let at_end = |key: &str, value: f64| (key.to_owned(), value);
+    let (mut facts, mut requests) = long_run(|_| 10, |_| 50);
+    for fact in &mut facts {
+        let Fact::TrialEnded { counters_before, counters_after, .. } = fact else { continue };
+        for (key, value) in [
+            (PREFIX_CACHE_HITS_TOKENS, hits),
+            (PREFIX_CACHE_QUERIES_TOKENS, queries),
+            (PREEMPTIONS, preempted),
+        ] {
+            counters_before.insert(key.to_owned(), 0.0);
+            counters_after.extend([at_end(key, value)]);
+        }
+    }
+    facts.extend((0..2).map(|trial| Fact::CacheExpected { point: 0, trial, tokens: own }));
+    requests.iter_mut().for_each(|r| r.cached_usage = usage);
+    (facts, requests)
+}
+
+fn judge_declared(
+    cache: Option<CacheState>,
+    (facts, requests): &(Vec<Fact>, Vec<RequestRecord>),
+) -> Validity {
+    let settings = Settings { resamples: 20, cache, ..Settings::default() };
+    analyse(&Input { log: &log(facts), record: &Recorded::of(requests), settings: &settings }).validity
+}
+
+#[test]
+fn a_cache_that_knew_the_prompts() {
+    // 100 requests of 16 tokens a trial.
+    let warm = cached(1400.0, 1600.0, 0.0, None, 200);
+    let detail = only("cache_warm", true, &judge_declared(None, &warm));
+    let expected =
+        "2800 of 3200 prompt tokens came from the prefix cache; this run's own prompts explain at most 400";
+    assert_eq!(detail, expected);
+    assert!(judge_declared(Some(CacheState::Any), &warm).reasons.is_empty());
+    assert!(judge_declared(Some(CacheState::Warm), &warm).reasons.is_empty());
+    // What the workload shares on purpose, and a hundredth for what others may have asked meanwhile.
+    assert!(
+        judge_declared(Some(CacheState::Cold), &cached(216.0, 1600.0, 0.0, None, 200)).reasons.is_empty()
+    );
+    only("cache_warm", true, &judge_declared(None, &cached(217.0, 1600.0, 0.0, None, 200)));
+    let cold = cached(0.0, 1600.0, 0.0, None, 0);
+    assert!(judge_declared(None, &cold).reasons.is_empty());
+    only("cache_not_warm", true, &judge_declared(Some(CacheState::Warm), &cold));
+}
+
+#[test]
+fn usage_tells_where_counters_cannot() {
+    // Requests that were preempted look themselves up again: the counters say 900, the requests 0.
+    assert!(judge_declared(None, &cached(900.0, 1600.0, 3.0, Some(0), 0)).reasons.is_empty());
+    only("cache_warm", true, &judge_declared(None, &cached(0.0, 0.0, 3.0, Some(15), 0)));
+    let silent = cached(0.0, 0.0, 1.0, None, 0);
+    assert!(judge_declared(None, &silent).reasons.is_empty());
+    only("cache_unchecked", false, &judge_declared(Some(CacheState::Cold), &silent));
+}
+
+#[test]
+fn counters_that_fell() {
+    let (mut facts, requests) = cached(0.0, 1600.0, 0.0, None, 0);
+    if let Fact::TrialEnded { counters_before, .. } = &mut facts[0] {
+        counters_before.insert(PREFIX_CACHE_QUERIES_TOKENS.to_owned(), 5000.0);
+    }
+    only("counters_fell", false, &judge_declared(None, &(facts, requests)));
+}
+
+#[test]
+fn every_code_is_documented() {
+    let page = include_str!("../../../../docs/validity.md");
+    for code in Code::ALL {
+        assert!(page.contains(&format!("`{}`", code.name())), "docs/validity.md lacks {}", code.name());
+    }
 }

@@ -1,6 +1,7 @@
 //! Do token counts agree, and were the asked lengths reached?
 
 use stopwatt_core::RequestRow;
+use stopwatt_core::verdict::Code;
 
 use super::{At, Findings};
 
@@ -19,20 +20,18 @@ pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
 
     let counts = pairs(|r| r.output_usage.zip(r.output_tokenizer));
     if differs(counts, MISMATCH) {
-        let detail = format!("the server counted {} output tokens, the tokenizer {}", counts.0, counts.1);
-        findings.add("usage_mismatch", false, label, detail);
+        findings.add(Code::UsageMismatch, label, [counts.0.to_string(), counts.1.to_string()]);
     }
     let input = pairs(|r| r.input_usage.map(|u| (u, r.input_asked)));
     if differs(input, MISSED) {
-        findings.add("input_length_missed", false, label, missed(input, "input"));
+        findings.add(Code::InputLengthMissed, label, [percent(input)]);
     }
     let output = pairs(|r| r.output_tokens().map(|u| (u, r.output_asked)));
     if differs(output, MISSED) {
-        findings.add("output_length_missed", false, label, missed(output, "output"));
+        findings.add(Code::OutputLengthMissed, label, [percent(output)]);
     }
 }
 
-fn missed((got, asked): (u64, u64), what: &str) -> String {
-    let share = got as f64 / asked.max(1) as f64;
-    format!("{what} tokens are {:.0} % of what was asked for", share * 100.0)
+fn percent((got, asked): (u64, u64)) -> String {
+    format!("{:.0}", got as f64 / asked.max(1) as f64 * 100.0)
 }

@@ -1,5 +1,6 @@
 //! Capacity: how many requests a second the engine completes when it never lacks work.
 
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_core::{EndKind, Nanos};
 use stopwatt_load::Client;
 
@@ -43,8 +44,8 @@ impl Session<'_> {
             }
         };
         let rate = (last - 1 - first) as f64 / span;
-        let detail = format!("capacity: {rate:.3} requests/s with {concurrency} in flight");
-        self.warn("capacity", &detail, watch)?;
+        let values = [format!("{rate:.3}"), concurrency.to_string()];
+        self.warn(&Remark::new(Code::Capacity, values), watch)?;
         Ok(Some(rate))
     }
 }

@@ -4,7 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stopwatt_analyse::{Settings, slo};
+use stopwatt_analyse::{CacheState, Settings, slo};
 use stopwatt_serving::trace;
 
 use super::error::BenchError;
@@ -33,8 +33,22 @@ pub struct BenchConfig {
     pub seed: u64,
     /// How intervals are made.
     pub analysis: AnalysisConfig,
+    /// What the machine costs.
+    pub cost: CostConfig,
     /// What is kept.
     pub record: RecordConfig,
+}
+
+/// What the machine costs.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CostConfig {
+    /// Id of a row of the price table; `null` leaves cost out.
+    pub price: Option<String>,
+    /// Price table, TOML or YAML; `null` is `prices.toml`.
+    pub prices: Option<String>,
+    /// Share of time in which the machine really serves, for the cost with idle time.
+    pub utilisation: Option<f64>,
 }
 
 /// A named procedure.
@@ -137,6 +151,13 @@ pub struct WorkloadConfig {
     pub prefix_share: Option<f64>,
     /// Input lengths of a sweep; empty takes the scenario's.
     pub inputs: Vec<u32>,
+    /// Changes the content of the prompts and nothing else; `null` takes a new one for each run, so that no engine can
+    /// know them. The same salt, seed and settings send the same measured prompts again.
+    pub salt: Option<u64>,
+    /// What the engine's prefix cache holds before the run: `cold` (nothing of these prompts; what the workload shares
+    /// on purpose may be found), `warm` (these very prompts) or `any`. Checked against what the engine reports; `null`
+    /// is `cold`, without a remark where the engine reports nothing.
+    pub cache: Option<CacheState>,
 
     /// Number of different shared prefixes; `null` takes the profile's.
     pub prefix_groups: Option<u32>,
@@ -186,6 +207,8 @@ impl Default for WorkloadConfig {
             output: None,
             prefix_share: None,
             inputs: Vec::new(),
+            salt: None,
+            cache: None,
             prefix_groups: None,
             prefix_tokens: None,
             prefix_zipf: None,
@@ -339,6 +362,8 @@ pub struct MeasureConfig {
     pub connect_timeout_s: f64,
     /// Length of a soak.
     pub soak_s: f64,
+    /// Seconds between readings of the engine's metrics; 0 reads them only before and after each trial.
+    pub scrape_s: f64,
 }
 
 impl Default for MeasureConfig {
@@ -353,6 +378,7 @@ impl Default for MeasureConfig {
             idle_timeout_s: 60.0,
             connect_timeout_s: 10.0,
             soak_s: 1800.0,
+            scrape_s: 1.0,
         }
     }
 }
@@ -410,5 +436,7 @@ pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
         resamples: config.analysis.resamples,
         stall_s: config.analysis.stall_s,
         slos,
+        cache: config.workload.cache,
+        cost: None,
     })
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stopwatt_core::log::Fact;
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_load::Target;
 use stopwatt_serving::trace::{self, BadRows, Entry, Trace, Window};
 use stopwatt_serving::workload::{Dialogue, Length, Profile, Recorded, ThinkTime, Workload};
@@ -34,7 +35,7 @@ pub(super) struct Material {
     trace: Option<Trace>,
     /// What came of it, for the record.
     fact: Option<Fact>,
-    warnings: Vec<String>,
+    warnings: Vec<Remark>,
 }
 
 impl Material {
@@ -67,9 +68,7 @@ impl Material {
         let Some(mut trace) = self.trace.take() else { return Ok(()) };
         let lengths = settle_lengths(&mut trace.entries, target, capabilities, tokenizer);
         if lengths == "estimated" {
-            let warning =
-                "lengths of recorded texts are estimates: neither a tokenizer nor the engine counts them";
-            self.warnings.push(warning.to_owned());
+            self.warnings.push(Remark::new(Code::LengthsEstimated, []));
         }
         if let Some(limit) = capabilities.max_context.filter(|_| config.workload.bad_rows == BadRows::Skip) {
             let fits = |e: &Entry| {
@@ -83,7 +82,7 @@ impl Material {
         }
         let first_skipped = trace.first_skipped.as_ref().map(|b| format!("line {}: {}", b.line, b.reason));
         if trace.skipped > 0 {
-            self.warnings.push(format!("{} rows of the trace were skipped", trace.skipped));
+            self.warnings.push(Remark::new(Code::RowsSkipped, [trace.skipped.to_string()]));
         }
         self.fact = Some(Fact::WorkloadRead {
             format: trace.format.name().to_owned(),
@@ -105,7 +104,7 @@ impl Material {
     }
 
     /// What is worse than asked for.
-    pub(super) fn warnings(&self) -> &[String] {
+    pub(super) fn warnings(&self) -> &[Remark] {
         &self.warnings
     }
 

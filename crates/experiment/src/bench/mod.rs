@@ -11,6 +11,8 @@
 //! | `images` | images that go with them |
 //! | `talks` | conversations: the next turn carries the answer |
 //! | `shard` | one share of a load of several machines |
+//! | `reuse` | what a run repeats of its prompts by itself |
+//! | `scrape` | the engine's own counters |
 //! | `run` | start, plan, measure, close |
 //! | `session` | warm-up and trials of each point |
 //! | `capacity` | the most the engine completes |
@@ -25,8 +27,10 @@ mod material;
 mod probe;
 mod progress;
 mod prompts;
+mod reuse;
 mod run;
 mod scenario;
+mod scrape;
 mod session;
 mod shard;
 mod stretch;
@@ -35,8 +39,9 @@ mod warmup;
 
 pub use child::ReadyLine;
 pub use config::{
-    AnalysisConfig, ArrivalKind, BenchConfig, EndpointChoice, EngineConfig, LoadConfig, MeasureConfig,
-    RecordConfig, RequestConfig, ScenarioKind, TargetConfig, Tri, WorkloadConfig, analysis_settings,
+    AnalysisConfig, ArrivalKind, BenchConfig, CostConfig, EndpointChoice, EngineConfig, LoadConfig,
+    MeasureConfig, RecordConfig, RequestConfig, ScenarioKind, TargetConfig, Tri, WorkloadConfig,
+    analysis_settings,
 };
 pub use error::BenchError;
 pub use progress::Progress;

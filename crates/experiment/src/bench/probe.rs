@@ -8,13 +8,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::Map;
-use stopwatt_core::log::EngineCounters;
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_load::{Path, Response, Target};
-use stopwatt_wire::engine_metrics;
 use stopwatt_wire::openai::{self, Completion, ErrorBody, Message, Model, Options, Prompt, Template};
 
 use super::config::{BenchConfig, EndpointChoice, Tri};
 use super::error::BenchError;
+use super::scrape::Page;
 
 /// Ranges of token ids that prompts may use, best first: ordinary words of large vocabularies, then printable bytes
 /// of byte vocabularies. Special tokens usually stand at either end and are avoided.
@@ -39,12 +39,12 @@ pub(crate) struct Capabilities {
     pub ignore_eos: bool,
     /// Whether `min_tokens` is taken too.
     pub min_tokens: bool,
-    /// Whether `/metrics` speaks a dialect that is understood.
-    pub metrics: bool,
+    /// The engine's page of metrics, where it has one that is understood.
+    pub metrics: Option<Page>,
     /// Findings for the record.
     pub features: BTreeMap<String, String>,
     /// What could not be done as asked.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Remark>,
 }
 
 /// Asks the engine. Costs about five short requests.
@@ -64,8 +64,12 @@ pub(crate) fn probe(target: &Target, config: &BenchConfig) -> Result<Capabilitie
         None => (None, 0),
     };
     let (ignore_eos, min_tokens) = prober.ignore_eos(path)?;
-    let metrics = counters(target).is_some();
-    prober.found("metrics", metrics, "no engine counters");
+    let metrics = Page::find(target);
+    let answer = metrics.as_ref().map_or_else(|why| format!("no: {why}"), |_| "yes".to_owned());
+    prober.features.insert("metrics".to_owned(), answer);
+    if let Ok(page) = &metrics {
+        prober.features.insert("metrics_names".to_owned(), page.names.clone());
+    }
     if let Some(owner) = &model.owned_by {
         prober.features.insert("engine".to_owned(), owner.clone());
     }
@@ -84,21 +88,10 @@ pub(crate) fn probe(target: &Target, config: &BenchConfig) -> Result<Capabilitie
         added_tokens,
         ignore_eos,
         min_tokens,
-        metrics,
+        metrics: metrics.ok(),
         features: prober.features,
         warnings: prober.warnings,
     })
-}
-
-/// The engine's counters now; `None` when it has none that are understood.
-pub(crate) fn counters(target: &Target) -> Option<EngineCounters> {
-    let answer = stopwatt_load::get(target, "/metrics", Duration::from_secs(5)).ok()?;
-    if answer.status != 200 {
-        return None;
-    }
-    let text = std::str::from_utf8(&answer.body).ok()?;
-    let counters = engine_metrics::counters(text);
-    (!counters.is_empty()).then_some(counters)
 }
 
 /// How many tokens the engine makes of a text; `None` when it does not say. vLLM and SGLang read `prompt`, llama.cpp
@@ -186,7 +179,7 @@ struct Prober<'a> {
     config: &'a BenchConfig,
     model: String,
     features: BTreeMap<String, String>,
-    warnings: Vec<String>,
+    warnings: Vec<Remark>,
 }
 
 impl Prober<'_> {
@@ -254,8 +247,7 @@ impl Prober<'_> {
             return Err(BenchError::Unsupported { setting: "request.ignore_eos", problem });
         }
         self.found("ignore_eos", false, "output ends where the model ends it");
-        self.warnings
-            .push("the engine does not take ignore_eos: output lengths are up to the model".to_owned());
+        self.warnings.push(Remark::new(Code::NoIgnoreEos, []));
         Ok((false, false))
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Mutex;
 
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_core::{Phase, RequestRecord};
 use stopwatt_load::{Completed, Job, Path, Target};
 use stopwatt_serving::prompt::{PromptKey, TextPrompts, TokenPrompts};
@@ -16,6 +17,7 @@ use super::config::BenchConfig;
 use super::error::BenchError;
 use super::images::Images;
 use super::probe::{self, Capabilities};
+use super::reuse::Common;
 use super::shard::Share;
 
 /// Counts the tokens of generated text.
@@ -31,7 +33,7 @@ pub(crate) struct Prompts {
     source: Source,
     tokenizer: Option<Mutex<Box<dyn TokenCounter>>>,
     images: Option<Images>,
-    warnings: Vec<String>,
+    warnings: Vec<Remark>,
 }
 
 enum Source {
@@ -79,8 +81,17 @@ impl Prompts {
     }
 
     /// What is worse than asked for.
-    pub(crate) fn warnings(&self) -> &[String] {
+    pub(crate) fn warnings(&self) -> &[Remark] {
         &self.warnings
+    }
+
+    /// What every prompt begins with, and how exact shared lengths are.
+    pub(crate) fn common(&self) -> Common {
+        match &self.source {
+            Source::Tokens { added, .. } => Common { tokens: *added, stretch: 1.0 },
+            // Text hits its length within some percent, and two texts may begin with one word by chance.
+            Source::Text { overhead, .. } => Common { tokens: overhead + 2, stretch: 1.15 },
+        }
     }
 
     /// Whether generated text is needed, to count its tokens.
@@ -259,7 +270,7 @@ fn text_source(
     capabilities: &Capabilities,
     seed: u64,
     salt: u64,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Remark>,
 ) -> Result<Source, BenchError> {
     let start = TextPrompts::new(seed, salt, TextPrompts::TYPICAL_CHARS_PER_TOKEN)
         .map_err(|e| BenchError::Answer { what: "the text calibration", problem: e.to_string() })?;
@@ -271,7 +282,7 @@ fn text_source(
         )
     };
     let Some(cost) = probe::text_cost(target, capabilities, text)? else {
-        warnings.push("the engine states no usage: input lengths are estimates".to_owned());
+        warnings.push(Remark::new(Code::NoUsage, []));
         return Ok(Source::Text { prompts: start, overhead: 0 });
     };
     let prompts = start

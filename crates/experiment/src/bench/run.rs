@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use stopwatt_core::Clock;
 use stopwatt_core::log::Fact;
 use stopwatt_core::metrics_doc::RunStatus;
+use stopwatt_core::verdict::BY_SIGNAL;
 use stopwatt_load::{Stop, Target};
 use stopwatt_record::process;
 use stopwatt_record::run_dir::{Create, RunWriter};
@@ -98,7 +99,8 @@ pub fn run(
     if let Some(sharding) = &mut sharding {
         sharding.divide(&mut plan, config, clock)?;
     }
-    let salt = sharding.as_ref().map_or(clock.t0_unix_ns.unsigned_abs(), Sharding::salt);
+    let own = sharding.as_ref().map_or(clock.t0_unix_ns.unsigned_abs(), Sharding::salt);
+    let salt = config.workload.salt.unwrap_or(own);
     capabilities.features.insert("prompt_salt".to_owned(), salt.to_string());
     let prompts = Prompts::new(&target, &capabilities, config, setup.tokenizer, salt)?;
     let create = Create {
@@ -128,9 +130,7 @@ pub fn run(
     }
     let outcome = session.measure(&plan, child.as_ref().map(|c| &c.ready.facts), watch);
     let (status, reason) = match &outcome {
-        Ok(()) if stop.is_interrupted() => {
-            (RunStatus::Incomplete, Some("interrupted by a signal".to_owned()))
-        }
+        Ok(()) if stop.is_interrupted() => (RunStatus::Incomplete, Some(BY_SIGNAL.to_owned())),
         Ok(()) => (RunStatus::Complete, None),
         Err(error) => (RunStatus::Incomplete, Some(error.to_string())),
     };

@@ -17,6 +17,7 @@
 use std::time::Duration;
 
 use stopwatt_core::log::PlannedPoint;
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_serving::workload::{Length, PrefixShare, Profile, Workload};
 
 use super::config::{ArrivalKind, BenchConfig, ScenarioKind};
@@ -64,7 +65,7 @@ pub(crate) enum Extent {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) points: Vec<PointPlan>,
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Remark>,
     /// Requests in flight while capacity is measured; 0 when no point needs it.
     pub(crate) capacity_concurrency: u32,
 }
@@ -88,7 +89,7 @@ struct Planner<'a> {
     config: &'a BenchConfig,
     limits: EngineLimits,
     profile: &'a Profile,
-    warnings: Vec<String>,
+    warnings: Vec<Remark>,
 }
 
 impl Planner<'_> {
@@ -125,6 +126,9 @@ impl Planner<'_> {
             if seconds.is_some_and(|s| !(s > 0.0 && s < 1e7)) {
                 return setting(name, "a time must be positive and below 10,000,000 seconds");
             }
+        }
+        if !(measure.scrape_s == 0.0 || (0.05..1e7).contains(&measure.scrape_s)) {
+            return setting("measure.scrape_s", "write 0 for none, or at least 0.05 seconds");
         }
         match (load.arrival, load.rate.is_empty()) {
             (Some(ArrivalKind::Closed), false) => {
@@ -379,8 +383,7 @@ impl Planner<'_> {
             self.fits(&workload)?;
         }
         if !left_out.is_empty() {
-            self.warnings
-                .push(format!("inputs beyond the model's context were left out: {}", left_out.join(", ")));
+            self.warnings.push(Remark::new(Code::InputsLeftOut, [left_out.join(", ")]));
         }
         Ok(fitting)
     }
@@ -404,9 +407,7 @@ impl Planner<'_> {
         let limit = self.limits.max_context.unwrap_or(131_072 + RESERVE);
         let usable = limit.saturating_sub(RESERVE);
         if usable < 4096 {
-            self.warnings.push(format!(
-                "the model's context of {limit} tokens is shorter than 4K; shorter inputs are measured"
-            ));
+            self.warnings.push(Remark::new(Code::ShortContext, [limit.to_string()]));
             return [8, 4, 2, 1].map(|d| (usable / d).max(1)).to_vec();
         }
         let mut inputs: Vec<u32> = (12..=17).map(|p| 1 << p).filter(|&n| n <= usable).collect();

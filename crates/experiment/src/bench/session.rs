@@ -5,8 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use stopwatt_core::engine::EngineCounters;
 use stopwatt_core::fingerprint::Fingerprint;
-use stopwatt_core::log::{EngineCounters, Fact, PlannedPoint};
+use stopwatt_core::log::{Fact, PlannedPoint};
+use stopwatt_core::text::Lang;
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_core::{Clock, Phase};
 use stopwatt_load::{Client, Pace, Stop, Target};
 use stopwatt_record::process;
@@ -15,9 +18,10 @@ use stopwatt_record::run_dir::{RunError, RunWriter};
 use super::capacity::fix_rate;
 use super::config::BenchConfig;
 use super::error::BenchError;
-use super::probe::{self, Capabilities};
+use super::probe::Capabilities;
 use super::progress::Progress;
 use super::prompts::Prompts;
+use super::reuse::Reuse;
 use super::scenario::{Extent, LoadPlan, Plan, PointPlan};
 use super::shard::Sharding;
 use super::stretch::{Stretch, nanos};
@@ -64,8 +68,8 @@ impl Session<'_> {
     ) -> Result<(), BenchError> {
         let (model, features) = (self.capabilities.model.clone(), self.capabilities.features.clone());
         self.writer.log(Fact::EngineProbed { model, features })?;
-        for detail in plan.warnings.iter().chain(&self.capabilities.warnings).chain(self.prompts.warnings()) {
-            self.warn("fallback", detail, watch)?;
+        for remark in plan.warnings.iter().chain(&self.capabilities.warnings).chain(self.prompts.warnings()) {
+            self.warn(remark, watch)?;
         }
         let mut client = Client::new(self.target)?;
         let mut next_id = 0;
@@ -83,6 +87,13 @@ impl Session<'_> {
 
         let done = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
+            // Dropped with this scope, which ends the series of readings.
+            let (_reading, stopped) = std::sync::mpsc::channel();
+            let every = self.config.measure.scrape_s;
+            if let Some(page) = self.capabilities.metrics.as_ref().filter(|_| every > 0.0) {
+                let every = Duration::from_secs_f64(every);
+                scope.spawn(move || page.record(self.target, self.clock, self.writer, every, &stopped));
+            }
             if let Some(pid) = self.pid {
                 let done = &done;
                 scope.spawn(move || self.sample(pid, done));
@@ -129,12 +140,11 @@ impl Session<'_> {
 
     pub(super) fn warn(
         &self,
-        code: &str,
-        detail: &str,
+        remark: &Remark,
         watch: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), BenchError> {
-        watch(Progress::Warning(detail.to_owned()));
-        self.writer.log(Fact::Warning { code: code.to_owned(), fatal: false, detail: detail.to_owned() })?;
+        watch(Progress::Warning(remark.sentence(Lang::En)));
+        self.writer.log(Fact::warning(remark))?;
         Ok(())
     }
 
@@ -170,10 +180,21 @@ impl Session<'_> {
                 max_duration: seconds.map(Duration::from_secs_f64),
             };
             let open = matches!(stretch.pace, Pace::Open { .. });
+            let (workload, seed, first_id) = (&point.workload, self.shape_seed(&stretch), *next_id);
+            // What recorded prompts, conversations and other shares of the load have in common is not known here.
+            let alone = self.sharding.is_none_or(|s| s.share.of == 1);
+            let drawn = workload.recorded.is_none() && workload.dialogue.is_none();
+            let mut reuse = (alone && drawn).then(|| Reuse::new(self.prompts.common()));
             let outcome = self.send(stretch, client, next_id, &Enough::default(), &mut |record| {
                 watch(Progress::Request { failed: record.end.is_failure() });
+                if let Some(reuse) = &mut reuse {
+                    reuse.add(&workload.shape(seed, record.id - first_id));
+                }
                 false
             })?;
+            if let Some(tokens) = reuse.as_ref().map(Reuse::tokens) {
+                self.writer.log(Fact::CacheExpected { point: index, trial, tokens })?;
+            }
             let after = self.pid.and_then(process::usage);
             self.writer.log(Fact::TrialEnded {
                 point: index,
@@ -188,9 +209,7 @@ impl Session<'_> {
                 counters_after: self.counters(),
             })?;
             if outcome.starved > 0 {
-                let detail =
-                    format!("{} requests were due before the client had rendered them", outcome.starved);
-                self.warn("client_starved", &detail, watch)?;
+                self.warn(&Remark::new(Code::ClientStarved, [outcome.starved.to_string()]), watch)?;
             }
             self.take_failure()?;
         }
@@ -243,10 +262,7 @@ impl Session<'_> {
     }
 
     fn counters(&self) -> EngineCounters {
-        if !self.capabilities.metrics {
-            return EngineCounters::new();
-        }
-        probe::counters(self.target).unwrap_or_default()
+        self.capabilities.metrics.as_ref().map(|page| page.counters(self.target)).unwrap_or_default()
     }
 
     /// Looks at the engine process until `done`.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stopwatt_core::log::Fact;
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_core::{Nanos, Phase, RequestRecord};
 use stopwatt_load::{Client, Completed, Drain, Ended, Limits, Outcome, Pace};
 use stopwatt_serving::arrival::{ArrivalProcess, ArrivalSpec};
@@ -91,17 +92,19 @@ impl Session<'_> {
             })?;
         }
         if late_ns > 0 {
-            let late = late_ns as f64 * 1e-9;
-            let detail = format!(
-                "trial {} of point {} began {late:.3} s after its common start ({:.3} s are tolerated)",
-                stretch.trial + 1,
-                stretch.point + 1,
-                sharding.tolerance_ns as f64 * 1e-9
-            );
-            let fatal = late_ns > sharding.tolerance_ns;
-            self.writer.log(Fact::Warning { code: "late_start".to_owned(), fatal, detail })?;
+            let seconds = |ns: Nanos| format!("{:.3}", ns as f64 * 1e-9);
+            let (trial, point) = ((stretch.trial + 1).to_string(), (stretch.point + 1).to_string());
+            let values = [trial, point, seconds(late_ns), seconds(sharding.tolerance_ns)];
+            let remark = Remark::new(Code::LateStart, values);
+            self.writer.log(Fact::weighted_warning(&remark, late_ns > sharding.tolerance_ns))?;
         }
         Ok(Some(begin))
+    }
+
+    /// Seed of the lengths of a stretch.
+    pub(super) fn shape_seed(&self, stretch: &Stretch<'_>) -> u64 {
+        let warm_up = u64::from(stretch.phase == Phase::Warmup) << 60;
+        stretch_seed(self.config.seed, stretch.point, stretch.trial) ^ warm_up
     }
 
     /// Sends one stretch. `seen` is called for each ended request and may say that it is enough.
@@ -114,8 +117,7 @@ impl Session<'_> {
         seen: &mut (dyn FnMut(&RequestRecord) -> bool + Send),
     ) -> Result<Outcome, BenchError> {
         let measure = &self.config.measure;
-        let shape_seed = stretch_seed(self.config.seed, stretch.point, stretch.trial)
-            ^ u64::from(stretch.phase == Phase::Warmup) << 60;
+        let shape_seed = self.shape_seed(&stretch);
         let place = Place {
             point: stretch.point,
             trial: stretch.trial,
@@ -175,9 +177,7 @@ impl Session<'_> {
         };
         *next_id = talks.as_ref().map_or(*next_id + outcome.sent, Talks::next_id);
         if let Some(cut) = talks.as_ref().map(Talks::cut).filter(|&n| n > 0) {
-            let detail =
-                format!("{cut} conversations ended early: a turn failed or the model's context was full");
-            self.writer.log(Fact::Warning { code: "conversations_cut".to_owned(), fatal: false, detail })?;
+            self.writer.log(Fact::warning(&Remark::new(Code::ConversationsCut, [cut.to_string()])))?;
         }
         if outcome.ended == Ended::Interrupted {
             self.take_failure()?;

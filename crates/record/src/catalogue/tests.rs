@@ -53,6 +53,7 @@ fn metrics(id: &str, ttft: f64) -> String {
         headline_point: None,
         points: Vec::new(),
         client: ClientUse::default(),
+        cost: None,
         validity: Validity { valid: true, reasons: Vec::new() },
     };
     serde_json::to_string(&doc).unwrap()

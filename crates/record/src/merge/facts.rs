@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use stopwatt_core::Nanos;
 use stopwatt_core::log::{EngineCounters, Fact, JoinedShard, LogEvent, PlannedPoint, SharedClock};
 use stopwatt_core::metrics_doc::RunStatus;
+use stopwatt_core::verdict::{Code, Remark};
 
 use super::{Shard, status};
 
@@ -20,7 +21,7 @@ pub(super) fn join(shards: &[Shard], joined: Vec<JoinedShard>) -> Vec<LogEvent> 
     let mut plan_at = 0;
     let mut warmups: BTreeMap<u32, Warmup> = BTreeMap::new();
     let mut windows: BTreeMap<(u32, u32), Window> = BTreeMap::new();
-    let mut warnings: Vec<(Nanos, String, bool, String, Vec<u32>)> = Vec::new();
+    let mut warnings: Vec<(Nanos, String, bool, String, Vec<String>, Vec<u32>)> = Vec::new();
     let (mut end_ns, mut rss, mut drift) = (0, None, 0);
     for shard in shards {
         for event in shard.run.log() {
@@ -42,12 +43,22 @@ pub(super) fn join(shards: &[Shard], joined: Vec<JoinedShard>) -> Vec<LogEvent> 
                 Fact::TrialEnded { point, trial, .. } => {
                     windows.entry((*point, *trial)).or_default().add(t_ns, shard.shift_ns, &event.fact);
                 }
-                Fact::Warning { code, fatal, detail } => {
+                Fact::Warning { code, fatal, detail, values } => {
                     match warnings.iter_mut().find(|w| (&w.1, w.2, &w.3) == (code, *fatal, detail)) {
-                        Some(known) => known.4.push(shard.index),
+                        Some(known) => known.5.push(shard.index),
                         None => {
-                            warnings.push((t_ns, code.clone(), *fatal, detail.clone(), vec![shard.index]))
+                            let (code, detail, values) = (code.clone(), detail.clone(), values.clone());
+                            warnings.push((t_ns, code, *fatal, detail, values, vec![shard.index]))
                         }
+                    }
+                }
+                // All of them read the one engine: the readings of the first share are enough.
+                Fact::EngineReading { at_ns, took_s, counters, problem } => {
+                    if Some(shard.index) == shards.first().map(|s| s.index) {
+                        let at_ns = at_ns + shard.shift_ns;
+                        let (took_s, counters, problem) = (*took_s, counters.clone(), problem.clone());
+                        let fact = Fact::EngineReading { at_ns, took_s, counters, problem };
+                        log.push(LogEvent { t_ns, fact });
                     }
                 }
                 Fact::RunEnded { client_rss_bytes, wall_drift_ns, .. } => {
@@ -81,9 +92,9 @@ pub(super) fn join(shards: &[Shard], joined: Vec<JoinedShard>) -> Vec<LogEvent> 
         log.extend(window.event(point, trial));
         found.extend(window.apart(point, trial, tolerance));
     }
-    for (t_ns, code, fatal, detail, of) in warnings {
+    for (t_ns, code, fatal, detail, values, of) in warnings {
         let detail = if of.len() == shards.len() { detail } else { format!("{}: {detail}", named(&of)) };
-        log.push(LogEvent { t_ns, fact: Fact::Warning { code, fatal, detail } });
+        log.push(LogEvent { t_ns, fact: Fact::Warning { code, fatal, detail, values } });
     }
     log.extend(found.into_iter().map(|fact| LogEvent { t_ns: end_ns, fact }));
     log.sort_by_key(|event| event.t_ns);
@@ -213,14 +224,9 @@ impl Window {
         if last - first <= tolerance_ns && overlap {
             return None;
         }
-        let detail = format!(
-            "trial {} of point {}: windows begin {:.3} s apart{}",
-            trial + 1,
-            point + 1,
-            (last - first) as f64 * 1e-9,
-            if overlap { "" } else { " and do not overlap" }
-        );
-        Some(Fact::Warning { code: "shards_apart".to_owned(), fatal: true, detail })
+        let code = if overlap { Code::SharesApart } else { Code::SharesDisjoint };
+        let apart = format!("{:.3}", (last - first) as f64 * 1e-9);
+        Some(Fact::warning(&Remark::new(code, [(trial + 1).to_string(), (point + 1).to_string(), apart])))
     }
 }
 
@@ -233,21 +239,14 @@ fn tolerance_ns(shards: &[Shard]) -> Nanos {
 fn missing(shards: &[Shard]) -> Option<Fact> {
     let of = shards.first()?.of;
     let missing: Vec<u32> = (0..of).filter(|i| shards.iter().all(|s| s.index != *i)).collect();
-    (!missing.is_empty()).then(|| Fact::Warning {
-        code: "shards_missing".to_owned(),
-        fatal: true,
-        detail: format!("{} of {of} missing: the load was not the one asked for", named(&missing)),
+    (!missing.is_empty()).then(|| {
+        let numbers: Vec<String> = missing.iter().map(u32::to_string).collect();
+        Fact::warning(&Remark::new(Code::SharesMissing, [numbers.join(", "), of.to_string()]))
     })
 }
 
 /// Wall clocks of several machines are as good as their time service.
 fn clocks(shards: &[Shard], shared: Option<SharedClock>) -> Option<Fact> {
     let known = shards.iter().all(|s| s.synchronised == Some(true));
-    (shared == Some(SharedClock::Unix) && !known).then(|| Fact::Warning {
-        code: "shard_clocks".to_owned(),
-        fatal: false,
-        detail: "the shares ran on machines whose clocks are not known to be kept by a time service: their stamps \
-                 may lie apart by the difference of their wall clocks"
-            .to_owned(),
-    })
+    (shared == Some(SharedClock::Unix) && !known).then(|| Fact::warning(&Remark::new(Code::ShareClocks, [])))
 }

@@ -212,6 +212,7 @@ mod tests {
             requests: 1,
             errors,
             metrics,
+            engine: Default::default(),
         }
     }
 

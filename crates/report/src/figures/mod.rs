@@ -3,7 +3,9 @@
 //! Values of single requests come from `analyse`, so a plot and the table beside it share one definition. Every
 //! series is thinned before it is drawn: a run of any length gives a page of about the same size.
 
+mod cost;
 mod distribution;
+mod engine;
 mod lengths;
 mod load;
 mod requests;
@@ -27,6 +29,8 @@ pub(crate) struct Figures {
     pub(crate) timeline: Vec<Chart>,
     /// Requests one by one.
     pub(crate) requests: Vec<Chart>,
+    /// Cost against interactivity.
+    pub(crate) cost: Vec<Chart>,
     /// Lengths of inputs and outputs.
     pub(crate) lengths: Vec<Chart>,
 }
@@ -44,6 +48,7 @@ impl Figures {
             ),
             timeline: timeline::charts(view, facts),
             requests: requests::charts(view, facts),
+            cost: cost::charts(view.doc.cost.as_ref(), view.lang),
             lengths: lengths::charts(&shown, view.lang),
         }
     }

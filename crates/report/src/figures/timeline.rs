@@ -1,4 +1,4 @@
-//! The run over time: requests in flight, tokens per second, memory of the engine, on one common axis.
+//! The run over time: requests in flight, tokens per second, the engine's own view and memory, on one common axis.
 
 use stopwatt_core::stream::TokenSeries;
 use stopwatt_core::text::{Lang, Text};
@@ -22,12 +22,15 @@ pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
     let page = Panels { facts, lang: view.lang, slices };
     let in_flight = page.in_flight(view.requests());
     let tokens = page.tokens(view.requests(), view.record.tokens());
-    [Some(in_flight), Some(tokens), page.memory()].into_iter().flatten().collect()
+    let mut charts = vec![in_flight, tokens];
+    charts.extend(super::engine::panels(&page));
+    charts.extend(page.memory());
+    charts
 }
 
 /// Even slices of the time since `t0`; the last one ends with the run.
 #[derive(Debug, Clone, Copy)]
-struct Slices {
+pub(super) struct Slices {
     width: Nanos,
     count: usize,
     end: Nanos,
@@ -79,6 +82,17 @@ impl Slices {
         (inside as f64 / self.width as f64).max(0.1)
     }
 
+    /// The largest value of each slice that has any, at its begin.
+    pub(super) fn largest(self, series: &[(Nanos, f64)]) -> Vec<(f64, f64)> {
+        let mut peaks: Vec<Option<f64>> = vec![None; self.count];
+        for (t, value) in series {
+            let peak = &mut peaks[self.of((*t).max(0))];
+            *peak = Some(peak.map_or(*value, |p: f64| p.max(*value)));
+        }
+        let at = |(i, peak): (usize, &Option<f64>)| Some((i as f64 * self.seconds(), (*peak)?));
+        peaks.iter().enumerate().filter_map(at).collect()
+    }
+
     /// A line over the slices, up to the end of the run.
     fn points(self, sums: &[f64], factor: f64) -> Vec<(f64, f64)> {
         let value = |(i, v): (usize, &f64)| (i as f64 * self.seconds(), v * factor / self.share(i));
@@ -88,14 +102,15 @@ impl Slices {
     }
 }
 
-struct Panels<'a> {
-    facts: &'a Facts<'a>,
-    lang: Lang,
-    slices: Slices,
+/// What the panels share.
+pub(super) struct Panels<'a> {
+    pub(super) facts: &'a Facts<'a>,
+    pub(super) lang: Lang,
+    pub(super) slices: Slices,
 }
 
 impl Panels<'_> {
-    fn panel(&self, title: Text, caption: &str, y: Axis, lines: Vec<Line>) -> Chart {
+    pub(super) fn panel(&self, title: Text, caption: &str, y: Axis, lines: Vec<Line>) -> Chart {
         let end = self.slices.end as f64 / 1e9;
         let shade = |t: &crate::facts::Trial| Layer::Shade {
             from: t.start_ns as f64 / 1e9,
@@ -114,7 +129,7 @@ impl Panels<'_> {
         }
     }
 
-    fn line(&self, name: Text, color: usize, points: Vec<(f64, f64)>) -> Line {
+    pub(super) fn line(&self, name: Text, color: usize, points: Vec<(f64, f64)>) -> Line {
         Line { name: name.get(self.lang).to_owned(), color, points, steps: true, dots: false, area: true }
     }
 
@@ -156,13 +171,8 @@ impl Panels<'_> {
     fn memory(&self) -> Option<Chart> {
         let samples = &self.facts.memory;
         let largest = samples.iter().map(|s| s.1).max()? as f64;
-        let mut peaks: Vec<Option<u64>> = vec![None; self.slices.count];
-        for (t, bytes) in samples {
-            let peak = &mut peaks[self.slices.of(*t)];
-            *peak = (*peak).max(Some(*bytes));
-        }
-        let at = |(i, peak): (usize, &Option<u64>)| Some((i as f64 * self.slices.seconds(), (*peak)? as f64));
-        let points = peaks.iter().enumerate().filter_map(at).collect();
+        let samples: Vec<(Nanos, f64)> = samples.iter().map(|(t, bytes)| (*t, *bytes as f64)).collect();
+        let points = self.slices.largest(&samples);
         let y = Axis::from_zero([largest], Scale::of(Kind::Bytes, largest), "");
         Some(self.panel(Text::MemoryTitle, "", y, vec![self.line(Text::MemoryTitle, 0, points)]))
     }

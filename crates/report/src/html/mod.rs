@@ -12,6 +12,7 @@
 //! - the page is complete without its script, which only shows values under the pointer;
 //! - the same view gives the same bytes.
 
+mod cost;
 mod evidence;
 mod headline;
 mod metrics;
@@ -112,6 +113,7 @@ impl Page<'_> {
             });
         }
         self.section(m, "metrics", Text::NavResults, |m| self.metrics(m));
+        self.cost(m);
         if !self.figures.timeline.is_empty() {
             self.section(m, "time", Text::NavTime, |m| {
                 plots(m, "plots stack", &self.figures.timeline);
@@ -170,20 +172,19 @@ impl Page<'_> {
             m.el_text("strong", &[], self.text(standing.text()));
             let totals = summary::totals(self.view.doc, self.view.lang).join(" · ");
             m.el_text("span", &[("class", "soft")], &totals);
-            let ended = self.facts.ended.and_then(|(_, reason)| reason);
-            if self.view.doc.validity.reasons.is_empty() && ended.is_none() {
+            if self.view.doc.validity.reasons.is_empty() {
                 return;
             }
             m.el("ul", &[], |m| {
-                if let Some(reason) = ended {
-                    m.el_text("li", &[], reason);
-                }
                 for reason in &self.view.doc.validity.reasons {
                     let (class, mark) = if reason.fatal { ("fatal", "✗") } else { ("flag", "!") };
                     m.el("li", &[], |m| {
                         m.el_text("b", &[("class", class)], &format!("{mark} {}", reason.code));
                         m.text(" ");
-                        m.text(&reason.detail);
+                        m.text(&reason.detail_in(self.view.lang));
+                        if let Some(hint) = reason.hint_in(self.view.lang) {
+                            m.el_text("small", &[("class", "hint")], &format!("→ {hint}"));
+                        }
                     });
                 }
             });
@@ -191,10 +192,11 @@ impl Page<'_> {
     }
 
     fn navigation(&self, m: &mut Markup) {
-        let all: [(&str, Text, bool); 7] = [
+        let all: [(&str, Text, bool); 8] = [
             ("#load", Text::NavLoad, !self.figures.load.is_empty()),
             ("#latency", Text::Latency, !self.figures.latency.is_empty()),
             ("#metrics", Text::NavResults, true),
+            ("#cost", Text::CostTitle, self.view.doc.cost.is_some()),
             ("#time", Text::NavTime, !self.figures.timeline.is_empty()),
             ("#errors", Text::Errors, true),
             ("#environment", Text::Environment, true),

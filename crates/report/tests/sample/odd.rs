@@ -3,6 +3,8 @@
 use stopwatt_analyse::Recorded;
 use stopwatt_core::log::Fact;
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus, Validity, ValidityReason};
+use stopwatt_core::text::Lang;
+use stopwatt_core::verdict::{CUT_OFF, Case, Code, sentences};
 
 use super::{Plan, Sample};
 
@@ -23,7 +25,14 @@ impl Sample {
         let bad = || HOSTILE.join(" ");
         run.doc.validity = Validity {
             valid: false,
-            reasons: vec![ValidityReason { code: HOSTILE[0].into(), fatal: true, detail: bad() }],
+            reasons: vec![ValidityReason {
+                code: HOSTILE[0].into(),
+                fatal: true,
+                detail: bad(),
+                hint: Some(bad()),
+                cases: vec![],
+                more: 0,
+            }],
         };
         run.doc.pipeline.mode = bad();
         run.doc.env.hash = HOSTILE[1].into();
@@ -60,26 +69,24 @@ impl Sample {
         let mut run = Self::new(&Plan { trials: 1, ..Plan::single() });
         run.log.retain(|e| !matches!(e.fact, Fact::RunEnded { .. }));
         run.doc.status = RunStatus::Incomplete;
-        let finding = |code: &str, fatal, detail: &str| ValidityReason {
-            code: code.into(),
-            fatal,
-            detail: detail.into(),
+        let finding = |code: Code, values: &[&str]| {
+            let cases = vec![Case { point: None, values: values.iter().map(|v| (*v).to_owned()).collect() }];
+            ValidityReason {
+                code: code.name().into(),
+                fatal: code.fatal(),
+                detail: sentences(code, &cases, 0, Lang::En),
+                hint: Some(code.hint(Lang::En).into()),
+                cases,
+                more: 0,
+            }
         };
-        run.doc.validity = Validity {
-            valid: false,
-            reasons: vec![
-                finding(
-                    "no_steady_state",
-                    true,
-                    "TTFT still fell by 3% a request when the warm-up limit of 200 requests was reached",
-                ),
-                finding(
-                    "client_busy",
-                    false,
-                    "the load client used 0.91 of one core; its own stamps may be late",
-                ),
-            ],
-        };
+        let still = "the level drifts by 31 % over the last 200 values";
+        let reasons = vec![
+            finding(Code::Incomplete, &[CUT_OFF]),
+            finding(Code::NoSteadyState, &["200", still]),
+            finding(Code::TooFewTrials, &["1"]),
+        ];
+        run.doc.validity = Validity { valid: false, reasons };
         run
     }
 

@@ -10,6 +10,7 @@ use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_experiment::bench::{self, ArrivalKind, BenchConfig, EndpointChoice, ScenarioKind, Tri};
 use stopwatt_record::config::{self, Layers, Resolved, environment};
 
+use super::price::{PriceArgs, cost_settings};
 use super::workload_flags::{ShareFlags, WorkloadFlags};
 use super::{Failure, Format, tokenizer};
 use crate::command::report;
@@ -139,6 +140,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, short, help_heading = "Result")]
     quiet: bool,
 
+    #[command(flatten)]
+    cost: PriceArgs,
+
     /// Settings file, YAML or TOML by extension
     #[arg(long, short, value_name = "FILE", help_heading = "Settings")]
     config: Option<PathBuf>,
@@ -201,11 +205,11 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
 /// What is locked: every setting with its origin, and what analysis needs.
 fn config_lock(resolved: &Resolved<BenchConfig>) -> anyhow::Result<serde_json::Value> {
     let mut lock = resolved.lock();
+    let mut analysis = bench::analysis_settings(&resolved.value)?;
+    let cost = &resolved.value.cost;
+    analysis.cost = cost_settings(cost.price.as_deref(), cost.prices.as_deref(), cost.utilisation)?;
     if let Some(lock) = lock.as_object_mut() {
-        lock.insert(
-            stopwatt_report::ANALYSIS_KEY.to_owned(),
-            serde_json::to_value(bench::analysis_settings(&resolved.value)?)?,
-        );
+        lock.insert(stopwatt_report::ANALYSIS_KEY.to_owned(), serde_json::to_value(analysis)?);
     }
     Ok(lock)
 }
@@ -271,6 +275,9 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
         .flag("measure.timeout_s", "--timeout", seconds(args.timeout))
         .flag("measure.idle_timeout_s", "--idle-timeout", seconds(args.idle_timeout))
         .flag("slo", "--slo", args.slo.clone())
+        .flag("cost.price", "--price", args.cost.price.clone())
+        .flag("cost.prices", "--prices", args.cost.prices.clone())
+        .flag("cost.utilisation", "--utilisation", args.cost.utilisation)
         .flag("record.chunks", "--no-chunks", args.no_chunks.then_some(false));
     Ok(layers.resolve()?)
 }

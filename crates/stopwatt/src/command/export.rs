@@ -47,7 +47,7 @@ enum Target {
 /// Runs the command.
 pub(crate) fn run(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let path = catalogue::resolve(&super::runs_root(), &args.run)?;
-    let run = Analysed::read(&Run::open(&path)?)?;
+    let run = Analysed::read(&Run::open(&path)?, None)?;
     let Target::Vllm = args.to;
     let document = to_vllm(&run, Select { point: args.point, trial: args.trial })?;
     let mut text = serde_json::to_string(&document)?;

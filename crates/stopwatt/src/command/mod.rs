@@ -8,6 +8,7 @@ mod failure;
 pub(crate) mod import;
 pub(crate) mod merge;
 mod place;
+mod price;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod serve;

@@ -10,6 +10,7 @@ use stopwatt_record::config::environment;
 use stopwatt_record::run_dir::Run;
 use stopwatt_report::{Analysed, Style};
 
+use super::price::{PriceArgs, cost_settings};
 use super::{DialectName, Format, Language};
 use crate::exit::Outcome;
 
@@ -19,7 +20,7 @@ use crate::exit::Outcome;
 /// that was cut off gets the report of what it holds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stopwatt report latest\n  stopwatt report 20261122-061530 --format csv > run.csv\n  stopwatt report ./some/run --lang ko\n  stopwatt report latest --dialect vllm"
+    after_help = "Examples:\n  stopwatt report latest\n  stopwatt report 20261122-061530 --format csv > run.csv\n  stopwatt report ./some/run --lang ko\n  stopwatt report latest --dialect vllm\n  stopwatt report latest --price my-h100 --prices prices.toml --utilisation 0.4"
 )]
 pub(crate) struct ReportArgs {
     /// Run: an id, the begin of one, a tag, a path, or `latest`
@@ -34,13 +35,17 @@ pub(crate) struct ReportArgs {
     /// Print the run in another tool's definitions, ours beside them
     #[arg(long, value_enum, value_name = "TOOL")]
     dialect: Option<DialectName>,
+    #[command(flatten)]
+    cost: PriceArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let root = super::runs_root();
     let path = catalogue::resolve(&root, &args.run)?;
-    let analysed = stopwatt_report::write_all(&Run::open(&path)?, args.lang.into())?;
+    let PriceArgs { price, prices, utilisation } = &args.cost;
+    let cost = cost_settings(price.as_deref(), prices.as_deref(), *utilisation)?;
+    let analysed = stopwatt_report::write_all(&Run::open(&path)?, args.lang.into(), cost)?;
     // Who reads a run of somebody else's, wherever it lies, asks for no folder of runs here.
     if root.is_dir() {
         remember(&path);
@@ -55,7 +60,7 @@ pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outc
 
 /// Writes `metrics.json`, `report.html` and `report.csv` of a run from its record, and enters it into the catalogue.
 pub(crate) fn write(path: &Path, lang: Lang) -> anyhow::Result<Written> {
-    let analysed = stopwatt_report::write_all(&Run::open(path)?, lang)?;
+    let analysed = stopwatt_report::write_all(&Run::open(path)?, lang, None)?;
     remember(path);
     Ok(Written { analysed, path: path.to_owned() })
 }

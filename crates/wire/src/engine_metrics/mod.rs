@@ -1,121 +1,94 @@
 //! What an engine says of itself at `/metrics`, under Stopwatt's own names.
 //!
 //! ```text
-//! Prometheus text ──► samples (name, labels, value) ──► map of the engine ──► EngineCounters
+//! Prometheus text ──► samples (name, labels, value) ──► names of the engine ──► Reading
 //! ```
 //!
-//! Engines name and count the same things differently; the table below is the one place that knows. A key is absent
-//! when the engine does not give it: nothing is guessed. Counters are totals since the engine began; a window is the
-//! difference of two readings.
+//! Engines name and count the same things differently; the table in `names` is the one place that knows. A key is
+//! absent when the engine does not give it: nothing is guessed. Counters are totals since the engine began; a window
+//! is the difference of two readings.
 
+mod names;
 mod text;
 
+pub use stopwatt_core::engine::{
+    EngineCounters, GENERATION_TOKENS, KV_USAGE, PREEMPTIONS, PREFIX_CACHE_HITS_TOKENS,
+    PREFIX_CACHE_QUERIES_TOKENS, PROMPT_TOKENS, REQUESTS_SUCCESS, RUNNING, WAITING,
+};
 pub use text::{Labels, Sample, samples};
 
-use stopwatt_core::log::EngineCounters;
+use names::{FAMILIES, Family, Join, Value, Way};
 
-/// Requests being computed.
-pub const RUNNING: &str = "running";
-/// Requests waiting to be computed.
-pub const WAITING: &str = "waiting";
-/// Share of the KV cache in use, 0 to 1; the mean over data-parallel engines.
-pub const KV_USAGE: &str = "kv_usage";
-/// Prompt tokens looked up in the prefix cache, total.
-pub const PREFIX_CACHE_QUERIES_TOKENS: &str = "prefix_cache_queries_tokens";
-/// Prompt tokens found in the prefix cache, total.
-pub const PREFIX_CACHE_HITS_TOKENS: &str = "prefix_cache_hits_tokens";
-/// Prompt tokens, cached ones included, total.
-pub const PROMPT_TOKENS: &str = "prompt_tokens";
-/// Generated tokens, total.
-pub const GENERATION_TOKENS: &str = "generation_tokens";
-/// Requests whose computation was thrown away to free memory, total.
-pub const PREEMPTIONS: &str = "preemptions";
-/// Requests that ended well, total.
-pub const REQUESTS_SUCCESS: &str = "requests_success";
+/// Where engines answer, in the order to ask. `trtllm-serve` has JSON at the first address.
+pub const PATHS: [&str; 2] = ["/metrics", "/prometheus/metrics"];
 
-/// How samples of one name join.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Join {
-    /// Added up over labels.
-    Sum,
-    /// The mean over labels.
-    Mean,
-    /// Added up over labels, without requests that were aborted or failed.
-    SumOfGood,
+/// A page of metrics that was understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Whose names they are: `vllm` (the built-in engine too), `sglang`, `llama.cpp`, `tgi` or `tensorrt-llm`.
+    pub engine: &'static str,
+    /// Which versions of it use these names, where names have changed.
+    pub versions: Option<&'static str>,
+    /// The values.
+    pub counters: EngineCounters,
 }
-use Join::{Mean, Sum, SumOfGood};
 
-/// Stopwatt's key, the engine's name without `_total`, how samples join.
-///
-/// Two rows of one engine with the same key add up. Sources: vLLM 0.32 `/metrics` as recorded in `tests/samples`, and
-/// the names of its V0 engine; SGLang, "Production Metrics"; llama.cpp server `/metrics` as recorded; Text Generation
-/// Inference, "Metrics".
-const NAMES: &[(&str, &str, Join)] = &[
-    (RUNNING, "vllm:num_requests_running", Sum),
-    (WAITING, "vllm:num_requests_waiting", Sum),
-    (KV_USAGE, "vllm:kv_cache_usage_perc", Mean),
-    (KV_USAGE, "vllm:gpu_cache_usage_perc", Mean),
-    (PREFIX_CACHE_QUERIES_TOKENS, "vllm:prefix_cache_queries", Sum),
-    (PREFIX_CACHE_QUERIES_TOKENS, "vllm:gpu_prefix_cache_queries", Sum),
-    (PREFIX_CACHE_HITS_TOKENS, "vllm:prefix_cache_hits", Sum),
-    (PREFIX_CACHE_HITS_TOKENS, "vllm:gpu_prefix_cache_hits", Sum),
-    (PROMPT_TOKENS, "vllm:prompt_tokens", Sum),
-    (GENERATION_TOKENS, "vllm:generation_tokens", Sum),
-    (PREEMPTIONS, "vllm:num_preemptions", Sum),
-    (REQUESTS_SUCCESS, "vllm:request_success", SumOfGood),
-    (RUNNING, "sglang:num_running_reqs", Sum),
-    (WAITING, "sglang:num_queue_reqs", Sum),
-    (KV_USAGE, "sglang:token_usage", Mean),
-    (PREFIX_CACHE_QUERIES_TOKENS, "sglang:prompt_tokens", Sum),
-    (PREFIX_CACHE_HITS_TOKENS, "sglang:cached_tokens", Sum),
-    (PROMPT_TOKENS, "sglang:prompt_tokens", Sum),
-    (GENERATION_TOKENS, "sglang:generation_tokens", Sum),
-    (PREEMPTIONS, "sglang:num_retracted_requests", Sum),
-    (RUNNING, "llamacpp:requests_processing", Sum),
-    (WAITING, "llamacpp:requests_deferred", Sum),
-    (KV_USAGE, "llamacpp:kv_cache_usage_ratio", Mean),
-    (PREFIX_CACHE_QUERIES_TOKENS, "llamacpp:prompt_tokens", Sum),
-    (PREFIX_CACHE_QUERIES_TOKENS, "llamacpp:prompt_tokens_cached", Sum),
-    (PREFIX_CACHE_HITS_TOKENS, "llamacpp:prompt_tokens_cached", Sum),
-    (PROMPT_TOKENS, "llamacpp:prompt_tokens", Sum),
-    (PROMPT_TOKENS, "llamacpp:prompt_tokens_cached", Sum),
-    (GENERATION_TOKENS, "llamacpp:tokens_predicted", Sum),
-    (RUNNING, "tgi_batch_current_size", Sum),
-    (WAITING, "tgi_queue_size", Sum),
-    (PROMPT_TOKENS, "tgi_request_input_length_sum", Sum),
-    (GENERATION_TOKENS, "tgi_request_generated_tokens_sum", Sum),
-    (REQUESTS_SUCCESS, "tgi_request_success", Sum),
-];
+/// Reads the answer of `/metrics`; `None` when no known name is in it. Lines of other metrics and lines that are no
+/// samples are passed over.
+pub fn read(page: &str) -> Option<Reading> {
+    let samples: Vec<Sample<'_>> = samples(page).filter(|s| s.value.is_finite()).collect();
+    FAMILIES.iter().find_map(|family| family.read(&samples))
+}
 
-/// Reads the answer of `/metrics`. Lines of other metrics and lines that are no samples are passed over.
-pub fn counters(metrics: &str) -> EngineCounters {
-    let mut found = EngineCounters::new();
-    let mut means: Vec<(&str, f64)> = Vec::new();
-    for sample in samples(metrics).filter(|s| s.value.is_finite()) {
-        let name = sample.name.strip_suffix("_total").unwrap_or(sample.name);
-        for (key, _, join) in NAMES.iter().filter(|(_, n, _)| *n == name) {
-            if *join == SumOfGood && sample.labels.get("finished_reason").is_some_and(|r| is_bad(&r)) {
-                continue;
-            }
-            *found.entry((*key).to_owned()).or_insert(0.0) += sample.value;
-            if *join == Mean {
-                match means.iter_mut().find(|(k, _)| k == key) {
-                    Some((_, n)) => *n += 1.0,
-                    None => means.push((key, 1.0)),
-                }
-            }
+/// The values of [`read`]; empty when no known name is in the page.
+pub fn counters(page: &str) -> EngineCounters {
+    read(page).map(|r| r.counters).unwrap_or_default()
+}
+
+impl Family {
+    fn read(&self, samples: &[Sample<'_>]) -> Option<Reading> {
+        let mut counters = EngineCounters::new();
+        let mut versions = None;
+        for value in self.values {
+            let Some((found, way)) = value.read(samples) else { continue };
+            counters.insert(value.key.to_owned(), found);
+            versions = versions.or(Some(way.versions).filter(|v| !v.is_empty()));
         }
-    }
-    for (key, n) in means {
-        if let Some(value) = found.get_mut(key) {
-            *value /= n;
+        // An engine that does not count hits has not said that it looks prompts up.
+        if !counters.contains_key(PREFIX_CACHE_HITS_TOKENS) {
+            counters.remove(PREFIX_CACHE_QUERIES_TOKENS);
         }
+        (!counters.is_empty()).then_some(Reading { engine: self.engine, versions, counters })
     }
-    // An engine that does not count hits has not said that it looks prompts up.
-    if !found.contains_key(PREFIX_CACHE_HITS_TOKENS) {
-        found.remove(PREFIX_CACHE_QUERIES_TOKENS);
+}
+
+impl Value {
+    fn read(&self, samples: &[Sample<'_>]) -> Option<(f64, &'static Way)> {
+        self.ways.iter().find_map(|way| {
+            let of_name = |name: &'static str| samples.iter().filter(move |s| is(s, name));
+            let good = |s: &&Sample<'_>| {
+                self.join != Join::SumOfGood || !s.labels.get("finished_reason").is_some_and(|r| is_bad(&r))
+            };
+            let values: Vec<f64> =
+                way.names.iter().flat_map(|n| of_name(*n)).filter(good).map(|s| s.value).collect();
+            let sum: f64 = values.iter().sum();
+            let joined = if self.join == Join::Mean { sum / values.len() as f64 } else { sum };
+            (!values.is_empty()).then_some((joined, way))
+        })
     }
-    found
+}
+
+/// Whether a sample has a name of the table. Some exporters write `_` for `:`.
+fn is(sample: &Sample<'_>, wanted: &str) -> bool {
+    let (wanted, label) = match wanted.split_once('{') {
+        Some((name, label)) => (name, label.strip_suffix('}').and_then(|l| l.split_once('='))),
+        None => (wanted, None),
+    };
+    let name = sample.name.strip_suffix("_total").unwrap_or(sample.name);
+    let plain = |b: u8| if b == b':' { b'_' } else { b };
+    name.len() == wanted.len()
+        && name.bytes().map(plain).eq(wanted.bytes().map(plain))
+        && label.is_none_or(|(key, value)| sample.labels.get(key).is_some_and(|v| v == value))
 }
 
 fn is_bad(reason: &str) -> bool {

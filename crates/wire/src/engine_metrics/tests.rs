@@ -82,6 +82,48 @@ fn names_of_sglang_and_tgi() {
 }
 
 #[test]
+fn names_of_tensorrt_llm() {
+    check(
+        concat!(
+            "trtllm_num_requests_running{model_name=\"m\"} 3\n",
+            "trtllm_num_requests_waiting{model_name=\"m\"} 4\n",
+            "trtllm_kv_cache_utilization{model_name=\"m\"} 0.62\n",
+            "trtllm_request_success_total{finished_reason=\"length\"} 7\n",
+        ),
+        &[(RUNNING, 3.0), (WAITING, 4.0), (KV_USAGE, 0.62), (REQUESTS_SUCCESS, 7.0)],
+    );
+    check(
+        concat!(
+            "nv_trt_llm_request_metrics{model=\"m\",request_type=\"waiting\"} 2\n",
+            "nv_trt_llm_request_metrics{model=\"m\",request_type=\"scheduled\"} 5\n",
+            "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"fraction\"} 0.5\n",
+            "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\"} 900\n",
+        ),
+        &[(RUNNING, 5.0), (WAITING, 2.0), (KV_USAGE, 0.5)],
+    );
+}
+
+#[test]
+fn old_and_new_names_of_one_value_are_not_added_up() {
+    let both = concat!(
+        "vllm:kv_cache_usage_perc 0.5\nvllm:gpu_cache_usage_perc 0.5\n",
+        "vllm:prefix_cache_queries_total 100\nvllm:gpu_prefix_cache_queries_total 100\n",
+        "vllm:prefix_cache_hits_total 40\nvllm:gpu_prefix_cache_hits_total 40\n",
+    );
+    let new = [(KV_USAGE, 0.5), (PREFIX_CACHE_QUERIES_TOKENS, 100.0), (PREFIX_CACHE_HITS_TOKENS, 40.0)];
+    check(both, &new);
+    let old = both.lines().filter(|l| l.contains("gpu_")).collect::<Vec<_>>().join("\n");
+    check(&old, &new);
+    let of = |page: &str| read(page).map(|r| (r.engine, r.versions));
+    assert_eq!(of(both), Some(("vllm", Some("V1"))));
+    assert_eq!(of(&old), Some(("vllm", Some("V0 and early V1"))));
+    assert_eq!(of("llamacpp:requests_deferred 0\n"), Some(("llama.cpp", None)));
+    assert_eq!(of("python_gc_objects_collected_total 5\n"), None);
+    // Collectors that know no colon.
+    check("vllm_num_requests_running{engine=\"0\"} 3\n", &[(RUNNING, 3.0)]);
+}
+
+#[test]
 fn the_text_format_in_its_corners() {
     let page = "# HELP a b\na{x=\"1\\\"}\\n\\\\\", y=\"{,}\",} +Inf 1700000000\n\n b 2e-3 # {} 1\nbad{x=\"\nc{} NaN\nd\n{} 1\r\n";
     let got: Vec<_> = samples(page).collect();
