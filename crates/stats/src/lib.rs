@@ -4,7 +4,7 @@
 //! observations ──► quantile, describe            what was seen
 //! trials       ──► sample, interval, bootstrap   how sure that is
 //! series       ──► steady, trend, autocorrelation  whether it may be summarised at all
-//! two groups   ──► effect, welch, holm           whether they differ
+//! two groups   ──► compare, effect, welch, holm  whether they differ
 //! ```
 //!
 //! Invariants:
@@ -17,6 +17,7 @@
 
 pub mod autocorrelation;
 pub mod bootstrap;
+pub mod compare;
 pub mod describe;
 pub mod distribution;
 pub mod effect;
