@@ -18,6 +18,7 @@
 
 mod cost;
 pub mod dialect;
+pub mod compare;
 mod document;
 mod engine_use;
 mod environment;

@@ -44,6 +44,7 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
         errors,
         metrics: metrics(point, settings),
         engine: engine_use(point, settings),
+        trials: BTreeMap::new(),
     }
 }
 

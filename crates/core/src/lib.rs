@@ -12,6 +12,7 @@ pub mod chunk_shape;
 pub mod clock;
 pub mod cost;
 pub mod engine;
+pub mod comparison;
 pub mod fingerprint;
 pub mod import;
 pub mod log;

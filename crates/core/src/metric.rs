@@ -123,6 +123,11 @@ impl Metric {
         self.info().name
     }
 
+    /// Whether it lies between 0 and 1, so that differences are percentage points.
+    pub const fn is_share(self) -> bool {
+        matches!(self, Self::SloAttainment | Self::ErrorRate | Self::KvHitRate)
+    }
+
     /// Reads the name used in files.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|m| m.name() == name)

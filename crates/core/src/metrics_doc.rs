@@ -209,6 +209,23 @@ pub struct Point {
     /// What the engine said of itself meanwhile.
     #[serde(default)]
     pub engine: EngineUse,
+    /// The value of each trial, by metric: what comparisons rest on.
+    #[serde(default)]
+    pub trials: BTreeMap<String, TrialValues>,
+}
+
+/// Statistics of a metric in each trial, in order of the trials; `None` where a trial does not support one.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TrialValues {
+    /// Arithmetic mean; of a metric with one value a trial, that value.
+    pub mean: Vec<Option<f64>>,
+    /// Median; empty for a metric with one value a trial, like those below.
+    pub p50: Vec<Option<f64>>,
+    /// 95th percentile.
+    pub p95: Vec<Option<f64>>,
+    /// 99th percentile.
+    pub p99: Vec<Option<f64>>,
 }
 
 /// What the load client itself used.

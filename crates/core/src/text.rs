@@ -31,6 +31,22 @@ macro_rules! texts {
 }
 
 texts! {
+    ComparisonTitle { "Comparison", "비교" }
+    Baseline { "Baseline", "기준" }
+    Candidate { "Candidate", "후보" }
+    Change { "change", "변화" }
+    VerdictTitle { "verdict", "판정" }
+    WithoutVerdict { "further metrics, not judged", "그 밖의 지표 (판정 없음)" }
+    Improved { "improved", "개선" }
+    Regressed { "regressed", "악화" }
+    Equivalent { "equivalent", "동등" }
+    Inconclusive { "inconclusive", "판단 불가" }
+    DifferencesTitle { "What else differs (✗ makes the comparison unfair)", "그 밖의 차이 (✗ 표시는 공정한 비교를 막습니다)" }
+    OnlyOneSide { "measured on one side only", "한쪽에서만 측정됨" }
+    GatesPassed { "Gates passed", "게이트 통과" }
+    GatesFailed { "Gates failed", "게이트 실패" }
+    GatesInconclusive { "Gates inconclusive", "게이트 판단 불가" }
+    ComparisonNote { "Intervals at {} %, over trials. Equivalent: within {} % with confidence. Judged metrics are corrected together (Holm).", "{} % 신뢰구간, 시행 단위. 동등: 변화가 {} % 이내임이 확실할 때. 판정 지표는 함께 보정합니다(Holm)." }
     ReportTitle { "Benchmark report", "벤치마크 보고서" }
     RunIncomplete { "This run is incomplete: {}", "완료되지 않은 실행입니다: {}" }
     RunInvalid { "Do not trust these numbers: {}", "이 수치는 신뢰할 수 없습니다: {}" }

@@ -5,6 +5,7 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use stopwatt_core::comparison::ComparisonDoc;
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 
@@ -14,6 +15,7 @@ use crate::config::{ConfigLock, schema_text};
 pub fn all() -> Vec<(&'static str, String)> {
     vec![
         ("metrics.schema.json", of::<MetricsDoc>()),
+        ("comparison.schema.json", of::<ComparisonDoc>()),
         ("config.lock.schema.json", of::<ConfigLock>()),
         ("run.log.schema.json", of::<LogEvent>()),
     ]

@@ -19,6 +19,7 @@
 //! only drawn.
 
 mod cost;
+mod comparison;
 mod csv;
 mod date;
 mod dialect;
@@ -43,6 +44,7 @@ use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 use stopwatt_core::text::Lang;
 
+pub use comparison::{comparison, comparison_csv};
 pub use csv::csv;
 pub use dialect::{dialect_csv, dialect_terminal};
 pub use html::html;

@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 /// How values of `metric` are shown.
 pub(crate) fn kind(metric: Metric) -> Kind {
     match metric {
-        Metric::SloAttainment | Metric::ErrorRate | Metric::KvHitRate => Kind::Share,
+        share if share.is_share() => Kind::Share,
         _ => match metric.info().unit {
             "s" => Kind::Time,
             "B" => Kind::Bytes,

@@ -15,6 +15,10 @@ pub(crate) enum Outcome {
     MissingResource,
     /// 4: the measurement failed, or is invalid under `--strict`.
     MeasurementFailed,
+    /// 10: a gate failed.
+    GateFailed,
+    /// 11: no gate failed, but the measurement does not support a pass.
+    Inconclusive,
     /// 130: stopped by Ctrl-C; what was measured is kept.
     Interrupted,
     /// 143: stopped by SIGTERM; what was measured is kept.
@@ -30,6 +34,8 @@ impl Outcome {
             Self::Configuration => 2,
             Self::MissingResource => 3,
             Self::MeasurementFailed => 4,
+            Self::GateFailed => 10,
+            Self::Inconclusive => 11,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -50,5 +56,7 @@ Exit codes:
   2    the configuration is wrong
   3    a model, library or device is missing
   4    the measurement failed, or is invalid under --strict
+  10   a gate failed
+  11   inconclusive: the measurement does not support a pass
   130  stopped by Ctrl-C (the run is kept, marked incomplete)
   143  stopped by SIGTERM (likewise)";

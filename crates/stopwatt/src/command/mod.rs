@@ -1,6 +1,7 @@
 //! The subcommands: one file each.
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -18,11 +19,14 @@ mod workload_flags;
 pub(crate) use explain::metric;
 pub(crate) use failure::{Failure, hint_of, outcome_of};
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use stopwatt_analyse::dialect::Dialect;
 use stopwatt_core::text::Lang;
+use stopwatt_record::config::environment;
+use stopwatt_report::Style;
 
 /// How to print a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -57,8 +61,14 @@ impl From<Language> for Lang {
 
 /// The folder that holds runs and their catalogue: `STOPWATT_RUNS`, else `stopwatt-runs` here.
 pub(crate) fn runs_root() -> PathBuf {
-    stopwatt_record::config::environment::var("STOPWATT_RUNS")
-        .map_or_else(|| PathBuf::from("stopwatt-runs"), PathBuf::from)
+    environment::var("STOPWATT_RUNS").map_or_else(|| PathBuf::from("stopwatt-runs"), PathBuf::from)
+}
+
+/// How to draw on this terminal. `files` is the run directory to mention.
+pub(crate) fn terminal_style(files: Option<&str>) -> Style<'_> {
+    let color = std::io::stdout().is_terminal() && environment::var("NO_COLOR").is_none_or(|v| v.is_empty());
+    let width = environment::var("COLUMNS").and_then(|v| v.parse().ok()).unwrap_or(100);
+    Style { color, width, files }
 }
 
 /// Whose definitions to print.

@@ -1,14 +1,13 @@
 //! `stopwatt report`: the reports of a run, rebuilt from its record alone.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use stopwatt_core::text::Lang;
 use stopwatt_record::catalogue::{self, Catalogue};
-use stopwatt_record::config::environment;
 use stopwatt_record::run_dir::Run;
-use stopwatt_report::{Analysed, Style};
+use stopwatt_report::Analysed;
 
 use super::price::{PriceArgs, cost_settings};
 use super::{DialectName, Format, Language};
@@ -91,7 +90,7 @@ pub(crate) fn print(
         Format::Csv => write!(out, "{}", stopwatt_report::csv(&analysed.doc))?,
         Format::Table => {
             let files = path.display().to_string();
-            let style = Style { files: Some(&files), ..style() };
+            let style = super::terminal_style(Some(&files));
             write!(out, "{}", stopwatt_report::terminal(&analysed.view(lang), style))?;
         }
     }

@@ -1,0 +1,178 @@
+//! `stopwatt compare`: is the change real?
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use stopwatt_analyse::compare::{self, Facts, Gate, Options, Side};
+use stopwatt_core::comparison::{ComparisonDoc, GateState};
+use stopwatt_core::{Direction, Metric};
+use stopwatt_record::catalogue;
+use stopwatt_record::run_dir::Run;
+use stopwatt_report::Analysed;
+
+use super::{Failure, Format, Language};
+use crate::exit::Outcome;
+
+/// Compare runs and say whether the change is real
+///
+/// For each metric: the change relative to the baseline with its interval over trials, Hedges g, and a verdict:
+/// improved, regressed, equivalent (within the margin, with confidence) or inconclusive. Points of several runs are
+/// matched by their setting. Without gates the exit code is 0 whatever the verdict; with gates it is 0 when all pass, 10
+/// when one fails and 11 when the trials do not support an answer.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  stopwatt compare before after\n  stopwatt compare before after --gate 'e2e p50 <= -20%' --gate 'error_rate <= +0pp'\n  stopwatt compare old.csv new.csv --metric step_time\n  stopwatt compare before after --format json"
+)]
+pub(crate) struct CompareArgs {
+    /// What to compare against: a run (id, begin of one, tag, path, `latest`) or a CSV file of `run,value` lines
+    #[arg(value_name = "BASELINE")]
+    baseline: String,
+    /// What to judge against it
+    #[arg(value_name = "CANDIDATE", required = true)]
+    candidates: Vec<String>,
+    /// A limit that every candidate must clear with its whole interval (repeatable): `METRIC [STATISTIC] <= LIMIT`, the
+    /// limit in % of the baseline or, for shares, in pp
+    #[arg(long = "gate", value_name = "GATE")]
+    gates: Vec<Gate>,
+    /// Add the gates of the measurement procedure: latency -20%, L2 hit rate +10pp, energy per token -15%, quality 0.1pp
+    #[arg(long)]
+    prd_gates: bool,
+    /// Metrics that are judged, corrected together (repeatable) [default: ttft p50, tpot mean, e2e p95, output_throughput]
+    #[arg(long, value_name = "METRIC [STATISTIC]", value_parser = parse_primary, value_delimiter = ',')]
+    primary: Vec<(String, String)>,
+    /// Change that does not matter, for instance 1%
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, default_value = "1%")]
+    margin: f64,
+    /// Confidence level of the intervals
+    #[arg(long, value_name = "LEVEL", value_parser = parse_level, default_value = "0.95")]
+    level: f64,
+    /// Trial i of both sides was measured side by side
+    #[arg(long)]
+    paired: bool,
+    /// Judge gates also between runs of other work or another machine
+    #[arg(long)]
+    allow_differences: bool,
+    /// For pipelines: runs without fixed clocks are inconclusive
+    #[arg(long)]
+    ci: bool,
+    /// With --ci: accept runs whose clocks were not fixed
+    #[arg(long, requires = "ci")]
+    allow_unfixed_clock: bool,
+    /// Name of what a CSV file holds
+    #[arg(long, value_name = "NAME", default_value = "value")]
+    metric: String,
+    /// Which direction of a CSV file's values is better
+    #[arg(long, value_enum, default_value_t)]
+    better: Better,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Language of the result
+    #[arg(long, value_enum, default_value_t)]
+    lang: Language,
+}
+
+/// Which direction is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Better {
+    /// Smaller is better
+    #[default]
+    Lower,
+    /// Larger is better
+    Higher,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let baseline = side(&args.baseline, args)?;
+    let candidates = args.candidates.iter().map(|c| side(c, args)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut options = Options {
+        level: args.level,
+        margin: args.margin,
+        paired: args.paired,
+        gates: args.gates.clone(),
+        allow_differences: args.allow_differences,
+        ..Options::default()
+    };
+    if args.prd_gates {
+        options.gates.extend(compare::prd());
+    }
+    if !args.primary.is_empty() {
+        options.primary.clone_from(&args.primary);
+    }
+    let mut doc = compare::compare(&baseline, &candidates, &options);
+    let unfixed = args.ci && !args.allow_unfixed_clock && !clocks_fixed(&doc);
+    if unfixed {
+        doc.warnings.push("clocks were not fixed: results of different runs are not comparable".to_owned());
+    }
+    print(&doc, args, out)?;
+    Ok(match doc.gate {
+        Some(GateState::Failed) => Outcome::GateFailed,
+        _ if unfixed => Outcome::Inconclusive,
+        Some(GateState::Inconclusive) => Outcome::Inconclusive,
+        Some(GateState::Passed) | None => Outcome::Done,
+    })
+}
+
+fn clocks_fixed(doc: &ComparisonDoc) -> bool {
+    std::iter::once(&doc.baseline).chain(&doc.candidates).all(|run| run.fixed_clock == Some(true))
+}
+
+/// A run by any of its names, or a table of samples.
+fn side(name: &str, args: &CompareArgs) -> anyhow::Result<Side> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+        let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {name}"))?;
+        let better = if args.better == Better::Higher { Direction::Higher } else { Direction::Lower };
+        return Side::of_csv(name, &text, &args.metric, better)
+            .with_context(|| format!("failed to read {name}"))
+            .map_err(|e| Failure::new(Outcome::Usage, e).into());
+    }
+    let run = Run::open(&catalogue::resolve(&super::runs_root(), name)?)?;
+    let analysed = Analysed::read(&run)?;
+    let facts = Facts::of_run(&analysed.log, &analysed.config);
+    Ok(Side::of_run(name, &analysed.doc, facts))
+}
+
+fn print(doc: &ComparisonDoc, args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+    match args.format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(doc)?)?,
+        Format::Csv => write!(out, "{}", stopwatt_report::comparison_csv(doc))?,
+        Format::Table => {
+            let style = super::terminal_style(None);
+            write!(out, "{}", stopwatt_report::comparison(doc, args.lang.into(), style))?;
+        }
+    }
+    Ok(())
+}
+
+/// `ttft p50` or `tpot`.
+fn parse_primary(text: &str) -> Result<(String, String), String> {
+    let mut words = text.split_whitespace();
+    let (metric, statistic) = (words.next().unwrap_or_default(), words.next().unwrap_or("mean"));
+    if words.next().is_some() || !matches!(statistic, "mean" | "p50" | "p95" | "p99") {
+        return Err("write METRIC or METRIC STATISTIC, with mean, p50, p95 or p99".to_owned());
+    }
+    match Metric::from_name(metric) {
+        Some(metric) => Ok((metric.name().to_owned(), statistic.to_owned())),
+        None => Err(format!("`{metric}` is not a metric; metrics.json lists them")),
+    }
+}
+
+/// `1%` or `0.5`: percent as a ratio.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim();
+    match number.parse::<f64>() {
+        Ok(v) if v > 0.0 && v < 100.0 => Ok(v / 100.0),
+        _ => Err("write a percentage between 0 and 100, for instance 1%".to_owned()),
+    }
+}
+
+fn parse_level(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(v) if v > 0.5 && v < 1.0 => Ok(v),
+        _ => Err("a level lies between 0.5 and 1, for instance 0.95".to_owned()),
+    }
+}
