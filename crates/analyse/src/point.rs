@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stopwatt_core::engine::{PREFIX_CACHE_HITS_TOKENS, PREFIX_CACHE_QUERIES_TOKENS};
 use stopwatt_core::metric::Per;
-use stopwatt_core::metrics_doc::{self, Estimate, MetricSummary, Metrics};
+use stopwatt_core::metrics_doc::{self, Estimate, MetricSummary, Metrics, TrialValues};
 use stopwatt_core::{Metric, RequestRow};
 use stopwatt_stats::Sample;
 use stopwatt_stats::quantile::{quantile, sort, supported};
@@ -44,7 +44,7 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
         errors,
         metrics: metrics(point, settings),
         engine: engine_use(point, settings),
-        trials: BTreeMap::new(),
+        trials: trials(point, settings),
     }
 }
 
@@ -120,56 +120,93 @@ fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
 }
 
 fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSummary {
+    match values_per_trial(point, metric, settings) {
+        Ok(values) => {
+            let range = if metric.is_share() { Range::Share } else { Range::NotNegative };
+            of_trials(metric, &values, range, settings, NO_WINDOW)
+        }
+        Err(_) if metric == Metric::Tlr => pooled_tail_ratio(point),
+        Err(reason) => MetricSummary::unavailable(metric, reason),
+    }
+}
+
+/// The value of each trial that has one, or why none has.
+fn values_per_trial(
+    point: &Point<'_>,
+    metric: Metric,
+    settings: &Settings,
+) -> Result<Vec<f64>, &'static str> {
     let rate = |of: &dyn Fn(&Trial<'_>) -> f64| -> Vec<f64> {
         point.trials.iter().filter_map(|t| Some(of(t) / t.window_s()?)).collect()
     };
     let good = |r: &Row<'_>| settings.slos.iter().all(|s| s.met_by(&r.values));
-    let no_slo = settings.slos.is_empty();
-    let at_least_zero =
-        |values: &[f64], absent: &str| of_trials(metric, values, Range::NotNegative, settings, absent);
-    let share = |values: &[f64], absent: &str| of_trials(metric, values, Range::Share, settings, absent);
+    let some = |values: Vec<f64>, absent| if values.is_empty() { Err(absent) } else { Ok(values) };
     match metric {
-        Metric::Goodput | Metric::SloAttainment if no_slo => MetricSummary::unavailable(metric, NO_SLO),
-        Metric::Tlr => match tail_ratios(point) {
-            ratios if ratios.is_empty() => pooled_tail_ratio(point),
-            ratios => at_least_zero(&ratios, NO_SUCCESS),
-        },
-        Metric::Stalls => at_least_zero(&stalls(point, settings.stall_s), absent(point, metric)),
-        Metric::LongestGap => at_least_zero(&longest_gaps(point), absent(point, metric)),
+        Metric::Goodput | Metric::SloAttainment if settings.slos.is_empty() => Err(NO_SLO),
+        Metric::Tlr => some(tail_ratios(point), NO_SUCCESS),
+        Metric::Stalls => some(stalls(point, settings.stall_s), absent(point, metric)),
+        Metric::LongestGap => some(longest_gaps(point), absent(point, metric)),
         Metric::OutputThroughput if !counts(point, Metric::OutputTokens) => {
-            at_least_zero(&[], absent(point, Metric::OutputTokens))
+            Err(absent(point, Metric::OutputTokens))
         }
         Metric::TotalThroughput
             if !counts(point, Metric::OutputTokens) || !counts(point, Metric::InputTokens) =>
         {
-            at_least_zero(&[], "input or output tokens are not known for every request")
+            Err("input or output tokens are not known for every request")
         }
-        Metric::OutputThroughput => at_least_zero(
-            &rate(&|t| t.ok_in_window().filter_map(|r| r.values.output_tokens).sum()),
-            NO_WINDOW,
-        ),
+        Metric::OutputThroughput => {
+            some(rate(&|t| t.ok_in_window().filter_map(|r| r.values.output_tokens).sum()), NO_WINDOW)
+        }
         Metric::TotalThroughput => {
             let tokens =
                 |r: Row<'_>| r.values.output_tokens.unwrap_or(0.0) + r.values.input_tokens.unwrap_or(0.0);
-            at_least_zero(&rate(&|t| t.ok_in_window().map(tokens).sum()), NO_WINDOW)
+            some(rate(&|t| t.ok_in_window().map(tokens).sum()), NO_WINDOW)
         }
-        Metric::RequestThroughput => at_least_zero(&rate(&|t| t.ok_in_window().count() as f64), NO_WINDOW),
-        Metric::Goodput => at_least_zero(&rate(&|t| t.ok_in_window().filter(good).count() as f64), NO_WINDOW),
-        Metric::SloAttainment => share(&of_ended(point, |t| t.ok().filter(good).count()), "no request ended"),
-        Metric::ErrorRate => share(&of_ended(point, |t| t.failed()), "no request ended"),
-        Metric::KvHitRate => match hit_rates(point) {
-            Ok(values) => share(&values, NO_SUCCESS),
-            Err(reason) => MetricSummary::unavailable(metric, reason),
-        },
+        Metric::RequestThroughput => some(rate(&|t| t.ok_in_window().count() as f64), NO_WINDOW),
+        Metric::Goodput => some(rate(&|t| t.ok_in_window().filter(good).count() as f64), NO_WINDOW),
+        Metric::SloAttainment => some(of_ended(point, |t| t.ok().filter(good).count()), "no request ended"),
+        Metric::ErrorRate => some(of_ended(point, |t| t.failed()), "no request ended"),
+        Metric::KvHitRate => hit_rates(point),
         Metric::EngineCpu => {
             let cores = |t: &Trial<'_>| Some(t.end?.engine_cpu_s? / t.window_s()?);
-            at_least_zero(&point.trials.iter().filter_map(cores).collect::<Vec<_>>(), NOT_OURS)
+            some(point.trials.iter().filter_map(cores).collect(), NOT_OURS)
         }
         Metric::EngineMemory => {
             let bytes = |t: &Trial<'_>| Some(t.end?.engine_rss_bytes? as f64);
-            at_least_zero(&point.trials.iter().filter_map(bytes).collect::<Vec<_>>(), NOT_OURS)
+            some(point.trials.iter().filter_map(bytes).collect(), NOT_OURS)
         }
-        _ => MetricSummary::unavailable(metric, "it has no value a trial"),
+        _ => Err("it has no value a trial"),
+    }
+}
+
+/// What comparisons rest on: the statistics of each trial that has the metric.
+fn trials(point: &Point<'_>, settings: &Settings) -> BTreeMap<String, TrialValues> {
+    let (gaps, keys) = point.gaps();
+    let values = |metric: Metric| match metric.info().per {
+        // Its values are those of successful requests; failures would have to be infinite.
+        Per::Request if metric == Metric::E2eWithFailures => TrialValues::default(),
+        Per::Request => statistics(&Sample::of(&per_request(point, metric))),
+        Per::Gap => statistics(&gaps.sample(metric, keys.clone())),
+        Per::Trial => TrialValues {
+            mean: values_per_trial(point, metric, settings)
+                .unwrap_or_default()
+                .into_iter()
+                .map(Some)
+                .collect(),
+            ..TrialValues::default()
+        },
+    };
+    let known = Metric::ALL.iter().map(|&m| (m.name().to_owned(), values(m)));
+    known.filter(|(_, v)| !v.mean.is_empty()).collect()
+}
+
+fn statistics(sample: &Sample) -> TrialValues {
+    let at = |p: f64| sample.quantiles_of_trials(p).map(|(n, q)| supported(n, p).then_some(q)).collect();
+    TrialValues {
+        mean: sample.means().into_iter().map(Some).collect(),
+        p50: at(0.5),
+        p95: at(0.95),
+        p99: at(0.99),
     }
 }
 

@@ -165,7 +165,7 @@ impl Sample {
     }
 
     /// Mean of each trial.
-    pub(crate) fn means(&self) -> Vec<f64> {
+    pub fn means(&self) -> Vec<f64> {
         let of = |r: &Range<usize>| match self.is_grouped() {
             true => Sums::of(&self.groups[r.clone()]).mean(),
             false => mean(&self.values[r.clone()]),
@@ -180,6 +180,11 @@ impl Sample {
             false => sd(&self.values[r.clone()]),
         };
         self.trials.iter().map(of).collect()
+    }
+
+    /// Number of values and quantile `p` of each trial, in order.
+    pub fn quantiles_of_trials(&self, p: f64) -> impl Iterator<Item = (usize, f64)> {
+        self.ordered_trials().map(move |t| (t.n(), t.quantile(p)))
     }
 
     /// Each trial in ascending order.

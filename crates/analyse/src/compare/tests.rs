@@ -1,7 +1,7 @@
 use stopwatt_core::metrics_doc::{MetricsDoc, Point, TrialValues, Validity};
 
 use super::*;
-use crate::{Input, Settings, analyse};
+use crate::{Input, Recorded, Settings, analyse};
 
 /// A run of one point with these end-to-end means, and the same throughput everywhere.
 fn run(name: &str, e2e: &[f64]) -> Side {
@@ -9,7 +9,7 @@ fn run(name: &str, e2e: &[f64]) -> Side {
 }
 
 fn doc(e2e: &[f64]) -> MetricsDoc {
-    let mut doc = analyse(&Input { log: &[], requests: &[], settings: &Settings::default() });
+    let mut doc = analyse(&Input { log: &[], record: &Recorded::of(&[]), settings: &Settings::default() });
     doc.validity = Validity { valid: true, reasons: Vec::new() };
     doc.points = vec![labelled("c=8", 8, e2e)];
     doc
@@ -18,7 +18,8 @@ fn doc(e2e: &[f64]) -> MetricsDoc {
 fn labelled(label: &str, concurrency: u32, e2e: &[f64]) -> Point {
     let values =
         |v: &[f64]| TrialValues { mean: v.iter().copied().map(Some).collect(), ..Default::default() };
-    let all = analyse(&Input { log: &[], requests: &[], settings: &Settings::default() }).metrics;
+    let all =
+        analyse(&Input { log: &[], record: &Recorded::of(&[]), settings: &Settings::default() }).metrics;
     Point {
         label: label.to_owned(),
         concurrency: Some(concurrency),

@@ -108,14 +108,8 @@ pub(crate) fn print_dialect(
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&view)?)?,
         Format::Csv => write!(out, "{}", stopwatt_report::dialect_csv(&view))?,
-        Format::Table => write!(out, "{}", stopwatt_report::dialect_terminal(&view, style()))?,
+        Format::Table => write!(out, "{}", stopwatt_report::dialect_terminal(&view, super::terminal_style(None)))?,
     }
     Ok(())
 }
-
-/// What the terminal can show.
-fn style() -> Style<'static> {
-    let color = std::io::stdout().is_terminal() && environment::var("NO_COLOR").is_none_or(|v| v.is_empty());
-    let width = environment::var("COLUMNS").and_then(|v| v.parse().ok()).unwrap_or(100);
-    Style { color, width, files: None }
 }
