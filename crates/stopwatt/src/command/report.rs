@@ -112,4 +112,3 @@ pub(crate) fn print_dialect(
     }
     Ok(())
 }
-}
