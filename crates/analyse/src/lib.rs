@@ -16,9 +16,9 @@
 //!   `e2e_with_failures`; requests that we stopped count nowhere;
 //! - no number without its n and an interval, or the reason why there is none.
 
+pub mod compare;
 mod cost;
 pub mod dialect;
-pub mod compare;
 mod document;
 mod engine_use;
 mod environment;

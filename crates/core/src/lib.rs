@@ -10,9 +10,9 @@
 
 pub mod chunk_shape;
 pub mod clock;
+pub mod comparison;
 pub mod cost;
 pub mod engine;
-pub mod comparison;
 pub mod fingerprint;
 pub mod import;
 pub mod log;

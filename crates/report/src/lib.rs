@@ -18,8 +18,8 @@
 //! This crate never measures and never computes a metric: values come from `MetricsDoc`, the request rows are
 //! only drawn.
 
-mod cost;
 mod comparison;
+mod cost;
 mod csv;
 mod date;
 mod dialect;

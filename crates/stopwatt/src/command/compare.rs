@@ -131,7 +131,7 @@ fn side(name: &str, args: &CompareArgs) -> anyhow::Result<Side> {
             .map_err(|e| Failure::new(Outcome::Usage, e).into());
     }
     let run = Run::open(&catalogue::resolve(&super::runs_root(), name)?)?;
-    let analysed = Analysed::read(&run)?;
+    let analysed = Analysed::read(&run, None)?;
     let facts = Facts::of_run(&analysed.log, &analysed.config);
     Ok(Side::of_run(name, &analysed.doc, facts))
 }

@@ -108,7 +108,9 @@ pub(crate) fn print_dialect(
     match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&view)?)?,
         Format::Csv => write!(out, "{}", stopwatt_report::dialect_csv(&view))?,
-        Format::Table => write!(out, "{}", stopwatt_report::dialect_terminal(&view, super::terminal_style(None)))?,
+        Format::Table => {
+            write!(out, "{}", stopwatt_report::dialect_terminal(&view, super::terminal_style(None)))?
+        }
     }
     Ok(())
 }
