@@ -155,6 +155,7 @@ fn summary() -> Value {
         errors: BTreeMap::from([("timeout".to_owned(), 1)]),
         metrics: BTreeMap::from([("ttft".to_owned(), ttft.clone())]),
         engine: Default::default(),
+        trials: Default::default(),
     };
     let doc = MetricsDoc {
         format: "1.0".to_owned(),

@@ -213,6 +213,7 @@ mod tests {
             errors,
             metrics,
             engine: Default::default(),
+            trials: Default::default(),
         }
     }
 
