@@ -30,6 +30,7 @@ fn labelled(label: &str, concurrency: u32, e2e: &[f64]) -> Point {
         requests: 10,
         errors: Default::default(),
         metrics: all,
+        engine: Default::default(),
         trials: [("e2e".to_owned(), values(e2e)), ("error_rate".to_owned(), values(&vec![0.0; e2e.len()]))]
             .into(),
     }
