@@ -154,7 +154,8 @@ pub fn trials_needed(change: f64, sd: f64, level: f64, power: f64) -> Option<u32
         noncentrality > 37.0
             || 1.0 - crate::distribution::noncentral_t_cdf(critical, df, noncentrality) >= power
     };
-    if !(change != 0.0 && change.is_finite() && sd > 0.0 && sd.is_finite()) || !found(10_000) {
+    let asked = change != 0.0 && change.is_finite() && sd > 0.0 && sd.is_finite();
+    if !asked || !found(10_000) {
         return None;
     }
     let (mut low, mut high) = (1, 10_000);

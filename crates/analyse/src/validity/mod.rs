@@ -50,10 +50,9 @@ pub(crate) fn judge(evidence: &Evidence<'_>, settings: &Settings, cost: Option<&
     }
     drift::check_memory(evidence, &mut findings);
     clock(evidence.log, &mut findings);
-    if let Some((id, days)) = cost.and_then(|c| Some((&c.price.id, c.price.age_days?))) {
-        if days > STALE_DAYS {
-            findings.add(Code::PriceStale, None, [id.clone(), days.to_string()]);
-        }
+    let price = cost.and_then(|c| Some((&c.price.id, c.price.age_days?)));
+    if let Some((id, days)) = price.filter(|(_, days)| *days > STALE_DAYS) {
+        findings.add(Code::PriceStale, None, [id.clone(), days.to_string()]);
     }
     for event in evidence.log {
         if let Fact::Warning { code, fatal, detail, values } = &event.fact {

@@ -38,6 +38,28 @@ const TABLES: &str = "
     CREATE INDEX runs_by_start ON runs (started_unix_ns);
 ";
 
+/// How long another process may hold the file.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Lets readers and a writer not stop each other. The change of mode does not wait for a busy file as everything else
+/// does, so it is tried again while another process makes the same change.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let pause = Duration::from_millis(5);
+    let mut tries = BUSY.as_millis() / pause.as_millis();
+    loop {
+        // `memory` is what a database in memory answers.
+        let mode =
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        match mode {
+            Err(e) if is(&e, &[ErrorCode::DatabaseBusy]) && tries > 0 => {
+                tries -= 1;
+                std::thread::sleep(pause);
+            }
+            other => return other.map(drop),
+        }
+    }
+}
+
 /// The index, on disk where possible.
 #[derive(Debug)]
 pub(super) struct Index(Connection);
@@ -67,9 +89,8 @@ impl Index {
     }
 
     fn prepared(mut connection: Connection) -> rusqlite::Result<Self> {
-        connection.busy_timeout(Duration::from_secs(10))?;
-        // Readers and a writer do not stop each other; `memory` is what a database in memory answers.
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
+        connection.busy_timeout(BUSY)?;
+        write_ahead(&connection)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         let version = |c: &Connection| c.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));

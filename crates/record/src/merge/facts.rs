@@ -12,6 +12,16 @@ use super::{Shard, status};
 /// How far windows may begin apart when the settings do not say.
 const TOLERANCE_S: f64 = 0.05;
 
+/// A warning, and the shares that gave it.
+struct Told {
+    t_ns: Nanos,
+    code: String,
+    fatal: bool,
+    detail: String,
+    values: Vec<String>,
+    by: Vec<u32>,
+}
+
 /// The lines of the joined log but the first, in order of time.
 pub(super) fn join(shards: &[Shard], joined: Vec<JoinedShard>) -> Vec<LogEvent> {
     let mut log = Vec::new();
@@ -21,7 +31,7 @@ pub(super) fn join(shards: &[Shard], joined: Vec<JoinedShard>) -> Vec<LogEvent> 
     let mut plan_at = 0;
     let mut warmups: BTreeMap<u32, Warmup> = BTreeMap::new();
     let mut windows: BTreeMap<(u32, u32), Window> = BTreeMap::new();
-    let mut warnings: Vec<(Nanos, String, bool, String, Vec<String>, Vec<u32>)> = Vec::new();
+    let mut warnings: Vec<Told> = Vec::new();
     let (mut end_ns, mut rss, mut drift) = (0, None, 0);
     for shard in shards {
         for event in shard.run.log() {
@@ -44,22 +54,27 @@ pub(super) fn join(shards: &[Shard], joined: Vec<JoinedShard>) -> Vec<LogEvent> 
                     windows.entry((*point, *trial)).or_default().add(t_ns, shard.shift_ns, &event.fact);
                 }
                 Fact::Warning { code, fatal, detail, values } => {
-                    match warnings.iter_mut().find(|w| (&w.1, w.2, &w.3) == (code, *fatal, detail)) {
-                        Some(known) => known.5.push(shard.index),
-                        None => {
-                            let (code, detail, values) = (code.clone(), detail.clone(), values.clone());
-                            warnings.push((t_ns, code, *fatal, detail, values, vec![shard.index]))
-                        }
+                    let same = |w: &&mut Told| (&w.code, w.fatal, &w.detail) == (code, *fatal, detail);
+                    match warnings.iter_mut().find(same) {
+                        Some(known) => known.by.push(shard.index),
+                        None => warnings.push(Told {
+                            t_ns,
+                            code: code.clone(),
+                            fatal: *fatal,
+                            detail: detail.clone(),
+                            values: values.clone(),
+                            by: vec![shard.index],
+                        }),
                     }
                 }
                 // All of them read the one engine: the readings of the first share are enough.
-                Fact::EngineReading { at_ns, took_s, counters, problem } => {
-                    if Some(shard.index) == shards.first().map(|s| s.index) {
-                        let at_ns = at_ns + shard.shift_ns;
-                        let (took_s, counters, problem) = (*took_s, counters.clone(), problem.clone());
-                        let fact = Fact::EngineReading { at_ns, took_s, counters, problem };
-                        log.push(LogEvent { t_ns, fact });
-                    }
+                Fact::EngineReading { at_ns, took_s, counters, problem }
+                    if Some(shard.index) == shards.first().map(|s| s.index) =>
+                {
+                    let at_ns = at_ns + shard.shift_ns;
+                    let (took_s, counters, problem) = (*took_s, counters.clone(), problem.clone());
+                    let fact = Fact::EngineReading { at_ns, took_s, counters, problem };
+                    log.push(LogEvent { t_ns, fact });
                 }
                 Fact::RunEnded { client_rss_bytes, wall_drift_ns, .. } => {
                     rss = match (rss, client_rss_bytes) {
@@ -92,7 +107,7 @@ pub(super) fn join(shards: &[Shard], joined: Vec<JoinedShard>) -> Vec<LogEvent> 
         log.extend(window.event(point, trial));
         found.extend(window.apart(point, trial, tolerance));
     }
-    for (t_ns, code, fatal, detail, values, of) in warnings {
+    for Told { t_ns, code, fatal, detail, values, by: of } in warnings {
         let detail = if of.len() == shards.len() { detail } else { format!("{}: {detail}", named(&of)) };
         log.push(LogEvent { t_ns, fact: Fact::Warning { code, fatal, detail, values } });
     }

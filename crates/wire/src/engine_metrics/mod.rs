@@ -70,7 +70,7 @@ impl Value {
                 self.join != Join::SumOfGood || !s.labels.get("finished_reason").is_some_and(|r| is_bad(&r))
             };
             let values: Vec<f64> =
-                way.names.iter().flat_map(|n| of_name(*n)).filter(good).map(|s| s.value).collect();
+                way.names.iter().flat_map(|n| of_name(n)).filter(good).map(|s| s.value).collect();
             let sum: f64 = values.iter().sum();
             let joined = if self.join == Join::Mean { sum / values.len() as f64 } else { sum };
             (!values.is_empty()).then_some((joined, way))
