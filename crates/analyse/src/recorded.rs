@@ -1,7 +1,7 @@
 //! What analysis keeps of a record in memory: rows without their streams, and the gaps of each trial.
 //!
 //! Few gaps are kept one by one. More than [`EXACT_GAPS`] are histograms of neighbouring stretches (see
-//! [`stopwatt_core::stream::gaps`]), whose values are at most 0.05 % off; both are a [`Sample`], so that every
+//! [`mod@stopwatt_core::stream::gaps`]), whose values are at most 0.05 % off; both are a [`Sample`], so that every
 //! statistic and interval takes the same path.
 
 use std::collections::BTreeMap;

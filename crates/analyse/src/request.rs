@@ -37,7 +37,7 @@ pub struct RequestMetrics {
     pub send_lag: Option<f64>,
     /// Prompt tokens by the server's usage.
     pub input_tokens: Option<f64>,
-    /// Completion tokens, see [`RequestRecord::output_tokens`].
+    /// Completion tokens, see `RequestRecord::output_tokens`.
     pub output_tokens: Option<f64>,
 }
 

@@ -6,7 +6,7 @@ use stopwatt_core::Metric;
 
 use super::Dialect;
 
-/// What is computed; see [`super::measures`].
+/// What is computed; see `measures`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
     /// First counted chunk − start.
