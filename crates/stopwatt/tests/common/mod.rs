@@ -71,8 +71,13 @@ pub(crate) struct Exact {
 
 impl Exact {
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::of_kind("exact", args)
+    }
+
+    /// Another kind of the built-in engine.
+    pub(crate) fn of_kind(kind: &str, args: &[&str]) -> Self {
         let mut child = Command::new(STOPWATT)
-            .args(["serve", "--kind", "exact", "--port", "0", "--exit-with-parent"])
+            .args(["serve", "--kind", kind, "--port", "0", "--exit-with-parent"])
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
