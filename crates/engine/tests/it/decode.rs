@@ -1,6 +1,7 @@
 //! The kinds that decide step by step: what their clients see, whatever computes the steps.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -253,13 +254,27 @@ fn requests_that_lose_their_blocks_still_end_well() {
         answer
     };
     let (addr, stop) = serve_real(RealConfig { scheduler, ..real() });
-    let threads: Vec<_> = (0..4)
-        .map(|_| std::thread::spawn(move || ask(&mut Client::connect(addr), json!({"max_tokens": 100}))))
-        .collect();
-    for thread in threads {
-        let answer = thread.join().unwrap();
-        assert_eq!(answer.usage().unwrap()["completion_tokens"], 100);
-        assert_eq!(answer.generated().len(), alone.len());
+    // The engine may finish one request before the next arrives; then nothing competes, and the four are asked again.
+    for _ in 0..50 {
+        let together = Arc::new(Barrier::new(4));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let together = Arc::clone(&together);
+                std::thread::spawn(move || {
+                    let mut client = Client::connect(addr);
+                    together.wait();
+                    ask(&mut client, json!({"max_tokens": 100}))
+                })
+            })
+            .collect();
+        for thread in threads {
+            let answer = thread.join().unwrap();
+            assert_eq!(answer.usage().unwrap()["completion_tokens"], 100);
+            assert_eq!(answer.generated().len(), alone.len());
+        }
+        if metric(addr, "vllm:num_preemptions_total") > 0.0 {
+            break;
+        }
     }
     assert!(metric(addr, "vllm:num_preemptions_total") > 0.0);
     stop();
