@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use stopwatt_core::log::{Fact, LogEvent};
 use stopwatt_core::metrics_doc::{
-    ClientUse, Estimate, LatencyMs, MetricSummary, Metrics, MetricsDoc, Pipeline, Point, RunStatus,
+    Estimate, LatencyMs, MetricSummary, Metrics, MetricsDoc, Pipeline, Point, RunStatus,
 };
 use stopwatt_core::{FORMAT_MAJOR, FORMAT_MINOR, Metric, Nanos};
 
 use crate::Input;
+use crate::client;
 use crate::cost::cost;
 use crate::environment::environment;
 use crate::imported;
@@ -87,7 +88,7 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
         reasons: reasons.0,
         metrics,
         headline_point: headline.map(|h| h as u64),
-        client: ClientUse { cpu_s: client_cpu(&measured), rss_bytes: end.client_rss_bytes },
+        client: client::used(&measured, input.log, end.client_rss_bytes),
         cost,
         points,
         validity,
@@ -108,11 +109,6 @@ fn nothing() -> Metrics {
         .iter()
         .map(|&m| (m.name().to_owned(), MetricSummary::unavailable(m, "no point was measured")))
         .collect()
-}
-
-fn client_cpu(measured: &Measured<'_>) -> Option<f64> {
-    let trials = measured.points.iter().flat_map(|p| &p.trials);
-    trials.filter_map(|t| t.end?.client_cpu_s).reduce(|a, b| a + b)
 }
 
 /// What the first and the last line of the log say.

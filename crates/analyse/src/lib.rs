@@ -16,6 +16,7 @@
 //!   `e2e_with_failures`; requests that we stopped count nowhere;
 //! - no number without its n and an interval, or the reason why there is none.
 
+mod client;
 pub mod compare;
 mod cost;
 pub mod dialect;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use stopwatt_core::clock::Nanos;
-use stopwatt_core::log::{EngineCounters, Fact, LogEvent, PlannedPoint};
+use stopwatt_core::log::{EngineCounters, Fact, LogEvent, PlannedPoint, ReadStamps};
 use stopwatt_core::stream::TrialKey;
 use stopwatt_core::{EndKind, RequestRow};
 
@@ -72,6 +72,7 @@ pub(crate) struct TrialEnd<'a> {
     pub(crate) planned: Option<u64>,
     pub(crate) before: &'a EngineCounters,
     pub(crate) after: &'a EngineCounters,
+    pub(crate) reads: Option<ReadStamps>,
 }
 
 /// One request with its values; those of a request that did not end well are empty.
@@ -169,6 +170,7 @@ impl<'a> Measured<'a> {
                     planned,
                     counters_before,
                     counters_after,
+                    reads,
                 } => {
                     let end = TrialEnd {
                         client_cpu_s: *client_cpu_s,
@@ -177,6 +179,7 @@ impl<'a> Measured<'a> {
                         planned: *planned,
                         before: counters_before,
                         after: counters_after,
+                        reads: *reads,
                     };
                     ends.insert((*point, *trial), (end, *start_ns, *end_ns));
                 }

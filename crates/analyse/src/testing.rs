@@ -61,6 +61,7 @@ pub(crate) fn trial_ended(point: u32, trial: u32, start_ms: i64, end_ms: i64) ->
         planned: None,
         counters_before: EngineCounters::new(),
         counters_after: EngineCounters::new(),
+        reads: None,
     }
 }
 

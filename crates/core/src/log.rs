@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ceiling::ClientCeiling;
 use crate::clock::{Clock, Nanos};
 use crate::fingerprint::Fingerprint;
 use crate::import::Imported;
@@ -98,6 +99,14 @@ pub enum Fact {
         counters_before: EngineCounters,
         /// The engine's counters at the end.
         counters_after: EngineCounters,
+        /// How the client's reads were stamped; `None` in records of before it was kept.
+        #[serde(default)]
+        reads: Option<ReadStamps>,
+    },
+    /// What the load client can do at most on this machine, known before measuring.
+    ClientCeiling {
+        /// The calibration.
+        ceiling: ClientCeiling,
     },
     /// A reading of the engine's own counters while the run lasts.
     EngineReading {
@@ -187,6 +196,45 @@ pub enum Fact {
         /// Wall clock against monotonic clock since `t0`.
         wall_drift_ns: Nanos,
     },
+}
+
+/// How the reads of a load client were stamped, and how late the client itself was.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct ReadStamps {
+    /// Reads that carry the kernel's stamp: when the bytes arrived at this machine.
+    pub kernel: u64,
+    /// Reads that carry the client's own stamp: when it had read them.
+    pub user: u64,
+    /// Pieces of answers (events, as a rule) in all of them.
+    pub pieces: u64,
+    /// Reads that held several pieces of an answer. All carry the stamp of the last one.
+    pub joined: u64,
+    /// From arrival to read, median, in seconds; `None` when no read has the kernel's stamp.
+    pub lag_p50_s: Option<f64>,
+    /// The same, 99th percentile.
+    pub lag_p99_s: Option<f64>,
+    /// The same, largest.
+    pub lag_max_s: Option<f64>,
+    /// How often the wall clock was set meanwhile, which makes kernel stamps unusable for a moment.
+    pub clock_steps: u64,
+}
+
+impl ReadStamps {
+    /// Both together. Counts add up; quantiles cannot be joined: the larger stands for both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let largest = |a: Option<f64>, b: Option<f64>| [a, b].into_iter().flatten().reduce(f64::max);
+        Self {
+            kernel: self.kernel + other.kernel,
+            user: self.user + other.user,
+            pieces: self.pieces + other.pieces,
+            joined: self.joined + other.joined,
+            lag_p50_s: largest(self.lag_p50_s, other.lag_p50_s),
+            lag_p99_s: largest(self.lag_p99_s, other.lag_p99_s),
+            lag_max_s: largest(self.lag_max_s, other.lag_max_s),
+            clock_steps: self.clock_steps + other.clock_steps,
+        }
+    }
 }
 
 /// One share of a joined run.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::engine::EngineUse;
+use crate::log::ReadStamps;
 use crate::metric::{Direction, Metric};
 use crate::verdict::Case;
 
@@ -235,6 +236,18 @@ pub struct ClientUse {
     pub cpu_s: Option<f64>,
     /// Peak resident memory of the client.
     pub rss_bytes: Option<u64>,
+    /// Largest share of a core in a trial. The client reads on one thread: 1 is the end.
+    #[serde(default)]
+    pub cores: Option<f64>,
+    /// CPU seconds for a million events.
+    #[serde(default)]
+    pub cpu_s_per_million_events: Option<f64>,
+    /// Largest share, in a trial, of what the client can do on this machine; `None` without a calibration.
+    #[serde(default)]
+    pub ceiling_share: Option<f64>,
+    /// How what it read was stamped, and how late it was itself.
+    #[serde(default)]
+    pub reads: Option<ReadStamps>,
 }
 
 /// Whether the run can be trusted, and why not.

@@ -84,6 +84,9 @@ texts! {
     Client { "Load client", "부하 클라이언트" }
     CpuSeconds { "{} s of CPU", "CPU {}초" }
     PeakMemory { "{} peak memory", "최대 메모리 {}" }
+    ClientCores { "at most {} cores", "최대 코어 {}개" }
+    ClientCeilingShare { "{}% of what it can on this machine", "이 장비에서 가능한 최대치의 {}%" }
+    KernelStamped { "{}% of reads stamped by the kernel, read {} later (p99)", "읽기의 {}%에 커널 수신 시각 사용, 읽기 지연 {} (p99)" }
     Files { "Files", "파일" }
     Concurrency { "streams", "동시 요청" }
     RateColumn { "asked req/s", "요청률 req/s" }

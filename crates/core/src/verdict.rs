@@ -54,9 +54,18 @@ codes! {
     /// Requests left late: p99 of the lag and median TTFT, in milliseconds.
     SendLag { "send_lag", false, "requests left up to {0} ms late (p99), TTFT p50 is {1} ms", "요청이 최대 {0} ms(p99) 늦게 출발함, TTFT p50은 {1} ms",
         "give the client a core of its own", "클라이언트에 전용 코어를 주십시오" }
-    /// The client used most of a core: cores.
-    ClientBusy { "client_busy", true, "the client used {0} cores", "클라이언트가 코어 {0}개를 사용함",
+    /// The client used most of a core, and it reads on one thread: cores.
+    ClientBound { "client_bound", true, "the client used {0} cores", "클라이언트가 코어 {0}개를 사용함",
         "lower the load, or spread it over several client machines", "부하를 낮추거나 여러 클라이언트 장비로 나누십시오" }
+    /// The client did most of what it was calibrated to do on this machine: percent.
+    ClientCeiling { "client_ceiling", true, "the client did {0} % of the most it can do on this machine", "클라이언트가 이 장비에서 가능한 최대치의 {0} %를 처리함",
+        "lower the load, or spread it over several client machines", "부하를 낮추거나 여러 클라이언트 장비로 나누십시오" }
+    /// The client's own lateness is in its stamps: percent of reads without the kernel's stamp, p99 of the lateness in milliseconds.
+    ClientLate { "client_late", false, "{0} % of the reads have no stamp of the kernel, and the client was up to {1} ms late (p99)", "읽기의 {0} %에 커널 수신 시각이 없고, 클라이언트가 최대 {1} ms(p99) 늦음",
+        "give the client a core of its own", "클라이언트에 전용 코어를 주십시오" }
+    /// The client could not be calibrated: why.
+    NoCalibration { "no_calibration", false, "how much this client can do is not known: {0}", "클라이언트의 한계를 알 수 없음: {0}",
+        "run `stopwatt bench --calibrate` to see what is wrong", "`stopwatt bench --calibrate`로 원인을 확인하십시오" }
     /// Many requests failed: failed, ended.
     HighErrorRate { "high_error_rate", false, "{0} of {1} requests failed", "요청 {1}건 중 {0}건이 실패함",
         "the latencies are those of a selection: find why requests fail first", "지연 시간이 일부 요청만의 값입니다. 실패 원인부터 찾으십시오" }

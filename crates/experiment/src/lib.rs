@@ -6,6 +6,7 @@
 //!                          serving        load
 //! ```
 //!
-//! Only `bench` so far. Nothing here decides what a number means: that is `analyse`.
+//! `calibrate` turns the same client on a server that does nothing, to know what the client itself can do. Nothing here decides what a number means: that is `analyse`.
 
 pub mod bench;
+pub mod calibrate;

@@ -12,6 +12,8 @@ use rustls::ClientConnection;
 use stopwatt_core::Clock;
 
 use crate::exchange::{Exchange, Progress};
+use crate::socket::{self, Received};
+use crate::stamps::{KernelStamps, Stamps};
 use crate::tls;
 
 /// Reads of a full buffer after which other connections get their turn.
@@ -48,15 +50,17 @@ pub(crate) enum Step {
     Closed(Option<io::Error>),
 }
 
-/// Memory that connections share while they read.
+/// What connections share while they read.
 pub(crate) struct Buffers {
     raw: Vec<u8>,
     plain: Vec<u8>,
+    pub(crate) stamps: Stamps,
 }
 
 impl Buffers {
     pub(crate) fn new(tls: bool) -> Self {
-        Self { raw: vec![0; 128 * 1024], plain: vec![0; if tls { 32 * 1024 } else { 0 }] }
+        let plain = vec![0; if tls { 32 * 1024 } else { 0 }];
+        Self { raw: vec![0; 128 * 1024], plain, stamps: Stamps::new(Clock::start()) }
     }
 }
 
@@ -65,6 +69,8 @@ pub(crate) struct Conn {
     pub(crate) stream: TcpStream,
     tls: Option<Box<ClientConnection>>,
     stage: Stage,
+    /// The kernel was asked to stamp what comes in.
+    stamped: bool,
     /// Requests that it carried to their end.
     pub(crate) served: u64,
     pub(crate) exchange: Option<Box<Exchange>>,
@@ -72,9 +78,17 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// Begins to connect.
-    pub(crate) fn connect(address: SocketAddr, tls: Option<ClientConnection>) -> io::Result<Self> {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        tls: Option<ClientConnection>,
+        stamps: KernelStamps,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
-        Ok(Self { stream, tls: tls.map(Box::new), stage: Stage::Connecting, served: 0, exchange: None })
+        // One segment may hold parts of several TLS records, and one record may take several segments.
+        let wanted = stamps == KernelStamps::Auto && tls.is_none();
+        let stamped = wanted && socket::ask_for_stamps(&stream).is_ok();
+        let tls = tls.map(Box::new);
+        Ok(Self { stream, tls, stage: Stage::Connecting, stamped, served: 0, exchange: None })
     }
 
     /// How far it is.
@@ -191,10 +205,10 @@ impl Conn {
 
     fn read(&mut self, peer_closed: bool, buffers: &mut Buffers, clock: Clock) -> Step {
         for _ in 0..TURN {
-            match self.stream.read(&mut buffers.raw) {
-                Ok(0) => return self.at_end(),
-                Ok(n) => {
-                    let t = clock.now();
+            match self.receive(&mut buffers.raw) {
+                Ok(Received { bytes: 0, .. }) => return self.at_end(),
+                Ok(Received { bytes: n, stamp }) => {
+                    let t = buffers.stamps.judge(stamp, clock.now());
                     let drained = n < buffers.raw.len() && !peer_closed;
                     match self.on_bytes(n, t, buffers, clock) {
                         Step::Wait if drained => return Step::Wait,
@@ -211,6 +225,15 @@ impl Conn {
         Step::Again
     }
 
+    #[inline]
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+        if self.stamped {
+            return socket::receive(&self.stream, buffer);
+        }
+        let bytes = self.stream.read(buffer)?;
+        Ok(Received { bytes, stamp: None })
+    }
+
     fn at_end(&self) -> Step {
         match self.stage {
             Stage::Handshake => Step::TlsFailed("connection closed during the handshake".into()),
@@ -222,7 +245,9 @@ impl Conn {
     fn on_bytes(&mut self, n: usize, t: stopwatt_core::Nanos, buffers: &mut Buffers, clock: Clock) -> Step {
         let Some(tls) = &mut self.tls else {
             let Some(x) = &mut self.exchange else { return Step::Closed(None) };
-            return Step::from(x.on_bytes(&buffers.raw[..n], t));
+            let step = Step::from(x.on_bytes(&buffers.raw[..n], t));
+            buffers.stamps.note_pieces(x.pieces);
+            return step;
         };
         let mut progress = Progress::More;
         let exchange = &mut self.exchange;

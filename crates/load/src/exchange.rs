@@ -79,6 +79,10 @@ pub(crate) struct Exchange {
     pub(crate) connect_begin_ns: Nanos,
     /// Last time that bytes moved in either direction.
     pub(crate) last_activity_ns: Nanos,
+    /// Stamp of the last read. Stamps of one answer never decrease, whichever clock they are from.
+    last_read_ns: Nanos,
+    /// Pieces of the body in the last read.
+    pub(crate) pieces: u32,
     decoder: ResponseDecoder,
     scanner: Scanner,
     stream: Stream,
@@ -129,6 +133,8 @@ impl Exchange {
             addresses_failed: 0,
             connect_begin_ns: 0,
             last_activity_ns: 0,
+            last_read_ns: Nanos::MIN,
+            pieces: 0,
             decoder: ResponseDecoder::new(),
             scanner: Scanner::new(),
             stream: Stream::new(limits),
@@ -172,16 +178,21 @@ impl Exchange {
         self.scanner.reset();
     }
 
-    /// Bytes of the answer were read at `t`.
+    /// Bytes of the answer arrived at `t`.
     pub(crate) fn on_bytes(&mut self, bytes: &[u8], t: Nanos) -> Progress {
+        let t = t.max(self.last_read_ns);
+        self.last_read_ns = t;
         self.last_activity_ns = t;
         if self.record.first_byte_ns.is_none() {
             self.record.first_byte_ns = Some(t);
+            // The request was written before its answer came, also where our own stamp of the write is later.
+            self.record.written_ns = self.record.written_ns.map(|written| written.min(t));
             if self.record.written_ns.is_some() {
                 self.request = Vec::new();
             }
         }
-        let Self { record, decoder, scanner, stream, failure, .. } = self;
+        let Self { record, pieces, decoder, scanner, stream, failure, .. } = self;
+        *pieces = 0;
         let fed = decoder.feed::<Halt>(bytes, |part| match part {
             Part::Head(head) => {
                 record.status = Some(head.status);
@@ -189,6 +200,7 @@ impl Exchange {
                 Ok(())
             }
             Part::Body(body) => {
+                *pieces += 1;
                 if stream.wants_raw_body() {
                     failure.keep(body);
                 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use stopwatt_core::log::ReadStamps;
 use stopwatt_core::{Nanos, Phase, RequestRecord};
 
 /// Endpoint of a request.
@@ -190,4 +191,6 @@ pub struct Outcome {
     pub retries: u64,
     /// Requests that were due before their body was rendered: the client was too slow, not the engine.
     pub starved: u64,
+    /// How what was read is stamped.
+    pub reads: ReadStamps,
 }

@@ -7,8 +7,9 @@
 //!                          waiter thread ─────┘◄── follow-ups of conversations ───────┘
 //! ```
 //!
-//! One thread reads all sockets, so a stamp waits for nothing but earlier reads of the same wake-up. Rendering of
-//! requests, pacing and recording happen on threads of their own: none of them can delay a read. A request becomes a
+//! One thread reads all sockets. What it reads carries the kernel's receive stamp where there is one (`stamps`), else
+//! its own, which waits for nothing but earlier reads of the same wake-up. Rendering of requests, pacing and recording
+//! happen on threads of their own: none of them can delay a read. A request becomes a
 //! [`RequestRecord`](stopwatt_core::RequestRecord) whatever happens to it.
 //!
 //! Not here: what to send (`serving`, `wire::openai`), what the stamps mean (`analyse`), and HTTP/2.
@@ -22,6 +23,8 @@ mod job;
 mod open_files;
 mod pacer;
 mod simple;
+mod socket;
+mod stamps;
 mod stop;
 mod target;
 mod tls;
@@ -30,5 +33,6 @@ pub use client::{Client, run};
 pub use error::{LoadError, RequestError, TargetError};
 pub use job::{Completed, Drain, Ended, FollowUp, Job, Limits, Outcome, Pace, Path};
 pub use simple::{Response, get, post};
+pub use stamps::KernelStamps;
 pub use stop::Stop;
 pub use target::Target;

@@ -298,3 +298,122 @@ fn mixed_faults_leave_every_request_accounted_for() {
     assert_eq!((count(EndKind::Http), count(EndKind::Truncated), count(EndKind::Ok)), (20, 20, 60));
     assert_eq!(outcome.retries, 0);
 }
+
+/// 200 requests on 16 streams, of which every 25th gets `fault` instead of its answer.
+#[track_caller]
+fn eight_of_200(end: EndKind, fault: impl Fn(&mut TcpStream) -> Then + Send + Sync + 'static) {
+    let server = Server::start(move |n, _, socket| {
+        if n % 25 == 24 {
+            return fault(socket);
+        }
+        send(socket, &good());
+        Then::Keep
+    });
+    let (done, outcome) = run(&server.target(), 16, 200, &limits());
+    let count = |end| done.iter().filter(|d| d.record.end == end).count();
+    assert_eq!((count(EndKind::Ok), count(end), outcome.sent), (192, 8, 200), "{end}");
+    let failed: Vec<_> = done.iter().filter(|d| d.record.end == end).collect();
+    assert!(failed.iter().all(|d| d.record.error_hash.is_some()), "{end}");
+}
+
+#[test]
+fn every_fault_is_counted_by_its_cause_and_spoils_no_other_request() {
+    eight_of_200(EndKind::Http, |s| {
+        send(s, "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\n\r\noops");
+        Then::Keep
+    });
+    for reset in [false, true] {
+        eight_of_200(EndKind::Truncated, move |s| {
+            send(s, &[HEAD, &token("a")].concat());
+            if reset {
+                rustix::net::sockopt::set_socket_linger(&*s, Some(Duration::ZERO)).unwrap();
+            }
+            Then::Close
+        });
+    }
+    eight_of_200(EndKind::Malformed, |s| {
+        send(s, &stream(&[token("a"), event("{\"choices\":[{\"te"), finish(), event("[DONE]")]));
+        Then::Keep
+    });
+    eight_of_200(EndKind::StreamError, |s| {
+        send(s, &stream(&[token("a"), event(r#"{"error":{"message":"boom"}}"#), event("[DONE]")]));
+        Then::Keep
+    });
+}
+
+#[test]
+fn two_stalls_of_100_end_by_themselves_and_the_others_do_not_wait() {
+    let server = Server::start(|n, _, socket| {
+        if n % 50 == 7 {
+            send(socket, &[HEAD, &token("a")].concat());
+            std::thread::sleep(Duration::from_secs(30));
+            return Then::Close;
+        }
+        send(socket, &good());
+        Then::Keep
+    });
+    let limits = Limits { idle_timeout: Duration::from_secs(1), ..limits() };
+    let (done, _) = run(&server.target(), 16, 100, &limits);
+    let count = |end| done.iter().filter(|d| d.record.end == end).count();
+    assert_eq!((count(EndKind::Ok), count(EndKind::IdleTimeout)), (98, 2));
+}
+
+#[test]
+fn lines_may_end_in_cr_lf() {
+    let event = |data: &str| chunk(&format!("data: {data}\r\n\r\n"));
+    let token = |text: &str| event(&format!(r#"{{"choices":[{{"text":"{text}"}}]}}"#));
+    let done = answered(&stream(&[token("a"), token("b"), token("c"), event("[DONE]")]));
+    check_end(&done, EndKind::Ok, Some(200));
+    assert_eq!((kinds(&done).len(), done.text.as_deref()), (4, Some("abc")));
+}
+
+#[test]
+fn comments_between_events_are_no_events() {
+    let ping = chunk(": ping\n\n");
+    let done =
+        answered(&stream(&[ping.clone(), token("a"), ping.clone(), token("b"), ping, event("[DONE]")]));
+    check_end(&done, EndKind::Ok, Some(200));
+    assert_eq!(kinds(&done), [ChunkKind::Content, ChunkKind::Content, ChunkKind::Done]);
+}
+
+#[test]
+fn a_character_in_two_writes_is_one_token_when_its_rest_came() {
+    let whole = stream(&[token("a"), token("한"), event("[DONE]")]);
+    let cut = whole.find('한').unwrap() + 1;
+    let done = one(move |socket| {
+        std::io::Write::write_all(socket, &whole.as_bytes()[..cut]).unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        std::io::Write::write_all(socket, &whole.as_bytes()[cut..]).unwrap();
+        Then::Keep
+    });
+    check_end(&done, EndKind::Ok, Some(200));
+    assert_eq!((kinds(&done).len(), done.text.as_deref()), (3, Some("a한")));
+    let t: Vec<_> = done.record.token_chunks().map(|c| c.t_ns).collect();
+    assert!(t[1] - t[0] >= 60_000_000, "{t:?}");
+}
+
+#[test]
+fn several_tokens_a_chunk_without_counts_are_not_guessed() {
+    let events = [token("one two three four"), token(""), token("five six seven eight"), event("[DONE]")];
+    let done = answered(&stream(&events));
+    check_end(&done, EndKind::Ok, Some(200));
+    let tokens: Vec<_> = done.record.chunks.iter().map(|c| (c.kind, c.tokens)).collect();
+    let expected = [ChunkKind::Content, ChunkKind::Empty, ChunkKind::Content, ChunkKind::Done];
+    assert_eq!(tokens, expected.map(|kind| (kind, None)));
+    assert_eq!(done.record.output_tokens(), None, "neither usage nor ids say how many");
+}
+
+#[test]
+fn the_first_token_is_the_first_reasoning_token() {
+    let reasoning = event(r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#);
+    let done = one(move |socket| {
+        send(socket, &[HEAD, &reasoning].concat());
+        std::thread::sleep(Duration::from_millis(60));
+        send(socket, &[&token("a"), &event("[DONE]"), END].concat());
+        Then::Keep
+    });
+    check_end(&done, EndKind::Ok, Some(200));
+    assert_eq!(kinds(&done), [ChunkKind::Reasoning, ChunkKind::Content, ChunkKind::Done]);
+    let t: Vec<_> = done.record.token_chunks().map(|c| c.t_ns).collect();
+    assert!(t.len() == 2 && t[1] - t[0] >= 60_000_000, "{t:?}");
+}

@@ -5,6 +5,7 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use stopwatt_core::ceiling::ClientCeiling;
 use stopwatt_core::comparison::ComparisonDoc;
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
@@ -18,6 +19,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("comparison.schema.json", of::<ComparisonDoc>()),
         ("config.lock.schema.json", of::<ConfigLock>()),
         ("run.log.schema.json", of::<LogEvent>()),
+        ("calibration.schema.json", of::<ClientCeiling>()),
     ]
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stopwatt_core::log::{Fact, JoinedShard, PlannedPoint, SharedClock};
+use stopwatt_core::ceiling::{CeilingStage, ClientCeiling};
+use stopwatt_core::log::{Fact, JoinedShard, PlannedPoint, ReadStamps, SharedClock};
 use stopwatt_core::metrics_doc::*;
 use stopwatt_core::{Clock, Metric};
 use stopwatt_record::{Create, Layers, RunWriter, host, schemas};
@@ -62,7 +63,9 @@ fn every_fact() -> Vec<Fact> {
             planned: Some(3),
             counters_before: counters.clone(),
             counters_after: counters,
+            reads: Some(ReadStamps { kernel: 5, lag_p50_s: Some(1e-5), ..ReadStamps::default() }),
         },
+        Fact::ClientCeiling { ceiling: ceiling() },
         Fact::EngineReading {
             at_ns: 5,
             took_s: 0.001,
@@ -107,6 +110,37 @@ fn every_fact() -> Vec<Fact> {
             wall_drift_ns: -1,
         },
     ]
+}
+
+fn ceiling() -> ClientCeiling {
+    let stage = CeilingStage {
+        streams: 64,
+        events_per_write: 1,
+        gap_s: 0.01,
+        events_per_s: 6400.0,
+        reads_per_s: 6400.0,
+        client_cores: 0.1,
+        cpu_s_per_million: 15.6,
+        ttft_error_p50_s: Some(1e-4),
+        ttft_error_p99_s: None,
+        itl_error_p99_s: None,
+        tpot_error_p99_s: None,
+        lag_p99_s: Some(2e-4),
+    };
+    ClientCeiling {
+        stopwatt: "0.1.0".to_owned(),
+        measured_unix_ns: 1,
+        quick: true,
+        events_per_s: 1e5,
+        reads_per_s: 1e5,
+        streams: None,
+        stages: vec![stage],
+    }
+}
+
+#[test]
+fn a_calibration_is_valid_by_its_schema() {
+    check("calibration.schema.json", &serde_json::to_value(ceiling()).unwrap());
 }
 
 #[test]

@@ -93,8 +93,9 @@ impl<'a> Facts<'a> {
             Fact::EngineReading { at_ns, counters, .. } if !counters.is_empty() => {
                 self.readings.push((*at_ns, counters));
             }
-            // Warnings and the end reach the reader through the validity verdict; a trial counts once it has ended.
+            // Warnings, the client's ceiling and the end reach the reader through the validity verdict; a trial counts once it has ended.
             Fact::Warning { .. }
+            | Fact::ClientCeiling { .. }
             | Fact::TrialStarted { .. }
             | Fact::RunEnded { .. }
             | Fact::EngineReading { .. }

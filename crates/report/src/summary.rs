@@ -148,7 +148,19 @@ pub(crate) fn client(doc: &MetricsDoc, lang: Lang) -> String {
         let b = b as f64;
         fill(Text::PeakMemory.get(lang), &[&Scale::of(Kind::Bytes, b).with_unit(b)])
     });
-    [cpu, memory].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    let cores =
+        doc.client.cores.map(|c| fill(Text::ClientCores.get(lang), &[&Scale::of(Kind::Plain, c).number(c)]));
+    let share = doc
+        .client
+        .ceiling_share
+        .map(|s| fill(Text::ClientCeilingShare.get(lang), &[&format!("{:.0}", s * 100.0)]));
+    let stamps = doc.client.reads.and_then(|r| {
+        let lag = r.lag_p99_s?;
+        let percent = 100.0 * r.kernel as f64 / (r.kernel + r.user) as f64;
+        let lag = Scale::of(Kind::Time, lag).with_unit(lag);
+        Some(fill(Text::KernelStamped.get(lang), &[&format!("{percent:.1}"), &lag]))
+    });
+    [cpu, cores, share, memory, stamps].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Nominal coverage of the intervals in percent; `None` when there is none.

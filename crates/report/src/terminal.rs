@@ -209,8 +209,9 @@ impl Page<'_> {
                 format!("  {}  {}  {}", left(title, titles), left(&value, values), self.paint.dim(&interval));
             let _ = writeln!(out, "{}", line.trim_end());
         }
-        if !client.is_empty() {
-            let _ = writeln!(out, "  {}  {client}", left(self.text(Text::Client), titles));
+        for (i, line) in wrap(&client, self.width.saturating_sub(titles + 4)).iter().enumerate() {
+            let title = if i == 0 { self.text(Text::Client) } else { "" };
+            let _ = writeln!(out, "  {}  {line}", left(title, titles));
         }
     }
 

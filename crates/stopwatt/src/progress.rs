@@ -29,6 +29,7 @@ impl Progress {
         match event {
             P::EngineStarting => bar.set_message("starting the built-in engine"),
             P::EngineReady { model, url } => bar.println(format!("engine   {model} at {url}")),
+            P::Calibrating => bar.set_message("measuring what the load client can do"),
             P::Capacity => bar.set_message("measuring capacity"),
             P::Point { index, of, label } => {
                 self.point = if of > 1 { format!("point {}/{of} {label}", index + 1) } else { label };

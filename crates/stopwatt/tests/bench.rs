@@ -269,3 +269,30 @@ fn no_secret_and_no_text_is_kept() {
     assert!(!files.windows(temporary.len()).any(|w| w == temporary.as_bytes()), "a path is in an artefact");
     assert!(contains(b"sha") || !contains("가".as_bytes()), "answer text is in an artefact");
 }
+
+#[test]
+fn a_heavy_run_states_how_near_the_client_came_to_its_ceiling() {
+    let place = Place::new();
+    let exact = Exact::start(&["--ttft", "5ms", "--itl", "1ms"]);
+    let heavy =
+        ["--concurrency", "64", "--requests", "64", "--repeats", "1", "--warmup", "0", "--format", "json"];
+    let mut args = vec!["bench", "--url", &exact.url, "--input", "8", "--output", "8"];
+    args.extend(heavy);
+    let first = place.run(&args).expect(0).json();
+    let second = place.run(&args).expect(0).json();
+    for doc in [&first, &second] {
+        let client = &doc["client"];
+        assert!(client["ceiling_share"].as_f64().unwrap() > 0.0, "{client}");
+        assert!(client["reads"]["pieces"].as_u64().unwrap() >= 64 * 8, "{client}");
+    }
+    // The calibration was made once and kept.
+    let kept: Vec<_> = std::fs::read_dir(place.path("cache").join("stopwatt")).unwrap().collect();
+    assert_eq!(kept.len(), 1);
+    let when = |doc: &Value| {
+        let log = place.path("runs").join(doc["run_id"].as_str().unwrap()).join("run.log");
+        let log = std::fs::read_to_string(log).unwrap();
+        let line = log.lines().find(|l| l.contains("client_ceiling")).unwrap().to_owned();
+        serde_json::from_str::<Value>(&line).unwrap()["fact"]["ceiling"]["measured_unix_ns"].clone()
+    };
+    assert_eq!(when(&first), when(&second));
+}

@@ -1,4 +1,4 @@
-//! Was the load delivered as asked, did the client keep up, and did requests succeed?
+//! Was the load delivered as asked, and did requests succeed?
 
 use stopwatt_core::Metric;
 use stopwatt_core::verdict::Code;
@@ -12,18 +12,11 @@ const DELIVERED: f64 = 0.98;
 const FAILED: f64 = 0.05;
 /// Share of requests stopped with their window above which latencies lack the long ones.
 const STOPPED: f64 = 0.05;
-/// Core of the client above which it may be the bottleneck: it reads on one thread.
-const CLIENT_CORES: f64 = 0.9;
 
 pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
     let label = Some(at.document.label.as_str());
     delivered(at, label, findings);
     lag(at, label, findings);
-    let busiest =
-        at.point.trials.iter().filter_map(|t| Some(t.end?.client_cpu_s? / t.window_s()?)).fold(0.0, f64::max);
-    if busiest > CLIENT_CORES {
-        findings.add(Code::ClientBusy, label, [format!("{busiest:.2}")]);
-    }
     let (failed, ended) = (at.point.failed(), at.point.ended());
     if failed as f64 > FAILED * ended as f64 {
         let values = [failed.to_string(), ended.to_string()];

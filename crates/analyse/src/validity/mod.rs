@@ -6,6 +6,7 @@
 //! Warnings from the log follow with their own code and weight. A code stands once, with the points it was found at.
 
 mod cache;
+mod client;
 mod drift;
 mod load;
 mod tokens;
@@ -40,9 +41,12 @@ pub(crate) fn judge(evidence: &Evidence<'_>, settings: &Settings, cost: Option<&
     let mut findings = Findings::default();
     ending(evidence, &mut findings);
     warmup(evidence, &mut findings);
+    let ceiling = crate::client::ceiling(evidence.log);
+    let clients = crate::client::clients(evidence.log);
     for (position, (point, document)) in evidence.measured.points.iter().zip(evidence.points).enumerate() {
         let at = At { point, document, headline: evidence.headline == Some(position) };
         load::check(&at, &mut findings);
+        client::check(&at, ceiling, clients, &mut findings);
         tokens::check(&at, &mut findings);
         cache::check(&at, settings.cache, &mut findings);
         drift::check_latency(&at, &mut findings);

@@ -1,7 +1,8 @@
 //! Each check fires on what it is for, and only on that.
 
+use stopwatt_core::ceiling::ClientCeiling;
 use stopwatt_core::engine::{PREEMPTIONS, PREFIX_CACHE_HITS_TOKENS, PREFIX_CACHE_QUERIES_TOKENS};
-use stopwatt_core::log::{Fact, LogEvent};
+use stopwatt_core::log::{Fact, LogEvent, ReadStamps};
 use stopwatt_core::metrics_doc::{RunStatus, Validity};
 use stopwatt_core::verdict::Code;
 use stopwatt_core::{EndKind, RequestRecord};
@@ -91,9 +92,51 @@ fn a_busy_client() {
             }
         })
     };
-    let detail = only("client_busy", true, &judge(&cpu(1.9), &whole_requests()));
+    let detail = only("client_bound", true, &judge(&cpu(1.9), &whole_requests()));
     assert_eq!(detail, "c=1: the client used 0.95 cores; c=2: the client used 0.95 cores");
     assert!(judge(&cpu(1.7), &whole_requests()).valid);
+}
+
+/// [`whole_run`] with these reads in every trial of 2 s, and a client that can do so many a second.
+fn with_reads(stamps: ReadStamps, most_per_s: f64) -> Validity {
+    let mut facts = whole_run();
+    for fact in &mut facts {
+        if let Fact::TrialEnded { reads, .. } = fact {
+            *reads = Some(stamps);
+        }
+    }
+    let ceiling = ClientCeiling {
+        stopwatt: "0.1.0".to_owned(),
+        measured_unix_ns: 0,
+        quick: false,
+        events_per_s: most_per_s,
+        reads_per_s: most_per_s,
+        streams: None,
+        stages: vec![],
+    };
+    facts.insert(1, Fact::ClientCeiling { ceiling });
+    judge(&log(&facts), &whole_requests())
+}
+
+#[test]
+fn a_client_near_its_ceiling() {
+    let stamps = ReadStamps { kernel: 800, pieces: 800, ..ReadStamps::default() };
+    let detail = only("client_ceiling", true, &with_reads(stamps, 450.0));
+    assert!(
+        detail.starts_with("c=1: the client did 89 % of the most it can do on this machine; c=2"),
+        "{detail}"
+    );
+    assert!(with_reads(stamps, 550.0).reasons.is_empty());
+}
+
+#[test]
+fn a_client_that_was_late_without_the_kernels_stamps() {
+    // TTFT is 100 ms: 1 ms and 1 % of it are the same.
+    let stamps = |user, lag| ReadStamps { kernel: 700, user, lag_p99_s: Some(lag), ..ReadStamps::default() };
+    let detail = only("client_late", false, &with_reads(stamps(300, 0.004), 1e6));
+    assert!(detail.contains("30 % of the reads") && detail.contains("4.00 ms"), "{detail}");
+    assert!(with_reads(stamps(300, 0.000_9), 1e6).reasons.is_empty(), "not late enough");
+    assert!(with_reads(stamps(5, 0.004), 1e6).reasons.is_empty(), "hardly any");
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) struct Connection {
     sent: usize,
     pub(super) keep_alive: bool,
     pub(super) http11: bool,
+    /// When something was last read.
+    pub(super) read_ns: Nanos,
     /// The moment its handler, or while it is reading the loop, wants to be called.
     pub(super) deadline: Option<Nanos>,
 }
@@ -61,6 +63,7 @@ impl Connection {
             sent: 0,
             keep_alive: true,
             http11: true,
+            read_ns: 0,
             deadline: None,
         }
     }
@@ -72,6 +75,7 @@ impl Connection {
             match self.stream.read(scratch) {
                 Ok(0) => return Ok(Got::End),
                 Ok(n) => {
+                    self.read_ns = monotonic_raw();
                     if self.state != State::Lingering {
                         self.input.extend_from_slice(&scratch[..n]);
                     }

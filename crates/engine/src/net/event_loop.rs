@@ -6,8 +6,11 @@
 //!   [`Net::end`] or [`Net::abort`], or [`Handler::closed`];
 //! - a client that closes its side has gone, also when it would still read;
 //! - a connection that floods cannot starve the others: one deadline a pass;
+//! - what arrives is read and stamped before work that can wait: a wave of requests is read first and answered then,
+//!   and sockets are looked at every [`LOOK_EVERY`] writes;
 //! - nothing waits for a slow reader: what the kernel does not take is kept, and [`Handler::written`] tells when.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown as Direction, TcpListener};
 use std::time::Duration;
@@ -27,11 +30,16 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A peer that was told of the end has this long to read it.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Deadlines, or requests, that are worked off before sockets are looked at again.
+const LOOK_EVERY: usize = 16;
+
 /// See the module.
 pub(crate) struct EventLoop<H> {
     net: Net,
     handler: H,
     scratch: Vec<u8>,
+    /// Connections with something read that may be a whole request.
+    arrived: VecDeque<ConnId>,
 }
 
 impl<H: Handler> EventLoop<H> {
@@ -43,7 +51,7 @@ impl<H: Handler> EventLoop<H> {
         handler: H,
     ) -> io::Result<Self> {
         let net = Net::new(listener, wakeups, limits)?;
-        Ok(Self { net, handler, scratch: vec![0; 64 << 10] })
+        Ok(Self { net, handler, scratch: vec![0; 64 << 10], arrived: VecDeque::new() })
     }
 
     /// Serves until `shutdown` is triggered and open exchanges have ended or had their time. Trigger must use the
@@ -62,20 +70,19 @@ impl<H: Handler> EventLoop<H> {
                 break;
             }
             self.wait(give_up, &mut ready)?;
-            for event in ready.drain(..) {
-                match event.key {
-                    LISTENER => self.net.accept_all(),
-                    WAKER => {
-                        self.net.take_wakeups();
-                        self.handler.woken(&mut self.net);
-                    }
-                    key => self.on_ready(ConnId::from_key(key), event),
+            self.on_events(&mut ready);
+            self.net.take_due(monotonic_raw(), &mut due);
+            for (done, (at, conn)) in due.drain(..).enumerate() {
+                if done % LOOK_EVERY == LOOK_EVERY - 1 {
+                    self.net.wait(Wait::No, &mut ready)?;
+                    self.on_events(&mut ready);
                 }
+                self.on_due(conn, at);
                 self.settle();
             }
-            self.net.take_due(monotonic_raw(), &mut due);
-            for (at, conn) in due.drain(..) {
-                self.on_due(conn, at);
+            for _ in 0..LOOK_EVERY {
+                let Some(conn) = self.arrived.pop_front() else { break };
+                self.take_request(conn);
                 self.settle();
             }
         }
@@ -88,9 +95,24 @@ impl<H: Handler> EventLoop<H> {
         Ok(self.handler)
     }
 
+    fn on_events(&mut self, ready: &mut Vec<Ready>) {
+        for event in ready.drain(..) {
+            match event.key {
+                LISTENER => self.net.accept_all(),
+                WAKER => {
+                    self.net.take_wakeups();
+                    self.handler.woken(&mut self.net);
+                }
+                key => self.on_ready(ConnId::from_key(key), event),
+            }
+            self.settle();
+        }
+    }
+
     fn wait(&mut self, give_up: Option<Nanos>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let earliest = self.net.next_deadline().into_iter().chain(give_up).min();
         let wait = match earliest {
+            _ if !self.arrived.is_empty() => Wait::No,
             None => Wait::Forever,
             Some(at) if at <= monotonic_raw() => Wait::No,
             Some(at) => Wait::Until(at - self.handler.spin()),
@@ -141,7 +163,7 @@ impl<H: Handler> EventLoop<H> {
         match connection.state {
             State::Reading | State::Lingering if event.readable || event.gone => {
                 match connection.read(&mut self.scratch) {
-                    Ok(Got::Bytes) => self.take_request(conn),
+                    Ok(Got::Bytes) => self.arrived.push_back(conn),
                     Ok(Got::End) | Err(_) => self.net.drop_connection(conn, Conclusion::Close),
                 }
             }
@@ -152,12 +174,12 @@ impl<H: Handler> EventLoop<H> {
 
     /// Looks for a whole request in what was read.
     fn take_request(&mut self, conn: ConnId) {
-        let received_ns = monotonic_raw();
         let max_body = self.net.limits().max_body_bytes;
         let Some(connection) = self.net.get(conn) else { return };
         if connection.state != State::Reading {
             return;
         }
+        let received_ns = connection.read_ns;
         match connection.reader.next(&mut connection.input, max_body) {
             Ok(Some((head, body))) => {
                 connection.state = State::Busy;
@@ -220,6 +242,10 @@ impl<H: Handler> EventLoop<H> {
         let Some(connection) = self.net.get(conn) else { return };
         if connection.keep_alive && !draining {
             connection.state = State::Reading;
+            // A request that came early is taken up now: it waited for the client's own earlier one.
+            if !connection.input.is_empty() {
+                connection.read_ns = monotonic_raw();
+            }
             self.net.watch(conn);
             return self.take_request(conn);
         }

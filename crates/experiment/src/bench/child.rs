@@ -47,7 +47,6 @@ impl EngineChild {
         max_context: u32,
         keep_log: bool,
     ) -> Result<Self, BenchError> {
-        let failed = |problem: String| BenchError::EngineStart { problem };
         let mut command = Command::new(program);
         command.args(["serve", "--kind", "real", "--port", "0", "--exit-with-parent"]);
         command.args(["--max-model-len", &max_context.to_string()]);
@@ -60,6 +59,12 @@ impl EngineChild {
         if config.prefix_caching == Some(false) {
             command.arg("--no-prefix-caching");
         }
+        Self::spawn(command, keep_log)
+    }
+
+    /// Starts a `serve` command and waits until it answers.
+    pub(crate) fn spawn(mut command: Command, keep_log: bool) -> Result<Self, BenchError> {
+        let failed = |problem: String| BenchError::EngineStart { problem };
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // Without a log its errors belong on the terminal.
         command.stderr(if keep_log { Stdio::piped() } else { Stdio::inherit() });

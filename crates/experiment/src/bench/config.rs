@@ -246,6 +246,9 @@ pub struct LoadConfig {
     pub burstiness: Option<f64>,
     /// Most requests in flight in an open loop; `null` is no limit.
     pub max_in_flight: Option<u32>,
+    /// Whether latencies count from the kernel's receive stamps instead of the client's reads: `auto` takes them on
+    /// Linux for connections without TLS, `on` insists on them.
+    pub kernel_stamps: KernelStampsChoice,
 
     /// Share of the load that this run sends, as `0/4`: the shares of one seed together send exactly the whole.
     pub shard: Option<String>,
@@ -266,12 +269,26 @@ impl Default for LoadConfig {
             rate_end: None,
             burstiness: None,
             max_in_flight: None,
+            kernel_stamps: KernelStampsChoice::Auto,
             shard: None,
             start_at: None,
             start_tolerance_s: 0.05,
             shard_gap_s: 10.0,
         }
     }
+}
+
+/// Whether kernel receive stamps are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelStampsChoice {
+    /// Where the system has them and the connection is not encrypted.
+    #[default]
+    Auto,
+    /// Yes; a system or a connection without them is an error.
+    On,
+    /// No: every stamp is the client's own.
+    Off,
 }
 
 /// An arrival process.

@@ -141,6 +141,12 @@ pub enum BenchError {
         /// What happened.
         problem: String,
     },
+    /// The load client could not be measured.
+    #[error("calibration of the load client: {problem}")]
+    Calibration {
+        /// What happened.
+        problem: String,
+    },
     /// The load client failed.
     #[error("load client")]
     Load {

@@ -16,9 +16,11 @@
 //! | `run` | start, plan, measure, close |
 //! | `session` | warm-up and trials of each point |
 //! | `capacity` | the most the engine completes |
+//! | `ceiling` | the most the client can do, known before a heavy run |
 //! | `stretch` | one phase of one trial, sent at one pace |
 
 mod capacity;
+mod ceiling;
 mod child;
 mod config;
 mod error;
@@ -37,13 +39,15 @@ mod stretch;
 mod talks;
 mod warmup;
 
+pub(crate) use child::EngineChild;
 pub use child::ReadyLine;
 pub use config::{
-    AnalysisConfig, ArrivalKind, BenchConfig, CostConfig, EndpointChoice, EngineConfig, LoadConfig,
-    MeasureConfig, RecordConfig, RequestConfig, ScenarioKind, TargetConfig, Tri, WorkloadConfig,
+    AnalysisConfig, ArrivalKind, BenchConfig, CostConfig, EndpointChoice, EngineConfig, KernelStampsChoice,
+    LoadConfig, MeasureConfig, RecordConfig, RequestConfig, ScenarioKind, TargetConfig, Tri, WorkloadConfig,
     analysis_settings,
 };
 pub use error::BenchError;
+pub(crate) use probe::template;
 pub use progress::Progress;
 pub use prompts::TokenCounter;
 pub use run::{Finished, Setup, run};

@@ -12,6 +12,8 @@ pub enum Progress {
         /// Address, without credentials.
         url: String,
     },
+    /// The load client's own ceiling is being measured, before a heavy run.
+    Calibrating,
     /// Capacity is being measured, for a scenario that sends shares of it.
     Capacity,
     /// A point begins.

@@ -121,6 +121,7 @@ pub fn run(
         clock,
         stop,
         pid: child.as_ref().map(EngineChild::pid),
+        program: &setup.program,
         machine: Mutex::new(Some(machine)),
         failure: Mutex::new(None),
         sharding: sharding.as_ref(),

@@ -1,6 +1,7 @@
 //! One run in progress: warm-up and trials of each point, everything written down as it happens.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) struct Session<'a> {
     pub(super) clock: Clock,
     pub(super) stop: &'a Stop,
     pub(super) pid: Option<u32>,
+    /// This program, which can be started as a server.
+    pub(super) program: &'a Path,
     /// Gathers the fingerprint of this machine; `None` once it is logged.
     pub(super) machine: Mutex<Option<JoinHandle<Fingerprint>>>,
     /// The first failure of the record, found on the recording thread.
@@ -71,7 +74,8 @@ impl Session<'_> {
         for remark in plan.warnings.iter().chain(&self.capabilities.warnings).chain(self.prompts.warnings()) {
             self.warn(remark, watch)?;
         }
-        let mut client = Client::new(self.target)?;
+        let mut client = Client::new(self.target)?.with_kernel_stamps(self.kernel_stamps()?);
+        self.know_ceiling(plan, watch)?;
         let mut next_id = 0;
         let mut points = plan.points.clone();
         if plan.capacity_concurrency > 0 {
@@ -207,6 +211,7 @@ impl Session<'_> {
                 planned: open.then_some(outcome.planned),
                 counters_before,
                 counters_after: self.counters(),
+                reads: Some(outcome.reads),
             })?;
             if outcome.starved > 0 {
                 self.warn(&Remark::new(Code::ClientStarved, [outcome.starved.to_string()]), watch)?;

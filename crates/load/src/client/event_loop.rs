@@ -12,15 +12,18 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use mio::Events;
+use stopwatt_core::log::ReadStamps;
 use stopwatt_core::{Clock, EndKind, Nanos};
 
 use super::feeder::{Feeder, Next};
 use super::pool::{Pool, WAKE};
+use super::rest::Rest;
 use super::schedule::Schedule;
 use super::turns::Turns;
 use crate::error::LoadError;
 use crate::exchange::Exchange;
 use crate::job::{Drain, Ended, Limits, Outcome};
+use crate::stamps::Stamps;
 use crate::stop::Stop;
 
 /// Requests sent in one go before sockets are looked at again.
@@ -52,6 +55,7 @@ pub(super) struct EventLoop<'a> {
     starving: bool,
     /// Connections with more to read, and whether the peer has closed its side.
     again: Vec<(usize, bool)>,
+    rest: Rest,
     /// No deadline passes before.
     next_deadline: Nanos,
     last_end: Nanos,
@@ -80,7 +84,9 @@ impl<'a> EventLoop<'a> {
             connections: 0,
             retries: 0,
             starved: 0,
+            reads: ReadStamps::default(),
         };
+        pool.buffers.stamps = Stamps::new(clock);
         Self {
             pool,
             feeder,
@@ -95,6 +101,7 @@ impl<'a> EventLoop<'a> {
             ended: None,
             starving: false,
             again: Vec::new(),
+            rest: Rest::default(),
             next_deadline: Nanos::MAX,
             last_end: start,
             fatal: None,
@@ -143,6 +150,10 @@ impl<'a> EventLoop<'a> {
                 (wake_at != Nanos::MAX)
                     .then(|| Duration::from_nanos(u64::try_from(wake_at - now).unwrap_or(0)))
             };
+            if timeout != Some(Duration::ZERO) {
+                self.rest(wake_at);
+            }
+            self.pool.buffers.stamps.before_wait();
             self.pool.wait(&mut events, timeout)?;
             for (index, peer_closed) in std::mem::take(&mut self.again) {
                 self.on_ready(index, peer_closed);
@@ -158,7 +169,18 @@ impl<'a> EventLoop<'a> {
         self.finish(window_end)
     }
 
-    fn finish(self, window_end: Option<Nanos>) -> Result<Outcome, LoadError> {
+    /// Lets tokens gather for a moment where their stamps do not need a prompt read.
+    fn rest(&mut self, wake_at: Nanos) {
+        let stamps = &self.pool.buffers.stamps;
+        let sent = self.outcome.sent;
+        let ended = sent - self.in_flight as u64;
+        let now = self.clock.now();
+        if let Some(time) = self.rest.left(stamps.counts(), sent, ended, stamps.last_wait(), now) {
+            self.pool.rest(time.min(wake_at.saturating_sub(now)));
+        }
+    }
+
+    fn finish(mut self, window_end: Option<Nanos>) -> Result<Outcome, LoadError> {
         if let Some(error) = self.fatal {
             return Err(error);
         }
@@ -168,12 +190,16 @@ impl<'a> EventLoop<'a> {
             (Ended::Interrupted, ..) => self.clock.now(),
             _ => self.last_end,
         };
+        if ended == Ended::Duration {
+            self.schedule.close();
+        }
         // Arrivals that came after the jobs ran out had none to send.
         let sent = self.outcome.sent;
         let turns = self.turns.as_ref().map_or(0, Turns::came);
         let planned =
             self.schedule.came().filter(|_| ended != Ended::Exhausted).map_or(sent, |came| came + turns);
-        Ok(Outcome { end_ns, ended, planned, ..self.outcome })
+        let reads = self.pool.buffers.stamps.summary();
+        Ok(Outcome { end_ns, ended, planned, reads, ..self.outcome })
     }
 
     /// Whether conversations that began may still have something to say. Nothing follows after the end of the window.

@@ -3,6 +3,7 @@
 mod event_loop;
 mod feeder;
 mod pool;
+mod rest;
 mod schedule;
 mod turns;
 
@@ -20,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::job::{Completed, FollowUp, Job, Limits, Outcome, Pace};
 use crate::open_files;
 use crate::pacer;
+use crate::stamps::KernelStamps;
 use crate::stop::Stop;
 use crate::target::Target;
 use event_loop::{EventLoop, nanos};
@@ -44,6 +46,13 @@ impl Client {
     /// Resolves the target's name and prepares the event loop. Opens no connection.
     pub fn new(target: &Target) -> Result<Self, LoadError> {
         Ok(Self { pool: Pool::new(target)? })
+    }
+
+    /// The same client, its connections to come with or without kernel stamps. They are on by default.
+    #[must_use]
+    pub fn with_kernel_stamps(mut self, wanted: KernelStamps) -> Self {
+        self.pool.kernel_stamps = wanted;
+        self
     }
 
     /// Sends jobs at a pace until there are none, time is up or `stop` is thrown.

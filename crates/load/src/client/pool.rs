@@ -4,14 +4,20 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustls::ClientConfig;
+use stopwatt_core::Nanos;
 
 use crate::conn::{Buffers, Conn};
 use crate::error::LoadError;
+use crate::socket;
+use crate::stamps::KernelStamps;
 use crate::target::Target;
 use crate::tls;
 
@@ -22,10 +28,13 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 pub(crate) struct Pool {
     target: Target,
     addresses: Vec<SocketAddr>,
+    pub(super) kernel_stamps: KernelStamps,
     /// Index of the address that last worked.
     preferred: usize,
     tls: Option<Arc<ClientConfig>>,
     poll: Poll,
+    /// What the waker rings. It is a poll of its own inside `poll`, so that it alone can be waited for.
+    bell: Poll,
     waker: Arc<Waker>,
     pub(super) conns: Vec<Option<Conn>>,
     free: Vec<usize>,
@@ -47,14 +56,20 @@ impl Pool {
         let addresses = resolve(target).map_err(|source| LoadError::Resolve { source })?;
         let tls = tls::config(target).map_err(|source| LoadError::Tls { source })?;
         let poll = Poll::new().map_err(|source| LoadError::Poll { source })?;
-        let waker = Waker::new(poll.registry(), WAKE).map_err(|source| LoadError::Poll { source })?;
+        let bell = Poll::new().map_err(|source| LoadError::Poll { source })?;
+        let waker = Waker::new(bell.registry(), WAKE).map_err(|source| LoadError::Poll { source })?;
+        poll.registry()
+            .register(&mut SourceFd(&bell.as_raw_fd()), WAKE, Interest::READABLE)
+            .map_err(|source| LoadError::Poll { source })?;
         Ok(Self {
             target: target.clone(),
             addresses,
+            kernel_stamps: KernelStamps::Auto,
             preferred: 0,
             buffers: Buffers::new(tls.is_some()),
             tls,
             poll,
+            bell,
             waker: Arc::new(waker),
             conns: Vec::new(),
             free: Vec::new(),
@@ -72,13 +87,35 @@ impl Pool {
 
     pub(super) fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<(), LoadError> {
         match self.poll.poll(events, timeout) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if events.iter().any(|e| e.token() == WAKE) {
+                    self.silence();
+                }
+                Ok(())
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {
                 events.clear();
                 Ok(())
             }
             Err(source) => Err(LoadError::Poll { source }),
         }
+    }
+
+    /// Waits for the waker alone, for a short time.
+    pub(super) fn rest(&self, time: Nanos) {
+        let time = Timespec { tv_sec: 0, tv_nsec: time.min(999_999_999) };
+        // Whatever ends it, looking at the sockets is right.
+        let _ = rustix::event::poll(
+            &mut [PollFd::new(&socket::descriptor(&self.bell), PollFlags::IN)],
+            Some(&time),
+        );
+    }
+
+    /// Takes note of the bell, so that it can ring again.
+    fn silence(&mut self) {
+        let mut rung = Events::with_capacity(1);
+        // If it fails the bell goes on ringing, which costs time and loses nothing.
+        let _ = self.bell.poll(&mut rung, Some(Duration::ZERO));
     }
 
     /// Drops idle connections that the server has closed since the last run, and those above `wanted`.
@@ -115,7 +152,7 @@ impl Pool {
         let address = self.addresses[address];
         let session =
             self.tls.as_ref().map(|c| tls::session(c, &self.target)).transpose().map_err(io::Error::other)?;
-        let mut conn = Conn::connect(address, session)?;
+        let mut conn = Conn::connect(address, session, self.kernel_stamps)?;
         let index = self.free.pop().unwrap_or_else(|| {
             self.conns.push(None);
             self.conns.len() - 1

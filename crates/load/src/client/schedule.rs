@@ -68,6 +68,14 @@ impl Schedule {
         matches!(self, Self::Open { waiting, over: true, .. } if waiting.is_empty())
     }
 
+    /// Counts the arrivals up to the end of the window, also those that the pacer is late with. It must be over.
+    pub(super) fn close(&mut self) {
+        if let Self::Open { due, came, over: over @ false, .. } = self {
+            *came += due.iter().count() as u64;
+            *over = true;
+        }
+    }
+
     /// Arrivals that came due; `None` in a closed loop.
     pub(super) fn came(&self) -> Option<u64> {
         match self {

@@ -1,5 +1,7 @@
 //! The one place that reads environment variables.
 
+use std::path::PathBuf;
+
 /// Value of a variable; `None` when it is unset, empty or not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn var(name: &str) -> Option<String> {
@@ -19,6 +21,13 @@ fn settings_in(variables: impl Iterator<Item = (String, String)>) -> Vec<(String
 
 /// What the name of a setting begins with.
 pub(super) const PREFIX: &str = "STOPWATT_";
+
+/// Folder for what can be made anew: `XDG_CACHE_HOME`, else `~/.cache`, with a folder of ours in it.
+pub fn cache_folder() -> Option<PathBuf> {
+    let base = var("XDG_CACHE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = base.or_else(|| Some(PathBuf::from(home()?).join(".cache")))?;
+    Some(base.join("stopwatt"))
+}
 
 /// Home directory of the user, for taking it out of what is stored.
 pub(crate) fn home() -> Option<String> {

@@ -46,6 +46,7 @@ pub fn write(foreign: Foreign, create: Create, config_lock: &Value) -> Result<Pa
             planned: None,
             counters_before: EngineCounters::new(),
             counters_after: EngineCounters::new(),
+            reads: None,
         })?;
     }
     for row in foreign.rows {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use stopwatt_core::Nanos;
-use stopwatt_core::log::{EngineCounters, Fact, JoinedShard, LogEvent, PlannedPoint, SharedClock};
+use stopwatt_core::log::{
+    EngineCounters, Fact, JoinedShard, LogEvent, PlannedPoint, ReadStamps, SharedClock,
+};
 use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::verdict::{Code, Remark};
 
@@ -177,6 +179,7 @@ struct Window {
     planned: Option<u64>,
     before: EngineCounters,
     after: EngineCounters,
+    reads: Option<ReadStamps>,
 }
 
 impl Window {
@@ -190,6 +193,7 @@ impl Window {
             planned,
             counters_before,
             counters_after,
+            reads,
             ..
         } = fact
         else {
@@ -202,6 +206,7 @@ impl Window {
         self.engine_cpu_s = self.engine_cpu_s.or(*engine_cpu_s);
         self.engine_rss_bytes = self.engine_rss_bytes.max(*engine_rss_bytes);
         self.planned = planned.map(|n| n + self.planned.unwrap_or(0)).or(self.planned);
+        self.reads = reads.map(|r| self.reads.map_or(r, |own| own.and(r))).or(self.reads);
         // All look at the counters of one engine, which only grow: the first reading and the last.
         for (key, &value) in counters_before {
             self.before.entry(key.clone()).and_modify(|v| *v = v.min(value)).or_insert(value);
@@ -228,6 +233,7 @@ impl Window {
             planned: self.planned,
             counters_before: self.before.clone(),
             counters_after: self.after.clone(),
+            reads: self.reads,
         };
         Some(LogEvent { t_ns: self.t_ns, fact })
     }

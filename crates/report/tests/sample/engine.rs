@@ -76,6 +76,7 @@ impl<'a> World<'a> {
                     planned: None,
                     counters_before: Default::default(),
                     counters_after: Default::default(),
+                    reads: None,
                 },
             );
         }

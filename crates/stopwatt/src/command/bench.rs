@@ -152,6 +152,9 @@ pub(crate) struct BenchArgs {
     /// Print every setting with its origin and stop
     #[arg(long, help_heading = "Settings")]
     dry_run: bool,
+    /// Measure what the load client itself can do on this machine, keep it for later runs, and stop
+    #[arg(long, help_heading = "Settings")]
+    calibrate: bool,
     /// Print the JSON schema of the settings and stop
     #[arg(long, help_heading = "Settings")]
     print_schema: bool,
@@ -162,6 +165,9 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     if args.print_schema {
         writeln!(out, "{}", config::print_schema::<BenchConfig>())?;
         return Ok(Outcome::Done);
+    }
+    if args.calibrate {
+        return super::calibrate::run(args.format, args.quiet, out);
     }
     let resolved = resolve(args)?;
     if args.dry_run {

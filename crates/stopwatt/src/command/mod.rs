@@ -1,6 +1,7 @@
 //! The subcommands: one file each.
 
 pub(crate) mod bench;
+mod calibrate;
 pub(crate) mod compare;
 pub(crate) mod doctor;
 pub(crate) mod explain;

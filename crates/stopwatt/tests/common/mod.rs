@@ -26,6 +26,7 @@ impl Place {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(STOPWATT);
         command.args(args).current_dir(self.dir.path()).env("STOPWATT_RUNS", self.path("runs"));
+        command.env("XDG_CACHE_HOME", self.path("cache"));
         command.env_remove("NO_COLOR").env_remove("COLUMNS").stdin(Stdio::null());
         command
     }

@@ -43,6 +43,7 @@ fn a_counter_that_is_not_a_number_does_not_spoil_the_log() {
         planned: None,
         counters_before: counters.clone().into(),
         counters_after: counters.into(),
+        reads: None,
     })
     .unwrap();
     drop(run);
