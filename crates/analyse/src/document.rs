@@ -88,6 +88,20 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
         reasons: reasons.0,
         metrics,
         headline_point: headline.map(|h| h as u64),
+        engines: input
+            .log
+            .iter()
+            .filter_map(|e| match &e.fact {
+                Fact::EngineEnded { engine } => Some(engine.clone()),
+                _ => None,
+            })
+            .collect(),
+        best: crate::best::best(&points, &input.settings.slos),
+        search: crate::search::found(input.log, &points),
+        capacity: input.log.iter().rev().find_map(|e| match e.fact {
+            Fact::Capacity { capacity } => Some(capacity),
+            _ => None,
+        }),
         client: client::used(&measured, input.log, end.client_rss_bytes),
         cost,
         points,

@@ -16,6 +16,7 @@
 //!   `e2e_with_failures`; requests that we stopped count nowhere;
 //! - no number without its n and an interval, or the reason why there is none.
 
+mod best;
 mod client;
 pub mod compare;
 mod cost;
@@ -25,9 +26,11 @@ mod engine_use;
 mod environment;
 mod imported;
 mod measured;
+pub mod objective;
 mod point;
 pub mod recorded;
 pub mod request;
+pub mod search;
 pub mod settings;
 pub mod slo;
 mod summary;

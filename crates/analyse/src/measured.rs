@@ -237,6 +237,7 @@ fn unplanned(index: u32) -> PlannedPoint {
         rate_rps: None,
         input: None,
         output: None,
+        engine_settings: Default::default(),
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
         rate_rps: point.planned.rate_rps,
         input: asked(|r| r.input_asked),
         output: asked(|r| r.output_asked),
+        engine_settings: point.planned.engine_settings.clone(),
         wall_s: point.trials.iter().map(|t| seconds(t.end_ns - t.start_ns)).sum(),
         requests: point.ended() as u64,
         errors,

@@ -1,8 +1,9 @@
 //! Service-level objectives: thresholds a request must meet to count as good.
 //!
-//! Written `ttft < 500ms`, `ttft:500ms` or `p99 ttft < 0.5s`, several separated by commas. A request meets an
-//! objective when its own value is at most the limit; for `itl` its longest gap counts. The percentile is kept for
-//! searches over load and plays no part in goodput.
+//! Written `ttft < 500ms`, `ttft:500ms`, `p99 ttft < 0.5s`, `mean tpot < 50ms` or `error_rate < 1%`, several separated
+//! by commas. A request meets an objective when its own value is at most the limit; for `itl` its longest gap counts.
+//! The statistic is for judging a load as a whole and plays no part in goodput, nor does the error rate, which single
+//! requests do not have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,8 +15,24 @@ use stopwatt_core::Metric;
 use crate::request::RequestMetrics;
 
 /// Metrics an objective can name.
-pub const METRICS: &[Metric] =
-    &[Metric::Ttft, Metric::TtftAnswer, Metric::Tpot, Metric::Itl, Metric::E2e, Metric::E2eFromSchedule];
+pub const METRICS: &[Metric] = &[
+    Metric::Ttft,
+    Metric::TtftAnswer,
+    Metric::Tpot,
+    Metric::Itl,
+    Metric::E2e,
+    Metric::E2eFromSchedule,
+    Metric::ErrorRate,
+];
+
+/// What of a metric's values is limited.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Statistic {
+    /// Their mean.
+    Mean,
+    /// The percentile between 0 and 100.
+    Percentile(f64),
+}
 
 /// One threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,10 +41,10 @@ pub const METRICS: &[Metric] =
 pub struct Slo {
     /// What is limited, one of [`METRICS`].
     pub metric: Metric,
-    /// Percentile between 0 and 100; `None` when none was given.
-    pub percentile: Option<f64>,
-    /// Largest value that still meets it, in seconds.
-    pub limit_s: f64,
+    /// What of its values is limited, for a load as a whole; `None` when only single requests were meant.
+    pub statistic: Option<Statistic>,
+    /// Largest value that still meets it, in seconds; a share for the error rate.
+    pub limit: f64,
 }
 
 impl Slo {
@@ -38,9 +55,10 @@ impl Slo {
         let value = match self.metric {
             Metric::Itl if request.e2e.is_some() => Some(request.longest_itl.unwrap_or(0.0)),
             Metric::Tpot if single_chunk => Some(0.0),
+            Metric::ErrorRate => Some(0.0),
             other => request.value(other),
         };
-        value.is_some_and(|v| v <= self.limit_s)
+        value.is_some_and(|v| v <= self.limit)
     }
 }
 
@@ -67,7 +85,7 @@ pub enum SloError {
         text: String,
     },
     /// Not a number above zero.
-    #[error("`{text}` is not a time above zero")]
+    #[error("`{text}` is not a limit above zero")]
     Limit {
         /// What was given.
         text: String,
@@ -91,11 +109,13 @@ impl SloError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Shape { .. } | Self::Percentile { .. } => {
-                Some("write for instance `ttft < 500ms, p99 tpot < 50ms`")
+                Some("write for instance `ttft < 500ms, p99 tpot < 50ms, mean e2e < 2s, error_rate < 1%`")
             }
-            Self::Metric { .. } => Some("use one of ttft, ttft_answer, tpot, itl, e2e, e2e_from_schedule"),
+            Self::Metric { .. } => {
+                Some("use one of ttft, ttft_answer, tpot, itl, e2e, e2e_from_schedule, error_rate")
+            }
             Self::Limit { .. } | Self::Unit { .. } => {
-                Some("write the limit as for instance 250us, 500ms or 2s")
+                Some("write the limit as for instance 250us, 500ms or 2s, a share as 1%")
             }
             Self::Twice { .. } => Some("keep the tighter one"),
         }
@@ -110,7 +130,7 @@ pub fn parse(text: &str) -> Result<Vec<Slo>, SloError> {
     let mut slos: Vec<Slo> = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         let slo: Slo = part.parse()?;
-        if slos.iter().any(|s| s.metric == slo.metric && s.percentile == slo.percentile) {
+        if slos.iter().any(|s| s.metric == slo.metric && s.statistic == slo.statistic) {
             return Err(SloError::Twice { name: slo.name() });
         }
         slos.push(slo);
@@ -120,8 +140,10 @@ pub fn parse(text: &str) -> Result<Vec<Slo>, SloError> {
 
 impl Slo {
     fn name(&self) -> String {
-        match self.percentile {
-            Some(p) => format!("p{p} {}", self.metric.name()),
+        match self.statistic {
+            Some(Statistic::Mean) if self.metric == Metric::ErrorRate => self.metric.name().to_owned(),
+            Some(Statistic::Mean) => format!("mean {}", self.metric.name()),
+            Some(Statistic::Percentile(p)) => format!("p{p} {}", self.metric.name()),
             None => self.metric.name().to_owned(),
         }
     }
@@ -135,15 +157,40 @@ impl FromStr for Slo {
         let at = text.find(['<', ':', '=']).ok_or_else(shape)?;
         let (left, right) = (text[..at].trim(), text[at..].trim_start_matches(['<', ':', '=']).trim());
         let words: Vec<&str> = left.split_whitespace().collect();
-        let (percentile, name) = match words[..] {
+        let (statistic, name) = match words[..] {
             [name] => (None, name),
-            [percentile, name] => (Some(parse_percentile(percentile)?), name),
+            [statistic, name] => (Some(parse_statistic(statistic)?), name),
             _ => return Err(shape()),
         };
         let metric = METRICS.iter().copied().find(|m| m.name().eq_ignore_ascii_case(name));
         let metric = metric.ok_or_else(|| SloError::Metric { name: name.to_owned() })?;
-        Ok(Self { metric, percentile, limit_s: parse_time(right)? })
+        if metric != Metric::ErrorRate {
+            return Ok(Self { metric, statistic, limit: parse_time(right)? });
+        }
+        // A share of requests has no percentiles.
+        match statistic {
+            None | Some(Statistic::Mean) => {
+                Ok(Self { metric, statistic: Some(Statistic::Mean), limit: parse_share(right)? })
+            }
+            Some(Statistic::Percentile(_)) => Err(shape()),
+        }
     }
+}
+
+fn parse_statistic(text: &str) -> Result<Statistic, SloError> {
+    if text.eq_ignore_ascii_case("mean") {
+        return Ok(Statistic::Mean);
+    }
+    parse_percentile(text).map(Statistic::Percentile)
+}
+
+/// `1%` or `0.01`.
+fn parse_share(text: &str) -> Result<f64, SloError> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|p| p / 100.0),
+        None => text.parse::<f64>(),
+    };
+    share.ok().filter(|s| *s > 0.0 && *s < 1.0).ok_or_else(|| SloError::Limit { text: text.to_owned() })
 }
 
 fn parse_percentile(text: &str) -> Result<f64, SloError> {
@@ -167,7 +214,8 @@ fn parse_time(text: &str) -> Result<f64, SloError> {
 
 impl fmt::Display for Slo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} < {}s", self.name(), self.limit_s)
+        let unit = if self.metric == Metric::ErrorRate { "" } else { "s" };
+        write!(f, "{} < {}{unit}", self.name(), self.limit)
     }
 }
 
@@ -193,17 +241,21 @@ mod tests {
 
     #[test]
     fn every_form_is_read() {
-        let slos = parse("p99 ttft < 500ms, tpot:50ms , e2e <= 2s,itl=250us,").unwrap();
+        let text = "p99 ttft < 500ms, tpot:50ms , mean e2e <= 2s,itl=250us, error_rate < 1%,";
+        let slos = parse(text).unwrap();
         let expected = [
-            (Metric::Ttft, Some(99.0), 0.5),
+            (Metric::Ttft, Some(Statistic::Percentile(99.0)), 0.5),
             (Metric::Tpot, None, 0.05),
-            (Metric::E2e, None, 2.0),
+            (Metric::E2e, Some(Statistic::Mean), 2.0),
             (Metric::Itl, None, 0.000_25),
+            (Metric::ErrorRate, Some(Statistic::Mean), 0.01),
         ];
-        for (slo, (metric, percentile, limit_s)) in slos.iter().zip(expected) {
-            assert_eq!(*slo, Slo { metric, percentile, limit_s });
+        for (slo, (metric, statistic, limit)) in slos.iter().zip(expected) {
+            assert_eq!(*slo, Slo { metric, statistic, limit });
         }
-        assert_eq!(slos.len(), 4);
+        assert_eq!(slos.len(), 5);
+        assert_eq!(slos[4].to_string(), "error_rate < 0.01");
+        assert_eq!(parse("error_rate < 0.01"), parse("mean error_rate < 1%"));
         assert_eq!(parse(""), Ok(vec![]));
     }
 
@@ -215,6 +267,9 @@ mod tests {
         assert!(matches!(kind("speed < 1s"), SloError::Metric { .. }));
         assert!(matches!(kind("goodput < 1s"), SloError::Metric { .. }));
         assert!(matches!(kind("p100 ttft < 1s"), SloError::Percentile { .. }));
+        assert!(matches!(kind("p99 error_rate < 1%"), SloError::Shape { .. }));
+        assert!(matches!(kind("error_rate < 1s"), SloError::Limit { .. }));
+        assert!(matches!(kind("error_rate < 100%"), SloError::Limit { .. }));
         assert!(matches!(kind("99 ttft < 1s"), SloError::Percentile { .. }));
         assert!(matches!(kind("ttft < 500"), SloError::Unit { .. }));
         assert!(matches!(kind("ttft < 5 min"), SloError::Unit { .. }));
@@ -252,8 +307,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_and_reading_agree(which in 0..METRICS.len(), percentile in prop::option::of(0.1..99.9f64), limit_s in 1e-6..1e4f64) {
-            let slo = Slo { metric: METRICS[which], percentile, limit_s };
+        fn printing_and_reading_agree(which in 0..METRICS.len() - 1, percentile in prop::option::of(0.1..99.9f64), limit in 1e-6..1e4f64) {
+            let slo = Slo { metric: METRICS[which], statistic: percentile.map(Statistic::Percentile), limit };
             let json = serde_json::to_string(&slo).unwrap();
             prop_assert_eq!(serde_json::from_str::<Slo>(&json).unwrap(), slo);
         }

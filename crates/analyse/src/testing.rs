@@ -81,6 +81,7 @@ pub(crate) fn whole_run() -> Vec<Fact> {
         rate_rps: None,
         input: Some(16),
         output: Some(4),
+        engine_settings: Default::default(),
     };
     let warm =
         |point| Fact::WarmupEnded { point, requests: 1, steady: Some(true), detail: "steady".to_owned() };

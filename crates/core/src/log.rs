@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ceiling::ClientCeiling;
 use crate::clock::{Clock, Nanos};
+use crate::engine_run::EngineRun;
 use crate::fingerprint::Fingerprint;
 use crate::import::Imported;
-use crate::metrics_doc::RunStatus;
+use crate::metrics_doc::{Capacity, RunStatus};
+use crate::search::{FindKind, SearchLook};
 use crate::text::Lang;
 use crate::verdict::Remark;
 
@@ -58,6 +60,30 @@ pub enum Fact {
         points: Vec<PlannedPoint>,
         /// Trials at each point.
         trials: u32,
+    },
+    /// Capacity was measured, for load that is planned as a share of it.
+    Capacity {
+        /// What was found.
+        capacity: Capacity,
+    },
+    /// A search over load began.
+    SearchStarted {
+        /// What is searched for.
+        find: FindKind,
+        /// What must hold.
+        objectives: Vec<String>,
+        /// Confidence of each bound.
+        level: f64,
+    },
+    /// A load was judged.
+    SearchLook {
+        /// What was seen.
+        look: SearchLook,
+    },
+    /// A search over load ended.
+    SearchEnded {
+        /// Why, when there was more to find out.
+        stopped: Option<String>,
     },
     /// Warm-up of a point ended.
     WarmupEnded {
@@ -127,6 +153,18 @@ pub enum Fact {
         trial: u32,
         /// Prompt tokens that repeat earlier ones of the trial.
         tokens: u64,
+    },
+    /// The run continues another one, whose finished points were copied.
+    Resumed {
+        /// Identifier of that run.
+        run_id: String,
+        /// Points that were finished.
+        points: u64,
+    },
+    /// An engine that was started for the measurement is gone.
+    EngineEnded {
+        /// What became of it.
+        engine: EngineRun,
     },
     /// A sample of the engine process, while it is ours.
     EngineSample {
@@ -299,4 +337,7 @@ pub struct PlannedPoint {
     pub input: Option<u32>,
     /// Fixed output length; `None` when lengths vary.
     pub output: Option<u32>,
+    /// Settings of the engine, where it was started with several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub engine_settings: BTreeMap<String, String>,
 }

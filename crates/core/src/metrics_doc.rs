@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::Cost;
 use crate::engine::EngineUse;
+use crate::engine_run::EngineRun;
 use crate::log::ReadStamps;
 use crate::metric::{Direction, Metric};
+use crate::search::Search;
 use crate::verdict::Case;
 
 /// What an interval means.
@@ -199,6 +201,9 @@ pub struct Point {
     pub input: Option<f64>,
     /// Output tokens asked for, mean over the point's requests.
     pub output: Option<f64>,
+    /// Settings of the engine, where it was started with several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub engine_settings: BTreeMap<String, String>,
     /// Measured time, summed over trials.
     pub wall_s: f64,
     /// Requests that ended inside trials, failures included.
@@ -227,6 +232,30 @@ pub struct TrialValues {
     pub p95: Vec<Option<f64>>,
     /// 99th percentile.
     pub p99: Vec<Option<f64>>,
+}
+
+/// How fast the engine completes requests when it never lacks work: where open-loop load begins to queue.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Capacity {
+    /// Requests kept in flight.
+    pub concurrency: u32,
+    /// Completed requests per second, without the ramp at the begin and the drain at the end.
+    pub rate_rps: f64,
+    /// Completions that the rate rests on. They come from one stretch of load, so there is no interval.
+    pub requests: u64,
+}
+
+/// The point with the highest goodput among those whose objectives hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Best {
+    /// Index in `points`; `None` when the objectives hold at none.
+    pub point: Option<u64>,
+    /// Whether the objectives hold there with the confidence of the intervals, not only by the estimates.
+    pub confident: bool,
+    /// Why there is none, or why it is not confident.
+    pub reason: Option<String>,
 }
 
 /// What the load client itself used.
@@ -310,6 +339,18 @@ pub struct MetricsDoc {
     pub headline_point: Option<u64>,
     /// Every point that was measured.
     pub points: Vec<Point>,
+    /// What the engine completes at most; `None` when the scenario did not need to know.
+    #[serde(default)]
+    pub capacity: Option<Capacity>,
+    /// Engines that were started for the measurement, in order.
+    #[serde(default)]
+    pub engines: Vec<EngineRun>,
+    /// The best point under the objectives; `None` without objectives or with a single point.
+    #[serde(default)]
+    pub best: Option<Best>,
+    /// What a search over load found; `None` when none was asked for.
+    #[serde(default)]
+    pub search: Option<Search>,
     /// Cost of the load client.
     pub client: ClientUse,
     /// What tokens cost; `None` without a price.

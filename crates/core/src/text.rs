@@ -60,6 +60,43 @@ texts! {
     Model { "Model", "모델" }
     Engine { "Engine", "엔진" }
     Scenario { "Scenario", "시나리오" }
+    Capacity { "Capacity", "최대 처리 능력" }
+    CapacityFound { "{} req/s with {} requests in flight", "{} req/s (동시 요청 {}개)" }
+    EnginesTitle { "Engines started", "시작한 엔진" }
+    EngineSettings { "settings", "설정" }
+    EngineOutcomeColumn { "outcome", "결과" }
+    EngineReady { "first token after", "첫 토큰까지" }
+    EngineLogLines { "log lines", "로그 줄 수" }
+    EngineMeasured { "measured", "측정됨" }
+    EngineDied { "died", "종료됨" }
+    EngineNotReady { "no token in time", "제한 시간 내 토큰 없음" }
+    EngineRefused { "not measurable", "측정 불가" }
+    EngineInterrupted { "interrupted", "중단됨" }
+    BestPoint { "Best under the objectives", "목표를 만족하는 최선" }
+    SearchTitle { "Search", "탐색" }
+    SearchMaxRate { "Highest rate that holds", "목표를 만족하는 최대 요청률" }
+    SearchMaxConcurrency { "Most requests in flight that hold", "목표를 만족하는 최대 동시 요청 수" }
+    SearchRateUnit { "req/s", "req/s" }
+    SearchFails { "fails from {}", "{}부터 불만족" }
+    SearchConfirmed { "a second look with new requests agrees", "새 요청으로 다시 측정해도 같음" }
+    SearchUnconfirmed { "not confirmed by a second look", "재측정으로 확인되지 않음" }
+    SearchNotFound { "none found: {}", "찾지 못함: {}" }
+    SearchObjectives { "Objectives", "목표" }
+    SearchUnresolved { "Not resolved", "판정하지 못한 부하" }
+    SearchStopped { "Stopped early", "조기 종료" }
+    SearchKnee { "Knee", "무릎점" }
+    SearchKneeBetween { "{} (between {} and {})", "{} ({}~{} 사이)" }
+    SearchLoadColumn { "load", "부하" }
+    SearchVerdictColumn { "verdict", "판정" }
+    SearchHolds { "holds", "만족" }
+    SearchFailed { "fails", "불만족" }
+    SearchUnclear { "unclear", "불명확" }
+    SearchVetoQueue { "the queue grows", "대기열이 계속 늘어남" }
+    SearchVetoFailures { "too many failures", "실패가 너무 많음" }
+    SearchAgain { "second look", "재측정" }
+    SearchGrowth { "queue growth", "대기열 증가" }
+    SearchEdgeCaption { "Tinted: between the highest load shown to hold and the lowest shown to fail.", "옅은 바탕: 만족이 확인된 최대 부하와 불만족이 확인된 최소 부하 사이." }
+    SearchLimit { "limit", "한계" }
     Machine { "Machine", "장비" }
     Date { "Date", "일시" }
     RunName { "Run", "실행 이름" }

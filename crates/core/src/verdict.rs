@@ -111,9 +111,9 @@ codes! {
     /// The price is old: id, days.
     PriceStale { "price_stale", false, "price `{0}` was {1} days old when the run was measured", "가격 `{0}`은(는) 측정 시점에 {1}일 지난 값임",
         "look the price up again and change its date in the price table", "가격을 다시 확인하고 가격표의 날짜를 고치십시오" }
-    /// What `stress` measured as capacity: requests a second, requests in flight.
-    Capacity { "capacity", false, "capacity: {0} requests/s with {1} in flight", "최대 처리량: 동시 요청 {1}개에서 초당 {0}건",
-        "the rates of this run are shares of it", "이 실행의 요청률은 이 값의 비율입니다" }
+    /// Trials of a search are short: seconds, percent of overload that they cannot show.
+    ShortTrials { "short_trials", false, "trials of {0} s cannot show an overload below {1} %: a slowly growing queue stays under the limit for so long", "{0}초 시행으로는 {1} % 미만의 과부하를 볼 수 없음: 천천히 늘어나는 대기열이 그동안 한계 아래에 머무름",
+        "let trials last longer: leave out `--requests` and `--duration`", "시행을 더 길게 하십시오: `--requests`와 `--duration`을 빼십시오" }
     /// Requests were due before their bodies were ready: how many.
     ClientStarved { "client_starved", false, "{0} requests were due before the client had rendered them", "클라이언트가 본문을 만들기 전에 보낼 시각이 된 요청이 {0}건",
         "lower the rate, or give the client more cores", "요청률을 낮추거나 클라이언트에 코어를 더 주십시오" }

@@ -19,6 +19,32 @@ pub fn usage(pid: u32) -> Option<Usage> {
     imp::usage(pid)
 }
 
+/// Usage of a process and all its descendants together. Memory that they share counts once for each of them, and
+/// there is no common peak: `None` unless the process is alone.
+pub fn tree_usage(pid: u32) -> Option<Usage> {
+    let mut sum = usage(pid)?;
+    for child in descendants(pid) {
+        // One that ended meanwhile has nothing left to count.
+        let Some(one) = usage(child) else { continue };
+        sum.cpu_s += one.cpu_s;
+        sum.rss_bytes = sum.rss_bytes.zip(one.rss_bytes).map(|(a, b)| a + b).or(sum.rss_bytes);
+        sum.peak_rss_bytes = None;
+    }
+    Some(sum)
+}
+
+/// Every living descendant of a process, zombies included; empty where the system has no `/proc`.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let parents = imp::parents();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        found.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(child, _)| *child));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
 /// Usage of this process, its CPU time to the nanosecond.
 pub fn own_usage() -> Usage {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -64,6 +90,17 @@ mod imp {
         })
     }
 
+    /// Every process with its parent.
+    pub(super) fn parents() -> Vec<(u32, u32)> {
+        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let pid = |e: std::fs::DirEntry| e.file_name().to_str()?.parse::<u32>().ok();
+        let parent = |pid: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some((pid, stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?))
+        };
+        entries.filter_map(|e| parent(pid(e.ok()?)?)).collect()
+    }
+
     /// Fields 14 and 15 of `/proc/PID/stat` (proc(5)): user and system time. The name in field 2 may hold anything,
     /// so counting begins after its closing bracket.
     pub(super) fn cpu_ticks(stat: &str) -> Option<u64> {
@@ -84,6 +121,10 @@ mod imp {
 mod imp {
     pub(super) fn usage(_pid: u32) -> Option<super::Usage> {
         None
+    }
+
+    pub(super) fn parents() -> Vec<(u32, u32)> {
+        Vec::new()
     }
 }
 
@@ -114,6 +155,25 @@ mod tests {
         assert_eq!(usage(pid), None);
         assert!(!is_alive(pid));
         assert!(is_alive(1));
+    }
+
+    #[test]
+    fn a_tree_counts_every_descendant() {
+        let mut child = std::process::Command::new("sh").args(["-c", "sleep 30 & wait"]).spawn().unwrap();
+        let pid = child.id();
+        let found = (0..200).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            Some(descendants(pid)).filter(|d| d.len() == 1)
+        });
+        let grandchild = found.expect("the shell starts its child")[0];
+        assert!(descendants(std::process::id()).contains(&grandchild));
+        let (tree, alone) = (tree_usage(pid).unwrap(), usage(pid).unwrap());
+        assert!(tree.rss_bytes > alone.rss_bytes && tree.peak_rss_bytes.is_none());
+        for pid in [grandchild, pid] {
+            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        child.wait().unwrap();
     }
 
     #[test]

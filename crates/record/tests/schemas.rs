@@ -6,8 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stopwatt_core::ceiling::{CeilingStage, ClientCeiling};
+use stopwatt_core::engine_run::{EngineCause, EngineLog, EngineOutcome, EngineRun};
 use stopwatt_core::log::{Fact, JoinedShard, PlannedPoint, ReadStamps, SharedClock};
 use stopwatt_core::metrics_doc::*;
+use stopwatt_core::search::{FindKind, ObjectiveLook, SearchLook, Verdict};
 use stopwatt_core::{Clock, Metric};
 use stopwatt_record::{Create, Layers, RunWriter, host, schemas};
 
@@ -47,9 +49,38 @@ fn every_fact() -> Vec<Fact> {
                 rate_rps: None,
                 input: Some(1),
                 output: None,
+                engine_settings: BTreeMap::from([("util".to_owned(), "0.7".to_owned())]),
             }],
             trials: 5,
         },
+        Fact::Capacity { capacity: Capacity { concurrency: 16, rate_rps: 3.5, requests: 47 } },
+        Fact::SearchStarted {
+            find: FindKind::MaxRate,
+            objectives: vec!["p99 ttft < 0.5s".to_owned()],
+            level: 0.95,
+        },
+        Fact::SearchLook {
+            look: SearchLook {
+                point: 0,
+                load: 2.0,
+                again: false,
+                trials: 2,
+                requests: 40,
+                verdict: Verdict::Unclear,
+                veto: None,
+                objectives: vec![ObjectiveLook {
+                    objective: "p99 ttft < 0.5s".to_owned(),
+                    value: Some(0.4),
+                    tested: Some(0.0),
+                    lo: Some(0.0),
+                    hi: Some(0.07),
+                    allowed: 0.01,
+                    verdict: Verdict::Unclear,
+                }],
+                queue_growth: Some(0.001),
+            },
+        },
+        Fact::SearchEnded { stopped: None },
         Fact::WarmupEnded { point: 0, requests: 3, steady: Some(true), detail: String::new() },
         Fact::TrialStarted { point: 0, trial: 0 },
         Fact::TrialEnded {
@@ -73,6 +104,18 @@ fn every_fact() -> Vec<Fact> {
             problem: Some("/metrics answers 404".to_owned()),
         },
         Fact::CacheExpected { point: 0, trial: 0, tokens: 3 },
+        Fact::Resumed { run_id: "20261122-061530-bench-7f3a".to_owned(), points: 3 },
+        Fact::EngineEnded {
+            engine: EngineRun {
+                settings: BTreeMap::from([("util".to_owned(), "0.7".to_owned())]),
+                outcome: EngineOutcome::Died,
+                ready_s: None,
+                exit: Some("exit status 1".to_owned()),
+                cause: Some(EngineCause::Oom),
+                detail: None,
+                log: EngineLog { lines: 3, sha256: "00".repeat(32), tail: Some(vec!["bye".to_owned()]) },
+            },
+        },
         Fact::EngineSample { rss_bytes: 1 },
         Fact::WorkloadRead {
             format: "azure".to_owned(),
@@ -184,6 +227,7 @@ fn summary() -> Value {
         rate_rps: None,
         input: None,
         output: None,
+        engine_settings: BTreeMap::new(),
         wall_s: 1.0,
         requests: 1,
         errors: BTreeMap::from([("timeout".to_owned(), 1)]),
@@ -206,6 +250,10 @@ fn summary() -> Value {
         metrics: BTreeMap::from([("ttft".to_owned(), ttft)]),
         headline_point: Some(0),
         points: vec![point],
+        capacity: None,
+        search: None,
+        engines: Vec::new(),
+        best: None,
         client: ClientUse::default(),
         cost: None,
         validity: Validity::default(),

@@ -93,7 +93,15 @@ impl<'a> Facts<'a> {
             Fact::EngineReading { at_ns, counters, .. } if !counters.is_empty() => {
                 self.readings.push((*at_ns, counters));
             }
-            // Warnings, the client's ceiling and the end reach the reader through the validity verdict; a trial counts once it has ended.
+            // The summary holds it.
+            Fact::Capacity { .. }
+            | Fact::Resumed { .. }
+            | Fact::EngineEnded { .. }
+            | Fact::SearchStarted { .. }
+            | Fact::SearchLook { .. }
+            | Fact::SearchEnded { .. } => {}
+            // Warnings, the client's ceiling and the end reach the reader through the validity verdict; a trial
+            // counts once it has ended.
             Fact::Warning { .. }
             | Fact::ClientCeiling { .. }
             | Fact::TrialStarted { .. }

@@ -52,6 +52,15 @@ fn load(points: &[Point], lang: Lang) -> Vec<Column> {
     let first = column(Text::Concurrency, &|p| p.concurrency.map(|c| count(c.into())))
         .or_else(|| column(Text::RateColumn, &|p| p.rate_rps.map(|r| r.to_string())));
     let length = |of: fn(&Point) -> Option<f64>| move |p: &Point| of(p).map(|n| count(n.round() as u64));
+    let names: std::collections::BTreeSet<&String> =
+        points.iter().flat_map(|p| p.engine_settings.keys()).collect();
+    let of_engine = names.into_iter().map(|name| Column {
+        title: Cell::plain(name.clone()),
+        cells: points
+            .iter()
+            .map(|p| Cell::plain(p.engine_settings.get(name).cloned().unwrap_or_default()))
+            .collect(),
+    });
     let columns: Vec<Column> = [
         first,
         column(Text::InputColumn, &length(|p| p.input)),
@@ -59,6 +68,7 @@ fn load(points: &[Point], lang: Lang) -> Vec<Column> {
     ]
     .into_iter()
     .flatten()
+    .chain(of_engine)
     .collect();
     let row = |i: usize| columns.iter().map(|c| c.cells[i].main.as_str()).collect::<Vec<_>>();
     let distinct =

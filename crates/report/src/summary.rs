@@ -2,7 +2,7 @@
 
 use stopwatt_core::EndKind;
 use stopwatt_core::fingerprint::Fingerprint;
-use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
+use stopwatt_core::metrics_doc::{Capacity, MetricsDoc, RunStatus};
 use stopwatt_core::text::{Lang, Text, fill};
 
 use crate::date::minutes_utc;
@@ -16,6 +16,7 @@ pub(crate) fn heading(doc: &MetricsDoc, facts: &Facts<'_>, lang: Lang) -> Vec<(T
         (Text::Model, facts.model.map(str::to_owned)),
         (Text::Engine, facts.engine()),
         (Text::Scenario, Some(scenario(doc, lang))),
+        (Text::Capacity, doc.capacity.map(|c| capacity(c, lang))),
         (Text::Machine, facts.fingerprint.map(|f| machine(f, lang))),
         (Text::Date, date),
         (Text::RunName, Some(doc.run_id.clone())),
@@ -33,6 +34,12 @@ fn scenario(doc: &MetricsDoc, lang: Lang) -> String {
         1 => format!("{mode}, {}", doc.points[0].label),
         n => format!("{mode}, {}", fill(Text::PointCount.get(lang), &[&n.to_string()])),
     }
+}
+
+/// `3.14 req/s with 16 in flight`.
+fn capacity(found: Capacity, lang: Lang) -> String {
+    let rate = Scale::of(Kind::Plain, found.rate_rps).number(found.rate_rps);
+    fill(Text::CapacityFound.get(lang), &[&rate, &count(found.concurrency.into())])
 }
 
 /// `AMD EPYC 7B13, 2 CPUs, 23.4 GiB, no GPU`.

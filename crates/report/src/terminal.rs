@@ -11,10 +11,12 @@ use stopwatt_core::text::{Text, fill};
 
 use crate::View;
 use crate::cost;
+use crate::engines;
 use crate::facts::Facts;
 use crate::notes::{Notes, superscript};
 use crate::points;
 use crate::quantity::{Scale, count, joined, kind};
+use crate::search;
 use crate::summary::{self, Standing};
 use crate::table::{Cell, Paint, Table, inert, left, wide, wrap};
 
@@ -72,10 +74,12 @@ pub fn terminal(view: &View<'_>, style: Style<'_>) -> String {
     page.heading(&mut out, &facts);
     page.verdict(&mut out);
     let mut notes = Notes::default();
+    page.search(&mut out);
     page.latency(&mut out, &mut notes);
     page.figures(&mut out, &mut notes);
     page.points(&mut out, &mut notes);
     page.cost(&mut out, &mut notes);
+    page.best(&mut out);
     page.failures(&mut out);
     page.notes(&mut out, &notes);
     if let Some(dir) = style.files {
@@ -150,6 +154,25 @@ impl Page<'_> {
         }
     }
 
+    /// What a search found, before the numbers of single loads.
+    fn search(&self, out: &mut String) {
+        let Some(found) = &self.doc().search else { return };
+        self.section(out, self.text(Text::SearchTitle), "");
+        let lines = search::lines(found, self.view.lang);
+        let widest = lines.iter().map(|(title, _)| wide(title)).max().unwrap_or(0);
+        for (title, value) in lines {
+            for (i, line) in wrap(&value, self.width.saturating_sub(widest + 4)).into_iter().enumerate() {
+                let title = if i == 0 { left(title, widest) } else { left("", widest) };
+                let _ = writeln!(out, "  {title}  {line}");
+            }
+        }
+        out.push('\n');
+        let (headers, rows) = search::looks(found, self.view.lang);
+        let mut table = Table::new(headers.into_iter().map(Cell::plain));
+        rows.into_iter().for_each(|row| table.row(row.into_iter().map(Cell::plain)));
+        out.push_str(&table.render(self.width, self.paint));
+    }
+
     fn latency(&self, out: &mut String, notes: &mut Notes) {
         let doc = self.doc();
         let headline = doc.headline_point.and_then(|i| doc.points.get(usize::try_from(i).ok()?));
@@ -216,6 +239,14 @@ impl Page<'_> {
     }
 
     fn points(&self, out: &mut String, notes: &mut Notes) {
+        if !self.doc().engines.is_empty() {
+            self.section(out, self.text(Text::EnginesTitle), "");
+            let mut table = Table::new(engines::HEADERS.map(|t| Cell::plain(self.text(t))));
+            for row in engines::rows(self.doc(), self.view.lang) {
+                table.row(row.map(|cell| Cell::plain(inert(&cell))));
+            }
+            out.push_str(&table.render(self.width, self.paint));
+        }
         if self.doc().points.len() < 2 {
             return;
         }
@@ -252,6 +283,12 @@ impl Page<'_> {
             for line in wrap(&line, self.width.saturating_sub(4)) {
                 let _ = writeln!(out, "  {}", self.paint.dim(&line));
             }
+        }
+    }
+
+    fn best(&self, out: &mut String) {
+        if let Some(best) = engines::best(self.doc()) {
+            let _ = writeln!(out, "  {}: {}", self.text(Text::BestPoint), inert(&best));
         }
     }
 

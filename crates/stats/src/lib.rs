@@ -5,6 +5,7 @@
 //! trials       ──► sample, interval, bootstrap   how sure that is
 //! series       ──► steady, trend, autocorrelation  whether it may be summarised at all
 //! two groups   ──► compare, effect, welch, holm  whether they differ
+//! loads        ──► edge, share, backlog          how much is too much
 //! ```
 //!
 //! Invariants:
@@ -16,16 +17,19 @@
 //! The crate knows no metric, unit, file or clock.
 
 pub mod autocorrelation;
+pub mod backlog;
 pub mod bootstrap;
 pub mod compare;
 pub mod describe;
 pub mod distribution;
+pub mod edge;
 pub mod effect;
 pub mod holm;
 pub mod interval;
 pub mod outlier;
 pub mod quantile;
 pub mod sample;
+pub mod share;
 pub mod steady;
 pub mod trend;
 pub mod welch;

@@ -32,6 +32,8 @@ enum Command {
     Runs(command::runs::RunsArgs),
     Merge(command::merge::MergeArgs),
     Doctor(command::doctor::DoctorArgs),
+    #[command(hide = true)]
+    Guard(command::guard::GuardArgs),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Runs(args) => command::runs::run(args, &mut out),
         Command::Merge(args) => command::merge::run(args, &mut out),
         Command::Doctor(args) => command::doctor::run(args, &mut out),
+        Command::Guard(args) => command::guard::run(args, &mut out),
     };
     let flushed = out.flush();
     match result {

@@ -1,6 +1,7 @@
 //! Capacity: how many requests a second the engine completes when it never lacks work.
 
-use stopwatt_core::verdict::{Code, Remark};
+use stopwatt_core::log::Fact;
+use stopwatt_core::metrics_doc::Capacity;
 use stopwatt_core::{EndKind, Nanos};
 use stopwatt_load::Client;
 
@@ -14,12 +15,12 @@ impl Session<'_> {
     pub(super) fn capacity(
         &self,
         client: &mut Client,
-        points: &[PointPlan],
+        point: &PointPlan,
         concurrency: u32,
         next_id: &mut u64,
         watch: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Option<f64>, BenchError> {
-        let Some(point) = points.first() else { return Ok(None) };
+        watch(Progress::Capacity);
         let (wanted, mut ok, mut ended) = (4 * u64::from(concurrency), 0_u64, 0_u64);
         let mut ends: Vec<Nanos> = Vec::new();
         self.closed(0, &point.workload, concurrency, client, next_id, &mut |record| {
@@ -43,10 +44,11 @@ impl Session<'_> {
                 return Err(BenchError::Answer { what: "the capacity test", problem });
             }
         };
-        let rate = (last - 1 - first) as f64 / span;
-        let values = [format!("{rate:.3}"), concurrency.to_string()];
-        self.warn(&Remark::new(Code::Capacity, values), watch)?;
-        Ok(Some(rate))
+        let requests = last - 1 - first;
+        let capacity = Capacity { concurrency, rate_rps: requests as f64 / span, requests: requests as u64 };
+        watch(Progress::CapacityFound(capacity));
+        self.writer.log(Fact::Capacity { capacity })?;
+        Ok(Some(capacity.rate_rps))
     }
 }
 

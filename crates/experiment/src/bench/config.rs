@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_analyse::{CacheState, Settings, slo};
+use stopwatt_core::search::FindKind;
 use stopwatt_serving::trace;
 
 use super::error::BenchError;
@@ -19,6 +20,8 @@ pub struct BenchConfig {
     pub target: TargetConfig,
     /// The built-in engine, started when `target.url` is not set.
     pub engine: EngineConfig,
+    /// An engine that is started for the measurement, once for each of its settings.
+    pub serve: ServeConfig,
     /// What is sent.
     pub workload: WorkloadConfig,
     /// When it is sent.
@@ -27,8 +30,11 @@ pub struct BenchConfig {
     pub request: RequestConfig,
     /// How long, how often, until when.
     pub measure: MeasureConfig,
-    /// Service-level objectives for goodput, for instance `ttft < 500ms, tpot < 50ms`.
+    /// Service-level objectives: for goodput as `ttft < 500ms, tpot < 50ms`, for a load as a whole as
+    /// `p99 ttft < 500ms, mean tpot < 50ms, error_rate < 1%`.
     pub slo: Option<String>,
+    /// The search for the highest load whose objectives hold.
+    pub find: FindConfig,
     /// Seed of lengths, prompts, arrivals and resampling.
     pub seed: u64,
     /// How intervals are made.
@@ -135,6 +141,25 @@ pub struct EngineConfig {
     pub max_context: Option<u32>,
     /// Whether the prefix cache is on.
     pub prefix_caching: Option<bool>,
+}
+
+/// An engine that is started for the measurement, once for each of its settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Its command, with `{port}` and a place for each of its settings: `vllm serve M --port {port} --max-num-seqs {seqs}`.
+    /// It is split into words, and no shell sees it.
+    pub command: Option<String>,
+    /// Values to try, `NAME=VALUE,VALUE…`: of a place in the command, or `concurrency`, `rate` or `input`.
+    pub sweep: Vec<String>,
+    /// Longest time from its start to its first token, in seconds.
+    pub ready_s: f64,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self { command: None, sweep: Vec::new(), ready_s: 900.0 }
+    }
 }
 
 /// What is sent.
@@ -400,6 +425,26 @@ impl Default for MeasureConfig {
     }
 }
 
+/// The search for the highest load whose objectives hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FindConfig {
+    /// What to search for: `max-rate` or `max-concurrency`. `measure.repeats` are the trials at one load at most.
+    pub load: Option<FindKind>,
+    /// Relative width of the gap between what holds and what fails at which the search ends.
+    pub precision: f64,
+    /// Longest the search may take, in seconds; what is open then is reported as unresolved.
+    pub budget_s: f64,
+    /// No load above this one is tried; `null` is no limit.
+    pub ceiling: Option<f64>,
+}
+
+impl Default for FindConfig {
+    fn default() -> Self {
+        Self { load: None, precision: 0.05, budget_s: 1800.0, ceiling: None }
+    }
+}
+
 /// How intervals are made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -447,7 +492,10 @@ pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
         return Err(BenchError::Setting { setting: "analysis.stall_s", problem });
     }
     Ok(Settings {
-        mode: format!("bench:{}", config.scenario.name()),
+        mode: match config.find.load {
+            Some(find) => format!("bench:find {}", find.name()),
+            None => format!("bench:{}", config.scenario.name()),
+        },
         seed: config.seed,
         level: config.analysis.level,
         resamples: config.analysis.resamples,

@@ -17,6 +17,10 @@
 //! | `session` | warm-up and trials of each point |
 //! | `capacity` | the most the engine completes |
 //! | `ceiling` | the most the client can do, known before a heavy run |
+//! | `find` | the highest load whose objectives hold |
+//! | `sweep` | an engine started once for each of its settings |
+//! | `launch`, `guard` | such an engine: its command, its process, its end |
+//! | `resume` | what an interrupted run has finished |
 //! | `stretch` | one phase of one trial, sent at one pace |
 
 mod capacity;
@@ -24,11 +28,15 @@ mod ceiling;
 mod child;
 mod config;
 mod error;
+mod find;
+mod guard;
 mod images;
+mod launch;
 mod material;
 mod probe;
 mod progress;
 mod prompts;
+mod resume;
 mod reuse;
 mod run;
 mod scenario;
@@ -36,20 +44,24 @@ mod scrape;
 mod session;
 mod shard;
 mod stretch;
+mod sweep;
 mod talks;
 mod warmup;
 
 pub(crate) use child::EngineChild;
 pub use child::ReadyLine;
 pub use config::{
-    AnalysisConfig, ArrivalKind, BenchConfig, CostConfig, EndpointChoice, EngineConfig, KernelStampsChoice,
-    LoadConfig, MeasureConfig, RecordConfig, RequestConfig, ScenarioKind, TargetConfig, Tri, WorkloadConfig,
-    analysis_settings,
+    AnalysisConfig, ArrivalKind, BenchConfig, CostConfig, EndpointChoice, EngineConfig, FindConfig,
+    KernelStampsChoice, LoadConfig, MeasureConfig, RecordConfig, RequestConfig, ScenarioKind, ServeConfig,
+    TargetConfig, Tri, WorkloadConfig, analysis_settings,
 };
 pub use error::BenchError;
+pub use guard::guard;
 pub(crate) use probe::template;
 pub use progress::Progress;
 pub use prompts::TokenCounter;
+pub use resume::{ResumeError, Unfinished};
 pub use run::{Finished, Setup, run};
 pub use stopwatt_load::Stop;
 pub use stopwatt_serving::trace::{BadRows, Format as TraceFormat};
+pub use sweep::commands;

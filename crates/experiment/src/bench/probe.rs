@@ -94,6 +94,21 @@ pub(crate) fn probe(target: &Target, config: &BenchConfig) -> Result<Capabilitie
     })
 }
 
+/// Whether the engine is healthy and answers a request with a token. Engines without `/health` are only asked for one.
+pub(crate) fn gives_a_token(target: &Target, config: &BenchConfig) -> bool {
+    const QUICKLY: Duration = Duration::from_secs(5);
+    let healthy = stopwatt_load::get(target, "/health", QUICKLY).is_ok_and(|a| matches!(a.status, 200 | 404));
+    if !healthy {
+        return false;
+    }
+    let Ok(model) = choose_model(target, config.target.model.as_deref()) else { return false };
+    let Ok(template) = template(&Options { model: model.id, ..Options::default() }) else { return false };
+    [Path::Completions, Path::Chat].into_iter().any(|path| {
+        post(target, path, &render(&template, path, "Hello", 1))
+            .is_ok_and(|a| a.status == 200 && Completion::parse(&a.body).is_ok())
+    })
+}
+
 /// How many tokens the engine makes of a text; `None` when it does not say. vLLM and SGLang read `prompt`, llama.cpp
 /// reads `content`.
 pub(crate) fn tokenize(target: &Target, model: &str, text: &str) -> Option<u32> {

@@ -1,8 +1,13 @@
 //! What is going on, for whoever watches. Never part of the record.
 
+use stopwatt_core::RequestRecord;
+use stopwatt_core::engine_run::EngineRun;
+use stopwatt_core::metrics_doc::Capacity;
+use stopwatt_core::search::SearchLook;
+
 /// A step of a benchmark.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Progress {
+pub enum Progress<'a> {
     /// The built-in engine is being started.
     EngineStarting,
     /// An engine answers.
@@ -16,6 +21,21 @@ pub enum Progress {
     Calibrating,
     /// Capacity is being measured, for a scenario that sends shares of it.
     Capacity,
+    /// Capacity was found.
+    CapacityFound(Capacity),
+    /// A load was judged by a search.
+    Looked(SearchLook),
+    /// One of several engines is being started.
+    Engine {
+        /// Its place in the order.
+        index: usize,
+        /// Number of engines.
+        of: usize,
+        /// Its settings.
+        label: String,
+    },
+    /// An engine that was started is gone.
+    EngineEnded(EngineRun),
     /// A point begins.
     Point {
         /// Its index.
@@ -45,11 +65,8 @@ pub enum Progress {
         /// Seconds it will take; `None` when it ends by count.
         seconds: Option<f64>,
     },
-    /// A request ended.
-    Request {
-        /// Whether it failed.
-        failed: bool,
-    },
+    /// A request of a trial ended. Told on the thread that records, so what is made of it delays no request.
+    Request(&'a RequestRecord),
     /// Something is worse than asked for.
     Warning(String),
 }

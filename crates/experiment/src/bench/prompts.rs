@@ -99,6 +99,11 @@ impl Prompts {
         self.tokenizer.is_some()
     }
 
+    /// The tokenizer, for the next engine.
+    pub(crate) fn into_tokenizer(self) -> Option<Box<dyn TokenCounter>> {
+        self.tokenizer.map(|t| t.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
     /// Request number `nth` of this share of a stretch of load.
     pub(crate) fn job(&self, workload: &Workload, place: Place, nth: u64) -> Job {
         let global = place.share.global(nth);

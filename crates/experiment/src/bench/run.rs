@@ -3,25 +3,28 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use stopwatt_core::Clock;
 use stopwatt_core::log::Fact;
 use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::verdict::BY_SIGNAL;
+use stopwatt_core::{Clock, clock};
 use stopwatt_load::{Stop, Target};
 use stopwatt_record::process;
 use stopwatt_record::run_dir::{Create, RunWriter};
 use stopwatt_serving::workload::Profile;
 
 use super::child::EngineChild;
-use super::config::{BenchConfig, ScenarioKind};
+use super::config::{BenchConfig, ScenarioKind, analysis_settings};
 use super::error::BenchError;
+use super::find::Find;
 use super::material::{self, Material};
 use super::probe;
 use super::progress::Progress;
 use super::prompts::{Prompts, TokenCounter};
+use super::resume::Unfinished;
 use super::scenario::{self, EngineLimits};
-use super::session::Session;
+use super::session::{Ours, Session};
 use super::shard::Sharding;
+use super::sweep::{Sweep, Tools};
 
 /// Context of the built-in engine unless a scenario or setting needs another: 8K of input and room for output.
 const BUILT_IN_CONTEXT: u32 = 8192 + 1024;
@@ -39,8 +42,10 @@ pub struct Setup {
     pub api_key: Option<String>,
     /// Counts tokens where the engine does not.
     pub tokenizer: Option<Box<dyn TokenCounter>>,
-    /// The program that is started as the built-in engine.
+    /// The program that is started as the built-in engine, and as the guard of others.
     pub program: PathBuf,
+    /// An interrupted run to go on from.
+    pub resume: Option<Unfinished>,
 }
 
 /// A benchmark that came to its end, by itself or by a signal.
@@ -52,18 +57,41 @@ pub struct Finished {
 
 /// Runs a benchmark. Whatever happens after measuring began leaves a readable run.
 pub fn run(
-    setup: Setup,
+    mut setup: Setup,
+    stop: &Stop,
+    watch: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Finished, BenchError> {
+    let profile = load_profile(&setup.config.workload.profile)?;
+    let objectives = analysis_settings(&setup.config)?.slos;
+    let find = Find::of(&setup.config, objectives)?;
+    let sharded = setup.config.load.shard.is_some();
+    if sharded && (find.is_some() || setup.resume.is_some() || setup.config.serve.command.is_some()) {
+        let problem =
+            "a share of a load is measured in one go: no search, no sweep over engines, no resumption";
+        return Err(BenchError::Setting { setting: "load.shard", problem: problem.to_owned() });
+    }
+    match Sweep::of(&setup.config)? {
+        None => one_engine(&mut setup, &profile, find.as_ref(), stop, watch),
+        Some(_) if find.is_some() => Err(BenchError::Setting {
+            setting: "find.load",
+            problem: "a search measures one engine; start it first and give its --url".to_owned(),
+        }),
+        Some(sweep) => every_engine(&mut setup, &sweep, &profile, stop, watch),
+    }
+}
+
+/// Measures an engine that runs, or the built-in one.
+fn one_engine(
+    setup: &mut Setup,
+    profile: &Profile,
+    find: Option<&Find>,
     stop: &Stop,
     watch: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Finished, BenchError> {
     let config = &setup.config;
-    let mut material = Material::load(config, load_profile(&config.workload.profile)?)?;
+    let mut material = Material::load(config, profile.clone())?;
     let mut sharding = Sharding::read(config)?;
     let config = &material::with_endpoint(config, &material)?;
-    if let Some(text) = &config.slo {
-        stopwatt_analyse::slo::parse(text)
-            .map_err(|e| BenchError::Setting { setting: "slo", problem: e.to_string() })?;
-    }
     // Planning without an engine first, so that a wrong setting is told before anything is started.
     let built_in = config.target.url.is_none();
     let early = EngineLimits {
@@ -95,23 +123,16 @@ pub fn run(
     material.settle(config, &target, &capabilities, setup.tokenizer.as_deref())?;
     let mut plan = scenario::plan(config, limits, &material.profile)?;
     plan.warnings.extend_from_slice(material.warnings());
-    let clock = Clock::start();
+    let clock = setup.resume.as_ref().map_or_else(Clock::start, Unfinished::clock);
     if let Some(sharding) = &mut sharding {
         sharding.divide(&mut plan, config, clock)?;
     }
-    let own = sharding.as_ref().map_or(clock.t0_unix_ns.unsigned_abs(), Sharding::salt);
+    // A run that goes on with the clock of another still has prompts of its own.
+    let own = sharding.as_ref().map_or_else(|| clock::unix_now().unsigned_abs(), Sharding::salt);
     let salt = config.workload.salt.unwrap_or(own);
     capabilities.features.insert("prompt_salt".to_owned(), salt.to_string());
-    let prompts = Prompts::new(&target, &capabilities, config, setup.tokenizer, salt)?;
-    let create = Create {
-        root: setup.root.clone(),
-        out: setup.out.clone(),
-        name: "bench".to_owned(),
-        clock,
-        keep_chunks: config.record.chunks,
-    };
-    let writer = RunWriter::create(create, &setup.config_lock)?;
-    let path = writer.path().to_owned();
+    let prompts = Prompts::new(&target, &capabilities, config, setup.tokenizer.take(), salt)?;
+    let writer = create(setup, clock)?;
     let session = Session {
         config,
         target: &target,
@@ -120,7 +141,7 @@ pub fn run(
         writer: &writer,
         clock,
         stop,
-        pid: child.as_ref().map(EngineChild::pid),
+        engine: child.as_ref().map(|c| Ours::new(c.pid())),
         program: &setup.program,
         machine: Mutex::new(Some(machine)),
         failure: Mutex::new(None),
@@ -129,7 +150,52 @@ pub fn run(
     if let Some(fact) = material.fact() {
         writer.log(fact)?;
     }
-    let outcome = session.measure(&plan, child.as_ref().map(|c| &c.ready.facts), watch);
+    let facts = child.as_ref().map(|c| &c.ready.facts);
+    let outcome = session.with_fingerprint(facts, || match find {
+        Some(find) => session.find(find, &plan, limits, watch),
+        None => session.measure(&plan, setup.resume.as_ref(), watch),
+    });
+    let log = || child.and_then(EngineChild::into_log);
+    close(writer, clock, stop, outcome, log)
+}
+
+/// Starts, measures and ends an engine for each of its settings.
+fn every_engine(
+    setup: &mut Setup,
+    sweep: &Sweep,
+    profile: &Profile,
+    stop: &Stop,
+    watch: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Finished, BenchError> {
+    scenario::plan(&sweep.config, EngineLimits::default(), profile)?;
+    let done = setup.resume.take();
+    let clock = done.as_ref().map_or_else(Clock::start, Unfinished::clock);
+    let writer = create(setup, clock)?;
+    let mut tools = Tools { setup, profile, writer: &writer, clock, stop, done: done.as_ref() };
+    let outcome = sweep.run(&mut tools, watch);
+    close(writer, clock, stop, outcome, || None)
+}
+
+fn create(setup: &Setup, clock: Clock) -> Result<RunWriter, BenchError> {
+    let create = Create {
+        root: setup.root.clone(),
+        out: setup.out.clone(),
+        name: "bench".to_owned(),
+        clock,
+        keep_chunks: setup.config.record.chunks,
+    };
+    Ok(RunWriter::create(create, &setup.config_lock)?)
+}
+
+/// Writes the last line and closes the files. The first failure is the one to tell; closing still does what it can.
+fn close(
+    writer: RunWriter,
+    clock: Clock,
+    stop: &Stop,
+    outcome: Result<(), BenchError>,
+    engine_log: impl FnOnce() -> Option<String>,
+) -> Result<Finished, BenchError> {
+    let path = writer.path().to_owned();
     let (status, reason) = match &outcome {
         Ok(()) if stop.is_interrupted() => (RunStatus::Incomplete, Some(BY_SIGNAL.to_owned())),
         Ok(()) => (RunStatus::Complete, None),
@@ -141,9 +207,8 @@ pub fn run(
         client_rss_bytes: process::own_usage().peak_rss_bytes,
         wall_drift_ns: clock.wall_drift(),
     };
-    // The first failure is the one to tell; closing still does what it can.
     let logged = writer.log(ended);
-    if let Some(text) = child.and_then(EngineChild::into_log) {
+    if let Some(text) = engine_log() {
         writer.write_file("engine.log", text.as_bytes())?;
     }
     let finished = writer.finish();
@@ -182,7 +247,7 @@ fn built_in_context(config: &BenchConfig) -> u32 {
     BUILT_IN_CONTEXT.max(asked).max(guide)
 }
 
-fn target(url: &str, config: &BenchConfig, key: Option<&str>) -> Result<Target, BenchError> {
+pub(super) fn target(url: &str, config: &BenchConfig, key: Option<&str>) -> Result<Target, BenchError> {
     let mut target = Target::parse(url)?;
     for header in &config.target.headers {
         let (name, value) = header.split_once(':').ok_or_else(|| BenchError::Setting {

@@ -33,6 +33,13 @@ pub(crate) struct EngineLimits {
     pub(crate) built_in: bool,
 }
 
+impl EngineLimits {
+    /// Requests in flight at which capacity is measured.
+    pub(crate) fn saturating_concurrency(self) -> u32 {
+        if self.built_in { 16 } else { 64 }
+    }
+}
+
 /// One point, ready to be run.
 #[derive(Debug, Clone)]
 pub(crate) struct PointPlan {
@@ -40,6 +47,8 @@ pub(crate) struct PointPlan {
     pub(crate) load: LoadPlan,
     pub(crate) workload: Workload,
     pub(crate) extent: Extent,
+    /// Further requests before those, that only fill the engine.
+    pub(crate) settle: u64,
     pub(crate) trials: u32,
 }
 
@@ -197,7 +206,7 @@ impl Planner<'_> {
             ScenarioKind::Stress => {
                 if config.load.rate.is_empty() && config.load.concurrency.is_empty() {
                     let arrival = config.load.arrival.unwrap_or(ArrivalKind::Poisson);
-                    capacity_concurrency = if built_in { 16 } else { 64 };
+                    capacity_concurrency = self.limits.saturating_concurrency();
                     for share in STRESS_SHARES {
                         points.push(self.point(
                             LoadPlan::ShareOfCapacity { arrival, share },
@@ -308,23 +317,25 @@ impl Planner<'_> {
             }),
         };
         let (input, output) = (workload.input.single(), workload.output.single());
-        let (concurrency, rate_rps, mut label) = match load {
-            LoadPlan::Closed { concurrency } => (Some(concurrency), None, format!("c={concurrency}")),
-            LoadPlan::Open { arrival: ArrivalKind::Trace, rate } => {
-                (None, Some(rate), format!("trace ×{}", self.config.workload.speedup))
-            }
-            LoadPlan::Open { rate, .. } => (None, Some(rate), format!("rate={rate}/s")),
-            LoadPlan::ShareOfCapacity { share, .. } => (None, None, format!("load={:.0}%", share * 100.0)),
+        let (concurrency, rate_rps) = match load {
+            LoadPlan::Closed { concurrency } => (Some(concurrency), None),
+            LoadPlan::Open { rate, .. } => (None, Some(rate)),
+            LoadPlan::ShareOfCapacity { .. } => (None, None),
         };
-        label.push_str(&format!(" in={} out={}", workload.input.label(), workload.output.label()));
-        if let Some(dialogue) = &workload.dialogue {
-            label.push_str(&format!(" turns={}", dialogue.turns.label()));
-        }
+        let label = label(load, &workload, self.config.workload.speedup);
         PointPlan {
-            planned: PlannedPoint { label, concurrency, rate_rps, input, output },
+            planned: PlannedPoint {
+                label,
+                concurrency,
+                rate_rps,
+                input,
+                output,
+                engine_settings: Default::default(),
+            },
             load,
             workload,
             extent,
+            settle: 0,
             trials: measure.repeats,
         }
     }
@@ -417,6 +428,21 @@ impl Planner<'_> {
         }
         inputs
     }
+}
+
+/// Name of a point for people. `speedup` is that of a replayed trace.
+pub(crate) fn label(load: LoadPlan, workload: &Workload, speedup: f64) -> String {
+    let load = match load {
+        LoadPlan::Closed { concurrency } => format!("c={concurrency}"),
+        LoadPlan::Open { arrival: ArrivalKind::Trace, .. } => format!("trace ×{speedup}"),
+        LoadPlan::Open { rate, .. } => format!("rate={rate}/s"),
+        LoadPlan::ShareOfCapacity { share, .. } => format!("load={:.0}%", share * 100.0),
+    };
+    let mut label = format!("{load} in={} out={}", workload.input.label(), workload.output.label());
+    if let Some(dialogue) = &workload.dialogue {
+        label.push_str(&format!(" turns={}", dialogue.turns.label()));
+    }
+    label
 }
 
 fn share_of(ratio: f64, profile: &Profile) -> Result<PrefixShare, BenchError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use stopwatt_core::fingerprint::Fingerprint;
 use stopwatt_core::log::{Fact, PlannedPoint};
 use stopwatt_core::text::Lang;
 use stopwatt_core::verdict::{Code, Remark};
-use stopwatt_core::{Clock, Phase};
+use stopwatt_core::{Clock, Nanos, Phase, RequestRecord};
 use stopwatt_load::{Client, Pace, Stop, Target};
-use stopwatt_record::process;
+use stopwatt_record::process::{self, Usage};
 use stopwatt_record::run_dir::{RunError, RunWriter};
 
 use super::capacity::fix_rate;
@@ -22,6 +23,7 @@ use super::error::BenchError;
 use super::probe::Capabilities;
 use super::progress::Progress;
 use super::prompts::Prompts;
+use super::resume::Unfinished;
 use super::reuse::Reuse;
 use super::scenario::{Extent, LoadPlan, Plan, PointPlan};
 use super::shard::Sharding;
@@ -30,6 +32,35 @@ use super::warmup::{Bounds, Enough, Watch};
 
 /// How often the engine process is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+
+/// The process of an engine of ours, and what was seen of it.
+#[derive(Debug)]
+pub(super) struct Ours {
+    pid: u32,
+    /// Largest resident memory of the process and its descendants at any look.
+    peak: AtomicU64,
+    /// It is gone: what would still be sent meets nothing.
+    gone: AtomicBool,
+}
+
+impl Ours {
+    pub(super) fn new(pid: u32) -> Self {
+        Self { pid, peak: AtomicU64::new(0), gone: AtomicBool::new(false) }
+    }
+
+    /// What it uses now, with the peak up to now.
+    fn usage(&self) -> Option<Usage> {
+        let mut usage = process::tree_usage(self.pid)?;
+        let seen = self.peak.fetch_max(usage.rss_bytes.unwrap_or(0), Ordering::Relaxed);
+        let seen = seen.max(usage.rss_bytes.unwrap_or(0));
+        usage.peak_rss_bytes = usage.peak_rss_bytes.or((seen > 0).then_some(seen));
+        Some(usage)
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+}
 
 /// One run in progress.
 pub(super) struct Session<'a> {
@@ -40,7 +71,8 @@ pub(super) struct Session<'a> {
     pub(super) writer: &'a RunWriter,
     pub(super) clock: Clock,
     pub(super) stop: &'a Stop,
-    pub(super) pid: Option<u32>,
+    /// The engine, when it is ours.
+    pub(super) engine: Option<Ours>,
     /// This program, which can be started as a server.
     pub(super) program: &'a Path,
     /// Gathers the fingerprint of this machine; `None` once it is logged.
@@ -55,32 +87,19 @@ impl Session<'_> {
     pub(super) fn measure(
         &self,
         plan: &Plan,
-        facts: Option<&BTreeMap<String, String>>,
+        done: Option<&Unfinished>,
         watch: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), BenchError> {
-        self.log_fingerprint(facts, false)?;
-        let measured = self.measure_points(plan, watch);
-        // The first failure is the one to tell.
-        measured.and(self.log_fingerprint(facts, true))
-    }
-
-    fn measure_points(
-        &self,
-        plan: &Plan,
-        watch: &mut (dyn FnMut(Progress) + Send),
-    ) -> Result<(), BenchError> {
-        let (model, features) = (self.capabilities.model.clone(), self.capabilities.features.clone());
-        self.writer.log(Fact::EngineProbed { model, features })?;
-        for remark in plan.warnings.iter().chain(&self.capabilities.warnings).chain(self.prompts.warnings()) {
-            self.warn(remark, watch)?;
-        }
-        let mut client = Client::new(self.target)?.with_kernel_stamps(self.kernel_stamps()?);
-        self.know_ceiling(plan, watch)?;
-        let mut next_id = 0;
+        let mut client = self.begin(plan, watch)?;
+        let mut next_id = match done {
+            Some(done) => done.copy(self.writer)?,
+            None => 0,
+        };
         let mut points = plan.points.clone();
-        if plan.capacity_concurrency > 0 {
-            watch(Progress::Capacity);
-            let rate = self.capacity(&mut client, &points, plan.capacity_concurrency, &mut next_id, watch)?;
+        if let Some(known) = done.and_then(Unfinished::capacity).filter(|_| plan.capacity_concurrency > 0) {
+            points.iter_mut().for_each(|point| fix_rate(point, known.rate_rps));
+        } else if let Some(first) = points.first().filter(|_| plan.capacity_concurrency > 0) {
+            let rate = self.capacity(&mut client, first, plan.capacity_concurrency, &mut next_id, watch)?;
             let Some(rate) = rate else { return Ok(()) };
             for point in &mut points {
                 fix_rate(point, rate);
@@ -89,7 +108,52 @@ impl Session<'_> {
         let planned: Vec<PlannedPoint> = points.iter().map(|p| p.planned.clone()).collect();
         self.writer.log(Fact::Plan { points: planned, trials: self.config.measure.repeats })?;
 
-        let done = std::sync::atomic::AtomicBool::new(false);
+        self.watched(|| {
+            points.iter().enumerate().try_for_each(|(index, point)| {
+                let finished = done.is_some_and(|d| d.finished(index as u32, &point.planned));
+                if self.stop.is_interrupted() || finished {
+                    return Ok(());
+                }
+                watch(Progress::Point { index, of: points.len(), label: point.planned.label.clone() });
+                self.point(index as u32, point, &mut client, &mut next_id, watch)
+            })
+        })?;
+        self.take_failure()
+    }
+
+    /// Does `work` with the fingerprint logged before it when it is ready by then, else after it.
+    pub(super) fn with_fingerprint<T>(
+        &self,
+        facts: Option<&BTreeMap<String, String>>,
+        work: impl FnOnce() -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
+        self.log_fingerprint(facts, false)?;
+        let worked = work();
+        let logged = self.log_fingerprint(facts, true);
+        // The first failure is the one to tell.
+        let value = worked?;
+        logged.map(|()| value)
+    }
+
+    /// Writes down what will be measured and what is worse than asked for; with the client for it.
+    pub(super) fn begin(
+        &self,
+        plan: &Plan,
+        watch: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Client, BenchError> {
+        let (model, features) = (self.capabilities.model.clone(), self.capabilities.features.clone());
+        self.writer.log(Fact::EngineProbed { model, features })?;
+        for remark in plan.warnings.iter().chain(&self.capabilities.warnings).chain(self.prompts.warnings()) {
+            self.warn(remark, watch)?;
+        }
+        let client = Client::new(self.target)?.with_kernel_stamps(self.kernel_stamps()?);
+        self.know_ceiling(plan, watch)?;
+        Ok(client)
+    }
+
+    /// Does `work` while the engine's own metrics are read, and its process is looked at when it is ours.
+    pub(super) fn watched<T>(&self, work: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             // Dropped with this scope, which ends the series of readings.
             let (_reading, stopped) = std::sync::mpsc::channel();
@@ -98,21 +162,14 @@ impl Session<'_> {
                 let every = Duration::from_secs_f64(every);
                 scope.spawn(move || page.record(self.target, self.clock, self.writer, every, &stopped));
             }
-            if let Some(pid) = self.pid {
+            if let Some(engine) = &self.engine {
                 let done = &done;
-                scope.spawn(move || self.sample(pid, done));
+                scope.spawn(move || self.sample(engine, done));
             }
-            let result = points.iter().enumerate().try_for_each(|(index, point)| {
-                if self.stop.is_interrupted() {
-                    return Ok(());
-                }
-                watch(Progress::Point { index, of: points.len(), label: point.planned.label.clone() });
-                self.point(index as u32, point, &mut client, &mut next_id, watch)
-            });
-            done.store(true, std::sync::atomic::Ordering::Release);
+            let result = work();
+            done.store(true, Ordering::Release);
             result
-        })?;
-        self.take_failure()
+        })
     }
 
     /// Logs the fingerprint when it is ready, or waits for it; once.
@@ -153,7 +210,7 @@ impl Session<'_> {
     }
 
     /// Warm-up, then every trial of a point.
-    fn point(
+    pub(super) fn point(
         &self,
         index: u32,
         point: &PointPlan,
@@ -163,65 +220,91 @@ impl Session<'_> {
     ) -> Result<(), BenchError> {
         self.warm_up(index, point, client, next_id, watch)?;
         for trial in 0..point.trials {
-            if self.stop.is_interrupted() {
+            if self.stop.is_interrupted() || self.engine_is_gone() {
                 return Ok(());
             }
-            let (requests, seconds) = match point.extent {
-                Extent::Requests(n) => (Some(n), None),
-                Extent::Time(d) => (None, Some(d.as_secs_f64())),
-            };
-            watch(Progress::Trial { index: trial, of: point.trials, requests, seconds });
-            self.writer.log(Fact::TrialStarted { point: index, trial })?;
-            let counters_before = self.counters();
-            let before = self.pid.and_then(process::usage);
-            let stretch = Stretch {
-                point: index,
-                trial,
-                phase: Phase::Measure,
-                workload: &point.workload,
-                pace: self.pace(point, index, trial)?,
-                count: requests,
-                max_duration: seconds.map(Duration::from_secs_f64),
-            };
-            let open = matches!(stretch.pace, Pace::Open { .. });
-            let (workload, seed, first_id) = (&point.workload, self.shape_seed(&stretch), *next_id);
-            // What recorded prompts, conversations and other shares of the load have in common is not known here.
-            let alone = self.sharding.is_none_or(|s| s.share.of == 1);
-            let drawn = workload.recorded.is_none() && workload.dialogue.is_none();
-            let mut reuse = (alone && drawn).then(|| Reuse::new(self.prompts.common()));
-            let outcome = self.send(stretch, client, next_id, &Enough::default(), &mut |record| {
-                watch(Progress::Request { failed: record.end.is_failure() });
-                if let Some(reuse) = &mut reuse {
-                    reuse.add(&workload.shape(seed, record.id - first_id));
-                }
-                false
-            })?;
-            if let Some(tokens) = reuse.as_ref().map(Reuse::tokens) {
-                self.writer.log(Fact::CacheExpected { point: index, trial, tokens })?;
-            }
-            let after = self.pid.and_then(process::usage);
-            self.writer.log(Fact::TrialEnded {
-                point: index,
-                trial,
-                start_ns: outcome.start_ns,
-                end_ns: outcome.end_ns,
-                client_cpu_s: Some(outcome.cpu_s),
-                engine_cpu_s: after.as_ref().zip(before).map(|(a, b)| a.cpu_s - b.cpu_s),
-                engine_rss_bytes: after.and_then(|u| u.peak_rss_bytes),
-                planned: open.then_some(outcome.planned),
-                counters_before,
-                counters_after: self.counters(),
-                reads: Some(outcome.reads),
-            })?;
-            if outcome.starved > 0 {
-                self.warn(&Remark::new(Code::ClientStarved, [outcome.starved.to_string()]), watch)?;
-            }
-            self.take_failure()?;
+            self.trial(index, point, trial, client, next_id, watch, &mut |_| ())?;
         }
         Ok(())
     }
 
-    fn warm_up(
+    /// One trial of a point. `seen` is called for each measured request as it ends.
+    pub(super) fn trial(
+        &self,
+        index: u32,
+        point: &PointPlan,
+        trial: u32,
+        client: &mut Client,
+        next_id: &mut u64,
+        watch: &mut (dyn FnMut(Progress) + Send),
+        seen: &mut (dyn FnMut(&RequestRecord) + Send),
+    ) -> Result<(), BenchError> {
+        let (requests, seconds) = match point.extent {
+            Extent::Requests(n) => (Some(n + point.settle), None),
+            Extent::Time(d) => (None, Some(d.as_secs_f64())),
+        };
+        watch(Progress::Trial { index: trial, of: point.trials, requests, seconds });
+        self.writer.log(Fact::TrialStarted { point: index, trial })?;
+        let counters_before = self.counters();
+        let before = self.engine.as_ref().and_then(Ours::usage);
+        let stretch = Stretch {
+            point: index,
+            trial,
+            phase: Phase::Measure,
+            workload: &point.workload,
+            pace: self.pace(point, index, trial)?,
+            count: requests,
+            settle: point.settle,
+            max_duration: seconds.map(Duration::from_secs_f64),
+        };
+        let open = matches!(stretch.pace, Pace::Open { .. });
+        let (workload, seed, first_id) = (&point.workload, self.shape_seed(&stretch), *next_id);
+        // What recorded prompts, conversations and other shares of the load have in common is not known here.
+        let alone = self.sharding.is_none_or(|s| s.share.of == 1);
+        let drawn = workload.recorded.is_none() && workload.dialogue.is_none();
+        let mut reuse = (alone && drawn).then(|| Reuse::new(self.prompts.common()));
+        let mut ends: Option<(Nanos, Nanos)> = None;
+        let outcome = self.send(stretch, client, next_id, &Enough::default(), &mut |record| {
+            watch(Progress::Request(record));
+            if let Some(reuse) = &mut reuse {
+                reuse.add(&workload.shape(seed, record.id - first_id));
+            }
+            if record.phase == Phase::Measure {
+                let (first, _) = *ends.get_or_insert((record.end_ns, record.end_ns));
+                ends = Some((first, record.end_ns));
+                seen(record);
+            }
+            false
+        })?;
+        if let Some(tokens) = reuse.as_ref().map(Reuse::tokens) {
+            self.writer.log(Fact::CacheExpected { point: index, trial, tokens })?;
+        }
+        // What settles is not measured: the window then reaches from the first measured completion to the last.
+        let (start_ns, end_ns) =
+            ends.filter(|_| point.settle > 0).unwrap_or((outcome.start_ns, outcome.end_ns));
+        let after = self.engine.as_ref().and_then(Ours::usage);
+        // A trial that the log calls ended has its rows on the disk, whatever happens next.
+        self.writer.settle()?;
+        self.writer.log(Fact::TrialEnded {
+            point: index,
+            trial,
+            start_ns,
+            end_ns,
+            client_cpu_s: Some(outcome.cpu_s),
+            engine_cpu_s: after.as_ref().zip(before).map(|(a, b)| a.cpu_s - b.cpu_s),
+            engine_rss_bytes: after.and_then(|u| u.peak_rss_bytes),
+            planned: open.then(|| outcome.planned.saturating_sub(point.settle)),
+            counters_before,
+            counters_after: self.counters(),
+            reads: Some(outcome.reads),
+        })?;
+        if outcome.starved > 0 {
+            self.warn(&Remark::new(Code::ClientStarved, [outcome.starved.to_string()]), watch)?;
+        }
+        self.take_failure()
+    }
+
+    pub(super) fn warm_up(
         &self,
         index: u32,
         point: &PointPlan,
@@ -270,14 +353,24 @@ impl Session<'_> {
         self.capabilities.metrics.as_ref().map(|page| page.counters(self.target)).unwrap_or_default()
     }
 
+    /// Whether the engine was ours and is gone.
+    pub(super) fn engine_is_gone(&self) -> bool {
+        self.engine.as_ref().is_some_and(Ours::is_gone)
+    }
+
     /// Looks at the engine process until `done`.
-    fn sample(&self, pid: u32, done: &std::sync::atomic::AtomicBool) {
-        while !done.load(std::sync::atomic::Ordering::Acquire) {
-            if let Some(rss_bytes) = process::usage(pid).and_then(|u| u.rss_bytes) {
-                // A record that cannot be written is told by the next request.
-                if self.writer.log(Fact::EngineSample { rss_bytes }).is_err() {
-                    return;
+    fn sample(&self, engine: &Ours, done: &AtomicBool) {
+        while !done.load(Ordering::Acquire) {
+            match engine.usage() {
+                Some(usage) => {
+                    let sample = usage.rss_bytes.map(|rss_bytes| Fact::EngineSample { rss_bytes });
+                    // A record that cannot be written is told by the next request.
+                    if sample.is_some_and(|fact| self.writer.log(fact).is_err()) {
+                        return;
+                    }
                 }
+                None if cfg!(target_os = "linux") => engine.gone.store(true, Ordering::Release),
+                None => {}
             }
             std::thread::sleep(SAMPLE_EVERY);
         }

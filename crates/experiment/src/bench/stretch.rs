@@ -27,6 +27,8 @@ pub(super) struct Stretch<'a> {
     pub(super) pace: Pace,
     /// Requests to send; `None` when time ends it.
     pub(super) count: Option<u64>,
+    /// The first of them only fill the engine: they are recorded as warm-up.
+    pub(super) settle: u64,
     pub(super) max_duration: Option<Duration>,
 }
 
@@ -48,6 +50,7 @@ impl Session<'_> {
             workload,
             pace: Pace::Closed { concurrency: concurrency as usize },
             count: None,
+            settle: 0,
             max_duration: None,
         };
         self.send(stretch, client, next_id, &Enough::default(), enough)
@@ -61,7 +64,9 @@ impl Session<'_> {
         let whole =
             schedule(self.config, point, index, trial)?.unwrap_or_else(|| Box::new(std::iter::empty()));
         let arrivals: Arrivals = match point.extent {
-            Extent::Requests(n) => Box::new(whole.take(usize::try_from(n).unwrap_or(usize::MAX))),
+            Extent::Requests(n) => {
+                Box::new(whole.take(usize::try_from(n + point.settle).unwrap_or(usize::MAX)))
+            }
             Extent::Time(_) => whole,
         };
         let arrivals = Box::new(arrivals.skip(share.index as usize).step_by(share.of as usize));
@@ -141,7 +146,7 @@ impl Session<'_> {
             keep_text: self.prompts.wants_text() || talks.is_some(),
             keep_chunks: true,
         };
-        let Stretch { pace, count, .. } = stretch;
+        let Stretch { pace, count, settle, .. } = stretch;
         let mut jobs = |nth: u64| {
             if !enough.wants_more() {
                 return None;
@@ -152,9 +157,13 @@ impl Session<'_> {
                 None => Some(self.prompts.job(workload, place, nth)),
             }
         };
+        let settled = *next_id + settle;
         let mut on_done = |done: Completed| {
-            let record = self.prompts.count_tokens(done);
-            if seen(&record) {
+            let mut record = self.prompts.count_tokens(done);
+            if record.id < settled {
+                record.phase = Phase::Warmup;
+            }
+            if seen(&record) || self.engine_is_gone() {
                 enough.say();
             }
             if let Err(error) = self.writer.push(record) {

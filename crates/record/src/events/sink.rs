@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,10 +28,21 @@ const WAITING_GROUPS: usize = 4;
 
 /// Hands rows to the writer thread. Shared between threads by reference.
 pub(crate) struct EventSink {
-    sender: Option<SyncSender<RequestRecord>>,
+    sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
     files: Files,
+}
+
+/// What the writer thread is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are rows, and a box would be an allocation for each"
+)]
+enum Message {
+    Row(RequestRecord),
+    /// Close the part, then answer.
+    Close(Sender<()>),
 }
 
 /// Where the rows go.
@@ -109,15 +120,25 @@ impl EventSink {
     /// returned.
     pub(crate) fn push(&self, record: RequestRecord) -> Result<(), RunError> {
         let sender = self.sender.as_ref().expect("the sender is there until the sink is finished");
-        let sent = match sender.try_send(record) {
+        let sent = match sender.try_send(Message::Row(record)) {
             Ok(()) => true,
-            Err(TrySendError::Full(record)) => {
+            Err(TrySendError::Full(row)) => {
                 self.shared.waits.fetch_add(1, Ordering::Relaxed);
-                sender.send(record).is_ok()
+                sender.send(row).is_ok()
             }
             Err(TrySendError::Disconnected(_)) => false,
         };
         if !sent {
+            return Err(RunError::WriterGone);
+        }
+        self.check()
+    }
+
+    /// Waits until every row so far is in a closed part.
+    pub(crate) fn close_part(&self) -> Result<(), RunError> {
+        let sender = self.sender.as_ref().expect("the sender is there until the sink is finished");
+        let (done, closed) = channel();
+        if sender.send(Message::Close(done)).is_err() || closed.recv().is_err() {
             return Err(RunError::WriterGone);
         }
         self.check()
@@ -189,10 +210,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, receiver: &Receiver<RequestRecord>) {
+    fn run(mut self, receiver: &Receiver<Message>) {
         loop {
             match self.next(receiver) {
-                Ok(record) => self.take(record),
+                Ok(Message::Row(record)) => self.take(record),
+                Ok(Message::Close(done)) => {
+                    self.close_part();
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -207,7 +233,7 @@ impl Writer {
         self.streams.finish();
     }
 
-    fn next(&self, receiver: &Receiver<RequestRecord>) -> Result<RequestRecord, RecvTimeoutError> {
+    fn next(&self, receiver: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
         match self.deadline() {
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(at) => {

@@ -93,7 +93,14 @@ pub(super) fn read(document: &Value) -> Result<Foreign, ImportError> {
     let model = config.at("models").get("items").and_then(|v| v.get(0)).or_else(|| first("models"));
     Ok(Foreign {
         model: model.and_then(|m| m.get("name")?.as_str().map(str::to_owned)),
-        points: vec![PlannedPoint { label, concurrency, rate_rps, input: None, output: None }],
+        points: vec![PlannedPoint {
+            label,
+            concurrency,
+            rate_rps,
+            input: None,
+            output: None,
+            engine_settings: Default::default(),
+        }],
         windows: vec![Window { point: 0, trial: 0, start_ns: 0, end_ns: nanos(seconds.unwrap_or(0.0)) }],
         imported,
         ..Foreign::default()

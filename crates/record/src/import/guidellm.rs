@@ -96,7 +96,14 @@ fn read_one(benchmark: Fields<'_>, point: u32, zero: f64, out: &mut Foreign) -> 
         (None, Some(c)) => format!("{kind} c={c}"),
         (None, None) => kind,
     };
-    out.points.push(PlannedPoint { label, concurrency, rate_rps, input: None, output: None });
+    out.points.push(PlannedPoint {
+        label,
+        concurrency,
+        rate_rps,
+        input: None,
+        output: None,
+        engine_settings: Default::default(),
+    });
 
     let first_id = out.rows.len() as u64;
     let rows: Vec<RequestRecord> = requests(benchmark)

@@ -56,6 +56,7 @@ pub(super) fn read(text: &str, metric: Option<Metric>) -> Result<Foreign, Import
             rate_rps: None,
             input: None,
             output: None,
+            engine_settings: Default::default(),
         }],
         imported: Imported { tool: "table".to_owned(), samples, ..Imported::default() },
         ..Foreign::default()

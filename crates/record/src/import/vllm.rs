@@ -74,7 +74,14 @@ fn read_one(file: Fields<'_>, point: u32, out: &mut Foreign) -> Result<(), Impor
         (c, Some(r)) => format!("rate={r}{}", c.map(|c| format!(" c≤{c}")).unwrap_or_default()),
         (None, None) => "all at once".to_owned(),
     };
-    out.points.push(PlannedPoint { label, concurrency, rate_rps, input: None, output: None });
+    out.points.push(PlannedPoint {
+        label,
+        concurrency,
+        rate_rps,
+        input: None,
+        output: None,
+        engine_settings: Default::default(),
+    });
     out.windows.push(Window { point, trial: 0, start_ns: 0, end_ns: nanos(duration) });
 
     let id = out.rows.len() as u64;

@@ -138,6 +138,11 @@ impl RunWriter {
         self.events.push(record)
     }
 
+    /// Waits until every row so far is on the disk, so that a line of the log may say so.
+    pub fn settle(&self) -> Result<(), RunError> {
+        self.events.close_part()
+    }
+
     /// How often [`push`](Self::push) had to wait for the disk: more than zero may have disturbed the measurement.
     pub fn push_waits(&self) -> u64 {
         self.events.waits()

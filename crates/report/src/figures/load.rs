@@ -87,7 +87,22 @@ pub(super) fn charts(doc: &MetricsDoc, facts: &Facts<'_>, lang: Lang) -> Vec<Cha
         return Vec::new();
     }
     let (knob, groups) = groups(&points, lang);
-    PLOTS.iter().filter_map(|(metric, statistics)| chart(*metric, statistics, knob, &groups, lang)).collect()
+    let of_load =
+        PLOTS.iter().filter_map(|(metric, statistics)| chart(*metric, statistics, knob, &groups, lang));
+    of_load.chain(memory(&points, lang)).collect()
+}
+
+/// Memory of the engine against the length of the input, at the highest load of each length.
+fn memory(points: &[Planned<'_>], lang: Lang) -> Option<Chart> {
+    let lengths: BTreeSet<u64> = points.iter().filter_map(|p| p.of(Knob::Input)).map(f64::to_bits).collect();
+    let highest = points.iter().filter_map(|p| p.of(Knob::Concurrency)).fold(0., f64::max);
+    let shown: Vec<Planned<'_>> =
+        points.iter().filter(|p| p.of(Knob::Concurrency).is_none_or(|c| c == highest)).copied().collect();
+    if lengths.len() < 2 {
+        return None;
+    }
+    let groups = group_by(&shown, Knob::Input, &[], lang);
+    chart(Metric::EngineMemory, &[("", |m| &m.max)], Knob::Input, &groups, lang)
 }
 
 fn plan_of<'a>(facts: &Facts<'a>, place: usize, point: &Point) -> Option<&'a PlannedPoint> {
@@ -108,23 +123,40 @@ fn groups<'a>(points: &[Planned<'a>], lang: Lang) -> (Knob, Vec<Group<'a>>) {
     let others: Vec<Knob> =
         Knob::SETTINGS.into_iter().filter(|k| Some(*k) != most && distinct(*k) > 1).collect();
     let knob = most.filter(|knob| {
-        let all: BTreeSet<Vec<u64>> = points.iter().map(|p| key(p, [*knob].iter().chain(&others))).collect();
+        let place = |p: &Planned<'_>| (engine(p.point), key(p, [*knob].iter().chain(&others)));
+        let all: BTreeSet<_> = points.iter().map(place).collect();
         all.len() == points.len()
     });
     let (knob, others) = knob.map_or((Knob::Place, Vec::new()), |knob| (knob, others));
-    let mut found: BTreeMap<Vec<u64>, Group<'a>> = BTreeMap::new();
+    (knob, group_by(points, knob, &others, lang))
+}
+
+/// Points that share their engine and the `others`, each group in the order of the knob.
+fn group_by<'a>(points: &[Planned<'a>], knob: Knob, others: &[Knob], lang: Lang) -> Vec<Group<'a>> {
+    let mut found: BTreeMap<(String, Vec<u64>), Group<'a>> = BTreeMap::new();
     for planned in points {
         let Some(at) = planned.of(knob) else { continue };
         let part = |k: &Knob| Some(format!("{} {}", k.title().get(lang), planned.of(*k)?));
-        let name = || others.iter().filter_map(part).collect::<Vec<_>>().join(", ");
-        let group =
-            found.entry(key(planned, &others)).or_insert_with(|| Group { name: name(), points: Vec::new() });
+        let of_engine = Some(engine(planned.point)).filter(|e| !e.is_empty() && knob != Knob::Place);
+        let name =
+            || of_engine.into_iter().chain(others.iter().filter_map(part)).collect::<Vec<_>>().join(", ");
+        let place = if knob == Knob::Place {
+            Default::default()
+        } else {
+            (engine(planned.point), key(planned, others))
+        };
+        let group = found.entry(place).or_insert_with(|| Group { name: name(), points: Vec::new() });
         group.points.push((at, planned.point));
     }
     let mut groups: Vec<Group<'a>> = found.into_values().collect();
     groups.truncate(LINES_AT_MOST);
     groups.iter_mut().for_each(|g| g.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
-    (knob, groups)
+    groups
+}
+
+/// Settings of the engine of a point: `util=0.7 seqs=8`; empty where it was not started for them.
+pub(crate) fn engine(point: &Point) -> String {
+    point.engine_settings.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Settings as a key that sorts as the numbers do: bits of floats that are not negative.
@@ -208,6 +240,7 @@ mod tests {
             rate_rps: None,
             input,
             output: None,
+            engine_settings: Default::default(),
             wall_s: 1.,
             requests: 1,
             errors,
@@ -227,6 +260,7 @@ mod tests {
                 rate_rps: None,
                 input: *input,
                 output: None,
+                engine_settings: Default::default(),
             })
             .collect();
         let measured: Vec<Point> = points.iter().map(|(l, c, met, _)| point(l, *c, *met)).collect();

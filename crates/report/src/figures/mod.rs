@@ -9,6 +9,7 @@ mod engine;
 mod lengths;
 mod load;
 mod requests;
+mod search;
 mod timeline;
 
 use stopwatt_core::text::{Lang, Text, fill};
@@ -23,6 +24,8 @@ use crate::svg::Chart;
 pub(crate) struct Figures {
     /// Against load, for a sweep.
     pub(crate) load: Vec<Chart>,
+    /// Goodput and the objectives against load, for a search.
+    pub(crate) search: Vec<Chart>,
     /// Distributions of latency at the headline point.
     pub(crate) latency: Vec<Chart>,
     /// The run over time.
@@ -41,6 +44,7 @@ impl Figures {
         let shown = headline_requests(view);
         Self {
             load: load::charts(view.doc, facts, view.lang),
+            search: search::charts(view.doc, view.lang),
             latency: distribution::charts(
                 &shown,
                 view.record.ordered_gaps(Metric::Itl, headline(view).unwrap_or(0)),

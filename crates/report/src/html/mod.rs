@@ -17,6 +17,7 @@ mod evidence;
 mod headline;
 mod metrics;
 mod policy;
+mod search;
 mod unusual;
 
 use stopwatt_core::text::{Lang, Text, fill};
@@ -96,6 +97,7 @@ impl Page<'_> {
             self.verdict(m);
             self.navigation(m);
         });
+        self.search(m);
         self.tiles(m);
         if !self.figures.load.is_empty() {
             self.section(m, "load", Text::NavLoad, |m| {
@@ -106,6 +108,7 @@ impl Page<'_> {
                 self.points_table(m);
             });
         }
+        self.engines(m);
         if !self.figures.latency.is_empty() {
             self.section(m, "latency", Text::Latency, |m| {
                 self.headline_note(m);

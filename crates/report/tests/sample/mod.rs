@@ -136,6 +136,7 @@ fn planned(concurrency: u32, (input, output): (u32, u32)) -> PlannedPoint {
         rate_rps: None,
         input: Some(input),
         output: Some(output),
+        engine_settings: BTreeMap::new(),
     }
 }
 

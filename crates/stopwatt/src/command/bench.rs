@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use stopwatt_core::metrics_doc::RunStatus;
+use stopwatt_core::search::FindKind;
 use stopwatt_experiment::bench::{self, ArrivalKind, BenchConfig, EndpointChoice, ScenarioKind, Tri};
 use stopwatt_record::config::{self, Layers, Resolved, environment};
 
 use super::price::{PriceArgs, cost_settings};
 use super::workload_flags::{ShareFlags, WorkloadFlags};
 use super::{Failure, Format, tokenizer};
-use crate::command::report;
+use crate::command::{report, resume};
 use crate::exit::Outcome;
 use crate::progress::Progress;
 use crate::stop::Signals;
@@ -29,7 +30,11 @@ Examples:
   stopwatt bench
   stopwatt bench --url http://127.0.0.1:8000 --workload chat --concurrency 16
   stopwatt bench --url http://127.0.0.1:8000 --rate 2 --arrival poisson --duration 60s --slo 'ttft < 500ms, tpot < 50ms'
+  stopwatt bench --url http://127.0.0.1:8000 --find max-rate --slo 'p99 ttft < 500ms, p99 itl < 50ms'
   stopwatt bench --scenario sweep --concurrency 1,4,16 --input 512,2048 --output 128
+  stopwatt bench --serve-cmd 'vllm serve M --port {port} --gpu-memory-utilization {util}' \\
+    --sweep util=0.7,0.8,0.9 --sweep concurrency=1,4,16 --slo 'p95 ttft < 500ms'
+  stopwatt bench --resume latest
   stopwatt bench -c bench.yaml --override measure.repeats=10 --dry-run")]
 pub(crate) struct BenchArgs {
     /// Base URL of the engine, for instance http://127.0.0.1:8000
@@ -56,6 +61,25 @@ pub(crate) struct BenchArgs {
     /// Weights for the built-in engine: a GGUF file or a folder with safetensors
     #[arg(long, value_name = "PATH", help_heading = "Engine", conflicts_with = "url")]
     weights: Option<String>,
+
+    /// Start the engine with this command, once for each of its settings; `{port}` and `{NAME}` are filled in
+    ///
+    /// The command is split into words and no shell sees it. It ends, with everything it started, however this
+    /// command ends.
+    #[arg(long, value_name = "COMMAND", help_heading = "Engine", conflicts_with_all = ["url", "weights"])]
+    serve_cmd: Option<String>,
+    /// Values to try, as `util=0.7,0.8`: of a place in --serve-cmd, or of concurrency, rate or input (repeatable)
+    #[arg(long, value_name = "NAME=V,…", help_heading = "Engine")]
+    sweep: Vec<String>,
+    /// Longest time from the engine's start to its first token [default: 15m]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Engine")]
+    ready_timeout: Option<Duration>,
+    /// Leave the end of the engine's log in the run; it may hold prompts
+    #[arg(long, help_heading = "Engine")]
+    keep_engine_log: bool,
+    /// Run the engine's command although it comes from a file or from a run
+    #[arg(long, help_heading = "Engine")]
+    allow_commands: bool,
 
     /// What to measure
     #[arg(long, value_enum, help_heading = "Load")]
@@ -98,6 +122,12 @@ pub(crate) struct BenchArgs {
     recorded: WorkloadFlags,
     #[command(flatten)]
     share: ShareFlags,
+    /// Search for the highest load whose --slo hold with confidence
+    #[arg(long, value_enum, help_heading = "Search", conflicts_with_all = ["scenario", "rate", "concurrency"])]
+    find: Option<FindLoad>,
+    /// Longest the search may take [default: 30m]
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Search", requires = "find")]
+    find_budget: Option<Duration>,
 
     /// Let output run to its full length (auto: where the engine can)
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "yes", help_heading = "Request")]
@@ -115,12 +145,16 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Request")]
     idle_timeout: Option<Duration>,
 
-    /// Objectives for goodput, for instance 'ttft < 500ms, tpot < 50ms'
+    /// Objectives: 'ttft < 500ms, tpot < 50ms' for goodput, 'p99 ttft < 500ms, mean tpot < 50ms, error_rate < 1%' for
+    /// the load as a whole
     #[arg(long, value_name = "SLO", help_heading = "Result")]
     slo: Option<String>,
     /// Folder of the run, also as file:///DIR; it must not exist or be empty [default: stopwatt-runs/ID]
     #[arg(long, value_name = "DIR", value_parser = super::place::folder, help_heading = "Result")]
     out: Option<PathBuf>,
+    /// Go on with an interrupted run: its settings, without the points it has finished
+    #[arg(long, value_name = "RUN", help_heading = "Result", conflicts_with_all = ["config", "find"])]
+    resume: Option<String>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t, help_heading = "Result")]
     format: Format,
@@ -169,12 +203,21 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     if args.calibrate {
         return super::calibrate::run(args.format, args.quiet, out);
     }
-    let resolved = resolve(args)?;
+    let unfinished = args.resume.as_deref().map(resume::open).transpose()?;
+    let resolved = resolve(args, unfinished.as_ref())?;
+    let config = &resolved.value;
+    let commands = bench::commands(config)?;
     if args.dry_run {
         write!(out, "{}", resolved.dry_run())?;
+        for words in &commands {
+            let words: Vec<String> = words.iter().map(|w| format!("{w:?}")).collect();
+            writeln!(out, "command: {}", words.join(" "))?;
+        }
         return Ok(Outcome::Done);
     }
-    let config = &resolved.value;
+    if !commands.is_empty() && !args.allow_commands {
+        resume::refuse_foreign_command(&resolved)?;
+    }
     let setup = bench::Setup {
         config: config.clone(),
         config_lock: config_lock(&resolved)?,
@@ -183,6 +226,7 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         api_key: api_key(config)?,
         tokenizer: config.target.tokenizer.as_deref().map(|f| tokenizer::load(Path::new(f))).transpose()?,
         program: std::env::current_exe().context("failed to find this program's own file")?,
+        resume: unfinished,
     };
     let stop = bench::Stop::new();
     let on_signal = stop.clone();
@@ -225,8 +269,15 @@ fn nothing_measured(doc: &stopwatt_core::metrics_doc::MetricsDoc) -> bool {
     doc.points.iter().all(|p| p.errors.values().sum::<u64>() >= p.requests)
 }
 
-fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
+fn resolve(
+    args: &BenchArgs,
+    unfinished: Option<&bench::Unfinished>,
+) -> anyhow::Result<Resolved<BenchConfig>> {
     let mut layers = Layers::<BenchConfig>::new();
+    let locked = unfinished.map(resume::settings).transpose()?;
+    for (key, value) in locked.iter().flatten() {
+        layers = layers.flag(key, "--resume", Some(value));
+    }
     if let Some(file) = &args.config {
         layers = layers.file(file);
     }
@@ -251,6 +302,10 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
         .overrides(&args.overrides)
         .flag("target.url", "--url", args.url.clone())
         .flag("target.model", "--model", args.model.clone())
+        .flag("serve.command", "--serve-cmd", args.serve_cmd.clone())
+        .flag("serve.sweep", "--sweep", some_if(!args.sweep.is_empty(), args.sweep.clone()))
+        .flag("serve.ready_s", "--ready-timeout", seconds(args.ready_timeout))
+        .flag("record.keep_engine_log", "--keep-engine-log", args.keep_engine_log.then_some(true))
         .flag("target.endpoint", "--endpoint", args.endpoint.map(EndpointChoice::from))
         .flag("target.api_key_env", "--api-key-env", args.api_key_env.clone())
         .flag("target.headers", "--header", some_if(!args.header.is_empty(), args.header.clone()))
@@ -274,6 +329,8 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
         .flag("measure.soak_s", "--duration", seconds(args.duration.filter(|_| soak)))
         .flag("measure.warmup", "--warmup", args.warmup)
         .flag("measure.repeats", "--repeats", args.repeats)
+        .flag("find.load", "--find", args.find.map(FindKind::from))
+        .flag("find.budget_s", "--find-budget", seconds(args.find_budget))
         .flag("seed", "--seed", args.seed)
         .flag("request.ignore_eos", "--ignore-eos", args.ignore_eos.map(Tri::from))
         .flag("request.temperature", "--temperature", args.temperature)
@@ -285,7 +342,11 @@ fn resolve(args: &BenchArgs) -> anyhow::Result<Resolved<BenchConfig>> {
         .flag("cost.prices", "--prices", args.cost.prices.clone())
         .flag("cost.utilisation", "--utilisation", args.cost.utilisation)
         .flag("record.chunks", "--no-chunks", args.no_chunks.then_some(false));
-    Ok(layers.resolve()?)
+    let resolved = layers.resolve()?;
+    if let Some(locked) = &locked {
+        resume::refuse_other_settings(&resolved, locked)?;
+    }
+    Ok(resolved)
 }
 
 fn some_if<T>(condition: bool, value: T) -> Option<T> {
@@ -377,6 +438,12 @@ mirror! { Arrival => ArrivalKind {
     Ramp,
     /// As recorded in --trace (default for a trace with times)
     Trace,
+} }
+mirror! { FindLoad => FindKind {
+    /// The highest request rate, in an open loop
+    MaxRate,
+    /// The most requests in flight, in a closed loop
+    MaxConcurrency,
 } }
 mirror! { Scenario => ScenarioKind {
     /// One request at a time: latency without queueing

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use stopwatt_engine::ServeError;
-use stopwatt_experiment::bench::BenchError;
+use stopwatt_experiment::bench::{BenchError, ResumeError};
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
 use stopwatt_record::import::ImportError;
@@ -52,6 +52,9 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.outcome;
+        }
+        if matches!(cause.downcast_ref(), Some(ResumeError::Complete { .. } | ResumeError::Search { .. })) {
+            return Outcome::Configuration;
         }
         if cause.is::<ConfigError>() {
             return Outcome::Configuration;

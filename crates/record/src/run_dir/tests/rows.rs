@@ -163,3 +163,18 @@ fn large_groups_are_copied_and_small_ones_merged_in_order() {
     // Two full groups of 13,108 rows and the rest, unless a slow machine closed a part before it was full.
     assert!((2..=8).contains(&file.num_row_groups()), "{}", file.num_row_groups());
 }
+
+#[test]
+fn settled_rows_are_there_for_a_reader_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunWriter::create(create(dir.path(), true), &config()).unwrap();
+    for id in 0..3 {
+        run.push(record(id, 2)).unwrap();
+        run.settle().unwrap();
+        assert_eq!(read(run.path(), Chunks::Read).len() as u64, id + 1);
+    }
+    run.settle().unwrap();
+    let path = run.path().to_owned();
+    run.finish().unwrap();
+    assert_eq!(read(&path, Chunks::Read).len(), 3);
+}
