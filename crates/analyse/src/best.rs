@@ -95,6 +95,7 @@ mod tests {
             output: None,
             engine_settings: BTreeMap::new(),
             engine: Default::default(),
+            power: Default::default(),
             trials: BTreeMap::new(),
             wall_s: 1.0,
             requests: 1,

@@ -51,8 +51,10 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
     };
     let throughput = metrics.get(Metric::OutputThroughput.name()).map(|m| &m.mean);
     let throughput_toks_s = reasons.check("throughput_toks_s", throughput);
-    reasons.add("l2_hit_pct", "no cache counters were read");
-    reasons.add("ept_j_per_tok", "no power was measured");
+    let l2 = metrics.get(Metric::L2HitRate.name()).map(|m| &m.mean);
+    let l2_hit_pct = reasons.check("l2_hit_pct", l2).map(|share| share * 100.0);
+    let energy = metrics.get(Metric::EnergyPerToken.name()).map(|m| &m.mean);
+    let ept_j_per_tok = reasons.check("ept_j_per_tok", energy);
     reasons.add("quality_delta_pct", "no baseline to compare the outputs with");
     if cost.is_none() {
         reasons.add("cost", "no price was given (--price)");
@@ -82,8 +84,8 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
         },
         latency_ms,
         throughput_toks_s,
-        l2_hit_pct: None,
-        ept_j_per_tok: None,
+        l2_hit_pct,
+        ept_j_per_tok,
         quality_delta_pct: None,
         reasons: reasons.0,
         metrics,

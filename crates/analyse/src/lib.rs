@@ -28,6 +28,7 @@ mod imported;
 mod measured;
 pub mod objective;
 mod point;
+mod power;
 pub mod recorded;
 pub mod request;
 pub mod search;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use stopwatt_core::clock::Nanos;
 use stopwatt_core::log::{EngineCounters, Fact, LogEvent, PlannedPoint, ReadStamps};
+use stopwatt_core::power::{GpuTrial, TrialEnergy};
 use stopwatt_core::stream::TrialKey;
 use stopwatt_core::{EndKind, RequestRow};
 
@@ -31,6 +32,12 @@ pub(crate) struct Point<'a> {
     pub(crate) planned: PlannedPoint,
     /// Trials that measured anything, in order.
     pub(crate) trials: Vec<Trial<'a>>,
+    /// L2 hit rate of each profiled run.
+    pub(crate) l2_hits: Vec<f64>,
+    /// Why there is none.
+    pub(crate) no_cache: Option<&'a str>,
+    /// Power of the machine after the load, in watts, or why it is not known.
+    pub(crate) idle_w: Result<f64, Option<&'a str>>,
     /// Gaps of the whole record.
     gaps: &'a StreamGaps,
 }
@@ -52,6 +59,16 @@ pub(crate) struct Trial<'a> {
     pub(crate) readings: Vec<Reading<'a>>,
     /// Prompt tokens that a cold prefix cache could have found at most; `None` where the run did not say.
     pub(crate) expected_hits: Option<u64>,
+    /// What sensors said; `None` where the run had none.
+    pub(crate) power: Option<TrialPower<'a>>,
+}
+
+/// What [`Fact::TrialPower`] says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrialPower<'a> {
+    pub(crate) energy: Option<&'a TrialEnergy>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) gpu: Option<&'a GpuTrial>,
 }
 
 /// One reading of the engine's counters.
@@ -156,6 +173,9 @@ impl<'a> Measured<'a> {
         let mut planned: &[PlannedPoint] = &[];
         let mut expected: BTreeMap<(u32, u32), u64> = BTreeMap::new();
         let mut readings: Vec<Reading<'a>> = Vec::new();
+        let mut powers: BTreeMap<TrialKey, TrialPower<'a>> = BTreeMap::new();
+        let mut l2_hits: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        let (mut no_cache, mut idle_w) = (None, Err(None));
         for event in log {
             match &event.fact {
                 Fact::Plan { points, .. } => planned = points,
@@ -185,6 +205,17 @@ impl<'a> Measured<'a> {
                 }
                 Fact::CacheExpected { point, trial, tokens } => {
                     expected.insert((*point, *trial), *tokens);
+                }
+                Fact::TrialPower { point, trial, energy, reason, gpu } => {
+                    let (energy, reason, gpu) = (energy.as_ref(), reason.as_deref(), gpu.as_ref());
+                    powers.insert((*point, *trial), TrialPower { energy, reason, gpu });
+                }
+                Fact::CacheRun { point, l2_hit, .. } => {
+                    l2_hits.entry(*point).or_default().extend(l2_hit);
+                }
+                Fact::CacheUnavailable { reason } => no_cache = Some(reason.as_str()),
+                Fact::SensorsEnded { idle_w: watts, idle_reason, .. } => {
+                    idle_w = watts.ok_or(idle_reason.as_deref());
                 }
                 Fact::EngineReading { at_ns, took_s, counters, .. } => {
                     readings.push(Reading { at_ns: *at_ns, took_s: *took_s, counters });
@@ -216,12 +247,22 @@ impl<'a> Measured<'a> {
                 ..readings.partition_point(|r| r.at_ns <= end_ns.max(start_ns));
             let readings = readings[inside].to_vec();
             let expected_hits = expected.get(&key).copied();
-            let trial = Trial { index: key.1, end, start_ns, end_ns, requests, readings, expected_hits };
+            let power = powers.get(&key).copied();
+            let trial =
+                Trial { index: key.1, end, start_ns, end_ns, requests, readings, expected_hits, power };
             match points.last_mut() {
                 Some(point) if point.index == key.0 => point.trials.push(trial),
                 _ => {
                     let planned = planned.get(key.0 as usize).cloned().unwrap_or_else(|| unplanned(key.0));
-                    points.push(Point { index: key.0, planned, trials: vec![trial], gaps: record.gaps() });
+                    points.push(Point {
+                        index: key.0,
+                        planned,
+                        trials: vec![trial],
+                        l2_hits: l2_hits.remove(&key.0).unwrap_or_default(),
+                        no_cache,
+                        idle_w,
+                        gaps: record.gaps(),
+                    });
                 }
             }
         }

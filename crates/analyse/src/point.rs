@@ -11,6 +11,7 @@ use stopwatt_stats::quantile::{quantile, sort, supported};
 
 use crate::engine_use::{engine_use, rise};
 use crate::measured::{Point, Row, Trial};
+use crate::power;
 use crate::request::seconds;
 use crate::settings::Settings;
 use crate::summary::{Range, mean_of_trials, of_observations, of_trials, with_failures};
@@ -45,6 +46,7 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
         errors,
         metrics: metrics(point, settings),
         engine: engine_use(point, settings),
+        power: power::power_use(point),
         trials: trials(point, settings),
     }
 }
@@ -121,6 +123,9 @@ fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
 }
 
 fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSummary {
+    if let Some(Err(reason)) = power::values(point, metric) {
+        return MetricSummary::unavailable(metric, &reason);
+    }
     match values_per_trial(point, metric, settings) {
         Ok(values) => {
             let range = if metric.is_share() { Range::Share } else { Range::NotNegative };
@@ -142,6 +147,9 @@ fn values_per_trial(
     };
     let good = |r: &Row<'_>| settings.slos.iter().all(|s| s.met_by(&r.values));
     let some = |values: Vec<f64>, absent| if values.is_empty() { Err(absent) } else { Ok(values) };
+    if let Some(Ok(values)) = power::values(point, metric) {
+        return Ok(values);
+    }
     match metric {
         Metric::Goodput | Metric::SloAttainment if settings.slos.is_empty() => Err(NO_SLO),
         Metric::Tlr => some(tail_ratios(point), NO_SUCCESS),

@@ -21,6 +21,7 @@ pub mod log;
 pub mod metric;
 mod metric_ko;
 pub mod metrics_doc;
+pub mod power;
 pub mod request;
 pub mod row;
 pub mod search;

@@ -14,6 +14,7 @@ use crate::engine_run::EngineRun;
 use crate::fingerprint::Fingerprint;
 use crate::import::Imported;
 use crate::metrics_doc::{Capacity, RunStatus};
+use crate::power::{GpuTrial, MissingSensor, SamplingCost, TrialEnergy};
 use crate::search::{FindKind, SearchLook};
 use crate::text::Lang;
 use crate::verdict::Remark;
@@ -165,6 +166,55 @@ pub enum Fact {
     EngineEnded {
         /// What became of it.
         engine: EngineRun,
+    },
+    /// The sensors beside the measurement.
+    Sensors {
+        /// Names of those that are there.
+        found: Vec<String>,
+        /// Those that are not.
+        missing: Vec<MissingSensor>,
+    },
+    /// What sensors said while a trial lasted.
+    TrialPower {
+        /// Index of the point.
+        point: u32,
+        /// Index of the trial.
+        trial: u32,
+        /// Energy of its window.
+        energy: Option<TrialEnergy>,
+        /// Why there is no energy.
+        reason: Option<String>,
+        /// What the GPUs did; `None` without any.
+        gpu: Option<GpuTrial>,
+    },
+    /// The sampling ended.
+    SensorsEnded {
+        /// Power of the machine after the load, in watts.
+        idle_w: Option<f64>,
+        /// Why it is not known.
+        idle_reason: Option<String>,
+        /// What sampling cost.
+        cost: SamplingCost,
+        /// What went wrong with the trace, if anything.
+        problem: Option<String>,
+    },
+    /// One run of the target under a profiler, which disturbs its times: only its counters count.
+    CacheRun {
+        /// Index of the point.
+        point: u32,
+        /// Number of the run, from 0.
+        run: u32,
+        /// L2 sectors found / looked up, over all kernels; `None` when the profiler did not say.
+        l2_hit: Option<f64>,
+        /// Bytes read from the GPU's memory.
+        dram_read_bytes: Option<f64>,
+        /// Bytes written to it.
+        dram_write_bytes: Option<f64>,
+    },
+    /// Why there are no cache counters.
+    CacheUnavailable {
+        /// The reason.
+        reason: String,
     },
     /// A sample of the engine process, while it is ours.
     EngineSample {

@@ -115,6 +115,22 @@ metrics! {
     EngineCpu { "engine_cpu", "Engine CPU cores", "1", Lower, "engine_cpu_cores/1", Trial }
     /// Peak resident memory of the engine; only for an engine that Stopwatt started.
     EngineMemory { "engine_memory", "Engine memory", "B", Lower, "engine_peak_rss/1", Trial }
+    /// Mean power over the measuring window: of the GPUs, where there is none of the CPU packages, or of an external meter.
+    Power { "power", "Power", "W", Lower, "mean_power_in_window/1", Trial }
+    /// All energy of the measuring window / output tokens of the successful requests that ended in it.
+    EnergyPerToken { "energy_per_token", "Energy per token", "J", Lower, "gross_energy_per_output_token/1", Trial }
+    /// The same, less the energy that the idle machine would have used.
+    NetEnergyPerToken { "net_energy_per_token", "Energy per token above idle", "J", Lower, "net_energy_per_output_token/1", Trial }
+    /// All energy of the measuring window / input and output tokens of the successful requests that ended in it.
+    EnergyPerTotalToken { "energy_per_total_token", "Energy per input or output token", "J", Lower, "gross_energy_per_token/1", Trial }
+    /// All energy of the measuring window / successful requests that ended in it.
+    EnergyPerRequest { "energy_per_request", "Energy per request", "J", Lower, "gross_energy_per_request/1", Trial }
+    /// Peak of the memory in use on the GPUs together, by any process.
+    GpuMemory { "gpu_memory", "GPU memory", "B", Lower, "gpu_peak_memory_used/1", Trial }
+    /// Share of time that the SMs had work, mean over the measuring window, SMs and GPUs.
+    GpuUse { "gpu_utilisation", "GPU utilisation", "1", Neutral, "gpm_sm_utilisation/1", Trial }
+    /// Sectors found in the L2 cache / sectors looked up, over all profiled kernels; one value a profiled run.
+    L2HitRate { "l2_hit_rate", "L2 hit rate", "1", Higher, "l2_hit_sectors/1", Trial }
 }
 
 impl Metric {
@@ -125,7 +141,10 @@ impl Metric {
 
     /// Whether it lies between 0 and 1, so that differences are percentage points.
     pub const fn is_share(self) -> bool {
-        matches!(self, Self::SloAttainment | Self::ErrorRate | Self::KvHitRate)
+        matches!(
+            self,
+            Self::SloAttainment | Self::ErrorRate | Self::KvHitRate | Self::GpuUse | Self::L2HitRate
+        )
     }
 
     /// Reads the name used in files.

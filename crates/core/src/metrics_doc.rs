@@ -16,6 +16,7 @@ use crate::engine::EngineUse;
 use crate::engine_run::EngineRun;
 use crate::log::ReadStamps;
 use crate::metric::{Direction, Metric};
+use crate::power::PowerUse;
 use crate::search::Search;
 use crate::verdict::Case;
 
@@ -215,6 +216,9 @@ pub struct Point {
     /// What the engine said of itself meanwhile.
     #[serde(default)]
     pub engine: EngineUse,
+    /// What the sensors said meanwhile.
+    #[serde(default)]
+    pub power: PowerUse,
     /// The value of each trial, by metric: what comparisons rest on.
     #[serde(default)]
     pub trials: BTreeMap<String, TrialValues>,

@@ -191,6 +191,7 @@ texts! {
     GroupThroughput { "Throughput and quality of service", "처리량과 서비스 품질" }
     GroupLoad { "Load", "부하" }
     GroupEngine { "Engine", "엔진" }
+    GroupMachine { "Power and hardware", "전력과 하드웨어" }
     NotAvailable { "Not available", "사용할 수 없는 항목" }
     ErrorKind { "Kind", "종류" }
     Meaning { "Meaning", "뜻" }

@@ -93,6 +93,12 @@ codes! {
     /// The engine's memory changes: percent.
     MemoryGrowth { "memory_growth", false, "memory of the engine changed by {0} % while measuring", "측정 중 엔진 메모리가 {0} % 변함",
         "run `--scenario soak` to tell a leak from a cache that fills", "`--scenario soak`로 누수인지 캐시가 차는 것인지 확인하십시오" }
+    /// The GPU lowered its clocks: why, percent of the readings of a trial.
+    Throttled { "throttled", false, "GPU clocks were lowered: {0} in {1} % of the readings", "GPU 클럭이 낮아짐: 측정값의 {1} %에서 {0}",
+        "cool the GPU, raise its power limit, or compare only runs that were slowed alike", "GPU를 식히거나 전력 제한을 높이고, 같은 정도로 느려진 실행끼리만 비교하십시오" }
+    /// Energy by the counter and by the trapezoid differ: percent.
+    EnergyDisagrees { "energy_disagrees", false, "two ways to measure the energy differ by {0} %", "에너지를 잰 두 방법의 차이가 {0} %임",
+        "measure longer windows, and trust differences on one GPU more than joules", "측정 구간을 늘리고, 절대값보다 같은 GPU에서의 차이를 신뢰하십시오" }
     /// The wall clock was set: seconds.
     ClockStep { "clock_step", false, "the wall clock moved by {0} s during the run", "실행 중 벽시계가 {0}초 움직임",
         "no stamp is touched; mind it when joining with logs of other machines", "시각 기록에는 영향이 없습니다. 다른 장비의 로그와 맞출 때 유의하십시오" }

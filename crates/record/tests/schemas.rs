@@ -233,6 +233,7 @@ fn summary() -> Value {
         errors: BTreeMap::from([("timeout".to_owned(), 1)]),
         metrics: BTreeMap::from([("ttft".to_owned(), ttft.clone())]),
         engine: Default::default(),
+        power: Default::default(),
         trials: Default::default(),
     };
     let doc = MetricsDoc {

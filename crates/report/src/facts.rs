@@ -97,6 +97,10 @@ impl<'a> Facts<'a> {
             Fact::Capacity { .. }
             | Fact::Resumed { .. }
             | Fact::EngineEnded { .. }
+            | Fact::TrialPower { .. }
+            | Fact::SensorsEnded { .. }
+            | Fact::CacheRun { .. }
+            | Fact::CacheUnavailable { .. }
             | Fact::SearchStarted { .. }
             | Fact::SearchLook { .. }
             | Fact::SearchEnded { .. } => {}
@@ -104,6 +108,7 @@ impl<'a> Facts<'a> {
             // counts once it has ended.
             Fact::Warning { .. }
             | Fact::ClientCeiling { .. }
+            | Fact::Sensors { .. }
             | Fact::TrialStarted { .. }
             | Fact::RunEnded { .. }
             | Fact::EngineReading { .. }

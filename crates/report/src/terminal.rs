@@ -48,7 +48,7 @@ const TAIL: [Column; 2] = [("p99.9", |m| &m.p999), ("max", |m| &m.max)];
 const ALWAYS: [Metric; 3] = [Metric::OutputThroughput, Metric::RequestThroughput, Metric::Tlr];
 
 /// Further figures, the others shown when they have a value.
-const FIGURES: [Metric; 12] = [
+const FIGURES: [Metric; 18] = [
     Metric::OutputThroughput,
     Metric::TotalThroughput,
     Metric::RequestThroughput,
@@ -61,6 +61,12 @@ const FIGURES: [Metric; 12] = [
     Metric::ErrorRate,
     Metric::EngineCpu,
     Metric::EngineMemory,
+    Metric::Power,
+    Metric::EnergyPerToken,
+    Metric::NetEnergyPerToken,
+    Metric::GpuMemory,
+    Metric::GpuUse,
+    Metric::L2HitRate,
 ];
 
 /// A tail latency ratio from which on a run is marked.
@@ -209,7 +215,7 @@ impl Page<'_> {
         for metric in FIGURES {
             let Some(summary) = self.doc().metrics.get(metric.name()) else { continue };
             // Peaks are the largest of the trials' peaks; everything else is a mean over trials.
-            let is_peak = matches!(metric, Metric::EngineMemory | Metric::LongestGap);
+            let is_peak = matches!(metric, Metric::EngineMemory | Metric::GpuMemory | Metric::LongestGap);
             let estimate = if is_peak { &summary.max } else { &summary.mean };
             if estimate.value.is_none() && !ALWAYS.contains(&metric) {
                 continue;

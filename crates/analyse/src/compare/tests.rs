@@ -27,6 +27,7 @@ fn labelled(label: &str, concurrency: u32, e2e: &[f64]) -> Point {
         input: Some(128.0),
         output: Some(128.0),
         engine_settings: Default::default(),
+        power: Default::default(),
         wall_s: 1.0,
         requests: 10,
         errors: Default::default(),

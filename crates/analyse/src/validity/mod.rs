@@ -9,6 +9,7 @@ mod cache;
 mod client;
 mod drift;
 mod load;
+mod power;
 mod tokens;
 
 use stopwatt_core::clock::Nanos;
@@ -51,6 +52,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>, settings: &Settings, cost: Option<&
         cache::check(&at, settings.cache, &mut findings);
         drift::check_latency(&at, &mut findings);
         trials(&at, &mut findings);
+        power::check(&at, &mut findings);
     }
     drift::check_memory(evidence, &mut findings);
     clock(evidence.log, &mut findings);

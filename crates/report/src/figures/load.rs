@@ -246,6 +246,7 @@ mod tests {
             errors,
             metrics,
             engine: Default::default(),
+            power: Default::default(),
             trials: Default::default(),
         }
     }

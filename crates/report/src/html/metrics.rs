@@ -45,7 +45,13 @@ impl Page<'_> {
                         m.el_text("th", &[("scope", "col")], "n");
                     });
                 });
-                for group in [Text::GroupLatency, Text::GroupThroughput, Text::GroupLoad, Text::GroupEngine] {
+                for group in [
+                    Text::GroupLatency,
+                    Text::GroupThroughput,
+                    Text::GroupLoad,
+                    Text::GroupEngine,
+                    Text::GroupMachine,
+                ] {
                     self.metric_group(m, group, &mut notes);
                 }
             });
@@ -177,6 +183,14 @@ fn group_of(metric: Metric) -> Text {
     match metric {
         Metric::InputTokens | Metric::OutputTokens => Text::GroupLoad,
         Metric::EngineCpu | Metric::EngineMemory => Text::GroupEngine,
+        Metric::Power
+        | Metric::EnergyPerToken
+        | Metric::NetEnergyPerToken
+        | Metric::EnergyPerTotalToken
+        | Metric::EnergyPerRequest
+        | Metric::GpuMemory
+        | Metric::GpuUse
+        | Metric::L2HitRate => Text::GroupMachine,
         _ if metric.info().unit == "s" => Text::GroupLatency,
         _ => Text::GroupThroughput,
     }
