@@ -3,7 +3,7 @@
 //! | objective | tested | holds when | fails when |
 //! |---|---|---|---|
 //! | `pX metric < L` | share of values beyond L, failed requests included | its upper bound is at most 1 − X | its lower bound is above |
-//! | `mean metric < L` | mean over trials, Student t | upper bound at most L | lower bound above |
+//! | `mean metric < L` | mean, Student t over trials | upper bound at most L | lower bound above |
 //! | `error_rate < L` | share of failed requests | upper bound at most L | lower bound above |
 //!
 //! Each bound is one-sided. A load also fails when its queue grows ([`stopwatt_stats::backlog`]), since a longer run
@@ -13,11 +13,11 @@
 use stopwatt_core::search::{ObjectiveLook, Verdict};
 use stopwatt_core::stream::gaps;
 use stopwatt_core::{EndKind, Metric, RequestRecord, RequestRow};
-use stopwatt_stats::backlog::{Growth, growth};
+use stopwatt_stats::Unsupported;
+use stopwatt_stats::backlog::growth;
 use stopwatt_stats::describe::mean;
-use stopwatt_stats::interval::t_mean;
 use stopwatt_stats::quantile::{quantile, sort};
-use stopwatt_stats::share::{Share, beyond, share};
+use stopwatt_stats::share::{Share, beyond, mean_of, share};
 
 use crate::request::{RequestMetrics, request_metrics, seconds};
 use crate::slo::{Slo, Statistic};
@@ -26,14 +26,6 @@ use crate::slo::{Slo, Statistic};
 const FAILED: f64 = 0.01;
 /// Trials without which nothing holds: one stretch of luck is no evidence.
 const LEAST_TRIALS: usize = 2;
-/// Trials from which a load is judged by ordinary evidence.
-const ENOUGH_TRIALS: usize = 3;
-/// A load is looked at after each trial, so the error allowed is shared out (Bonferroni): this part of it for each look
-/// from [`ENOUGH_TRIALS`] on, at most three with the five trials of the default …
-const EACH: f64 = 1.0 / 3.0;
-/// … and this one before, where only what is plain is decided.
-const EARLY: f64 = 1.0 / 25.0;
-
 /// One request, as far as objectives ask.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
@@ -85,16 +77,20 @@ pub fn without_statistic(objectives: &[Slo]) -> Option<&Slo> {
     objectives.iter().find(|o| o.statistic.is_none())
 }
 
-/// Judges one load by its trials, each in order of time. `open` says that requests came at planned times, so that a
-/// queue can grow. `level` is that of each bound over all looks at the load, one after each trial.
-pub fn judge(objectives: &[Slo], trials: &[Vec<Sample>], open: bool, level: f64) -> Judged {
-    let level = of_look(level, trials.len());
-    let looks: Vec<ObjectiveLook> = objectives.iter().map(|o| look(o, trials, level)).collect();
+/// Judges one load by its trials so far, each in order of time, of at most `most`. `open` says that requests came at
+/// planned times, so that a queue can grow. `level` is that of each side over all looks at the load, one after each
+/// trial: with 0.975, a load that fails is said to hold with a probability of at most 2.5 %, and one that holds to fail.
+pub fn judge(objectives: &[Slo], trials: &[Vec<Sample>], most: usize, open: bool, level: f64) -> Judged {
+    let allowed = spent(trials.len(), most) * (1.0 - level);
+    let spoken = objectives.iter().any(|o| o.metric == Metric::ErrorRate);
+    // All have to hold, so each may use the whole error; one is enough to fail, so there they share it.
+    let reasons = objectives.len() + usize::from(open) + usize::from(!spoken);
+    let levels = Levels { holds: 1.0 - allowed, fails: 1.0 - allowed / reasons.max(1) as f64 };
+    let looks: Vec<ObjectiveLook> = objectives.iter().map(|o| look(o, trials, levels)).collect();
     let times = |t: &Vec<Sample>| t.iter().map(|s| (s.begin_s, s.end_s)).collect::<Vec<_>>();
     let queue = if open { growth(&trials.iter().map(times).collect::<Vec<_>>()) } else { None };
-    let spoken = objectives.iter().any(|o| o.metric == Metric::ErrorRate);
-    let failing = || share(&failed(trials), level).is_ok_and(|s| s.bounds.lo > FAILED);
-    let veto = if queue.as_ref().is_some_and(Growth::grows) {
+    let failing = || share(&failed(trials), levels.fails).is_ok_and(|s| s.bounds.lo > FAILED);
+    let veto = if queue.as_ref().is_some_and(|q| q.grows(levels.fails)) {
         Some("queue")
     } else if !spoken && failing() {
         Some("failures")
@@ -112,27 +108,63 @@ pub fn judge(objectives: &[Slo], trials: &[Vec<Sample>], open: bool, level: f64)
     Judged { verdict, veto, objectives: looks, queue_growth: queue.map(|q| q.share()) }
 }
 
-/// Confidence of a bound in one of the looks, so that all of them together have `level`.
-fn of_look(level: f64, trials: usize) -> f64 {
-    1.0 - (1.0 - level) * if trials < ENOUGH_TRIALS { EARLY } else { EACH }
+/// Confidence of the bound above, by which an objective holds, and of the one below, by which it fails.
+#[derive(Debug, Clone, Copy)]
+struct Levels {
+    holds: f64,
+    fails: f64,
 }
 
-/// Requests without a late one from which a load holds `1 − allowed` at `level`, the sooner the more trials share them.
-pub fn needed(allowed: f64, level: f64) -> u64 {
-    ((1.0 - of_look(level, ENOUGH_TRIALS)).ln() / (1.0 - allowed).ln()).ceil() as u64
+/// Part of the error that is spent on the look after so many trials: looking often is paid for, and the cube leaves most
+/// of it to the last looks, where the sample is largest (Kim & DeMets, "Design and analysis of group sequential tests
+/// based on the type I error spending rate function", Biometrika 74 (1987), 149–154). The parts add up to 1, so that
+/// their sum bounds the error whatever the looks have in common (Bonferroni).
+fn spent(trials: usize, most: usize) -> f64 {
+    let until = |k: usize| (k as f64 / most.max(trials).max(1) as f64).powi(3);
+    until(trials.max(1)) - until(trials.saturating_sub(1))
+}
+
+/// Independent requests without a late one from which a load holds `1 − allowed` at `level` in the last of so many
+/// trials. Requests of a queue follow each other, so more of them are needed the longer it is: see
+/// [`stopwatt_stats::share`].
+pub fn requests_needed(allowed: f64, level: f64, trials: usize) -> u64 {
+    ((spent(trials, trials) * (1.0 - level)).ln() / (1.0 - allowed).ln()).ceil() as u64
 }
 
 fn failed(trials: &[Vec<Sample>]) -> Vec<Vec<bool>> {
     trials.iter().map(|t| t.iter().map(|s| !s.ok).collect()).collect()
 }
 
-fn look(objective: &Slo, trials: &[Vec<Sample>], level: f64) -> ObjectiveLook {
+fn look(objective: &Slo, trials: &[Vec<Sample>], levels: Levels) -> ObjectiveLook {
     match (objective.metric, objective.statistic) {
         (Metric::ErrorRate, _) => {
-            of_share(objective, None, share(&failed(trials), level).ok(), objective.limit)
+            let failed = failed(trials);
+            let found = levels.both(|level| share(&failed, level));
+            judged(objective, found.map(|f| f.value), found, objective.limit)
         }
-        (_, Some(Statistic::Percentile(p))) => percentile(objective, p / 100.0, trials, level),
-        (_, Some(Statistic::Mean) | None) => of_mean(objective, trials, level),
+        (_, Some(Statistic::Percentile(p))) => percentile(objective, p / 100.0, trials, levels),
+        (_, Some(Statistic::Mean) | None) => {
+            let all = |t: &Vec<Sample>| t.iter().flat_map(|s| values(s, objective.metric)).collect();
+            let trials: Vec<Vec<f64>> = trials.iter().map(all).collect();
+            let n: usize = trials.iter().map(Vec::len).sum();
+            let value = (n > 0).then(|| mean(&trials.concat()));
+            judged(objective, value, levels.both(|level| mean_of(&trials, level)), objective.limit)
+        }
+    }
+}
+
+/// What was tested, with a bound for each verdict.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    value: f64,
+    lo: f64,
+    hi: f64,
+}
+
+impl Levels {
+    fn both(self, at: impl Fn(f64) -> Result<Share, Unsupported>) -> Option<Found> {
+        let (holds, fails) = (at(self.holds).ok()?, at(self.fails).ok()?);
+        Some(Found { value: holds.value, lo: fails.bounds.lo, hi: holds.bounds.hi })
     }
 }
 
@@ -144,52 +176,30 @@ fn values(sample: &Sample, metric: Metric) -> Vec<f64> {
     }
 }
 
-fn percentile(objective: &Slo, p: f64, trials: &[Vec<Sample>], level: f64) -> ObjectiveLook {
+fn percentile(objective: &Slo, p: f64, trials: &[Vec<Sample>], levels: Levels) -> ObjectiveLook {
     // A failed request is later than any limit.
     let with_failures = |s: &Sample| if s.ok { values(s, objective.metric) } else { vec![f64::INFINITY] };
     let trials: Vec<Vec<f64>> = trials.iter().map(|t| t.iter().flat_map(with_failures).collect()).collect();
     let mut all = trials.concat();
     sort(&mut all);
     let value = (!all.is_empty()).then(|| quantile(&all, p)).filter(|v| v.is_finite());
-    of_share(objective, value, beyond(&trials, objective.limit, level).ok(), 1.0 - p)
+    let found = levels.both(|level| beyond(&trials, objective.limit, level));
+    judged(objective, value, found, 1.0 - p)
 }
 
-fn of_share(objective: &Slo, value: Option<f64>, found: Option<Share>, allowed: f64) -> ObjectiveLook {
-    let bounds = found.map(|s| (s.value, s.bounds.lo, s.bounds.hi));
-    let value = if objective.metric == Metric::ErrorRate { found.map(|s| s.value) } else { value };
-    judged(objective, value, bounds, allowed)
-}
-
-fn of_mean(objective: &Slo, trials: &[Vec<Sample>], level: f64) -> ObjectiveLook {
-    let of_trial = |t: &Vec<Sample>| {
-        let all: Vec<f64> = t.iter().flat_map(|s| values(s, objective.metric)).collect();
-        (!all.is_empty()).then(|| mean(&all))
-    };
-    let means: Vec<f64> = trials.iter().filter_map(of_trial).collect();
-    let value = (!means.is_empty()).then(|| mean(&means));
-    // One-sided bounds at `level` are the two sides of an interval at 2·level − 1.
-    let bounds = t_mean(&means, 2.0 * level - 1.0).ok().zip(value).map(|(ci, v)| (v, ci.lo, ci.hi));
-    judged(objective, value, bounds, objective.limit)
-}
-
-fn judged(
-    objective: &Slo,
-    value: Option<f64>,
-    bounds: Option<(f64, f64, f64)>,
-    allowed: f64,
-) -> ObjectiveLook {
-    let verdict = match bounds {
+fn judged(objective: &Slo, value: Option<f64>, found: Option<Found>, allowed: f64) -> ObjectiveLook {
+    let verdict = match found {
         // p = 0.99 leaves 1 − p a rounding error above 0.01.
-        Some((_, _, hi)) if hi <= allowed * (1.0 + 1e-9) => Verdict::Holds,
-        Some((_, lo, _)) if lo > allowed * (1.0 + 1e-9) => Verdict::Fails,
+        Some(f) if f.hi <= allowed * (1.0 + 1e-9) => Verdict::Holds,
+        Some(f) if f.lo > allowed * (1.0 + 1e-9) => Verdict::Fails,
         _ => Verdict::Unclear,
     };
     ObjectiveLook {
         objective: objective.to_string(),
         value,
-        tested: bounds.map(|b| b.0),
-        lo: bounds.map(|b| b.1),
-        hi: bounds.map(|b| b.2),
+        tested: found.map(|f| f.value),
+        lo: found.map(|f| f.lo),
+        hi: found.map(|f| f.hi).filter(|hi| hi.is_finite()),
         allowed,
         verdict,
     }
@@ -214,20 +224,20 @@ mod tests {
     #[track_caller]
     fn check(text: &str, trials: &[Vec<f64>], expected: Verdict) -> Judged {
         let trials: Vec<Vec<Sample>> = trials.iter().map(|t| trial(t)).collect();
-        let got = judge(&parse(text).unwrap(), &trials, true, 0.95);
+        let got = judge(&parse(text).unwrap(), &trials, 3, true, 0.95);
         assert_eq!(got.verdict, expected, "{got:?}");
         got
     }
 
     #[test]
     fn a_percentile_needs_its_sample_to_hold_and_little_to_fail() {
-        // 0.05/3 at each look from three trials on: ln 0.016 67/ln 0.99 = 407.4; 0.05/25 before: 618.4.
-        assert_eq!(needed(0.01, 0.95), 408);
+        // 19/27 of 0.05 at the last of three looks: ln 0.035 19/ln 0.99 = 333.04; 7/27 of it before: 432.4.
+        assert_eq!(requests_needed(0.01, 0.95, 3), 334);
         let fast = |n| vec![0.1; n];
-        check("p99 ttft < 500ms", &[fast(136), fast(136), fast(135)], Verdict::Unclear);
-        check("p99 ttft < 500ms", &[fast(136), fast(136), fast(136)], Verdict::Holds);
-        check("p99 ttft < 500ms", &[fast(309), fast(309)], Verdict::Unclear);
-        check("p99 ttft < 500ms", &[fast(310), fast(309)], Verdict::Holds);
+        check("p99 ttft < 500ms", &[fast(111), fast(111), fast(111)], Verdict::Unclear);
+        check("p99 ttft < 500ms", &[fast(112), fast(111), fast(111)], Verdict::Holds);
+        check("p99 ttft < 500ms", &[fast(216), fast(216)], Verdict::Unclear);
+        check("p99 ttft < 500ms", &[fast(217), fast(216)], Verdict::Holds);
         // The same requests in one trial are one stretch of luck.
         check("p99 ttft < 500ms", &[fast(900)], Verdict::Unclear);
         // Five late ones of 30, spread out, are far beyond 1 %.
@@ -253,9 +263,9 @@ mod tests {
 
     #[test]
     fn a_mean_is_judged_over_trials() {
-        // Means 0.1, 0.2, 0.3 have a standard error of 0.1/√3 = 0.057 74; t(2) at 1 − 0.05/3 is 5.3: 0.2 ± 0.307.
+        // One more trial of 0.3: 0.225, standard error 0.047 87, t(3) at 1 − 0.035 is 2.7: up to 0.54.
         let trials = [vec![0.1; 9], vec![0.2; 9], vec![0.3; 9]];
-        check("mean ttft < 520ms", &trials, Verdict::Holds);
+        check("mean ttft < 600ms", &trials, Verdict::Holds);
         check("mean ttft < 490ms", &trials, Verdict::Unclear);
         let steady = [vec![0.2; 9], vec![0.21; 9], vec![0.22; 9]];
         check("mean ttft < 170ms", &steady, Verdict::Fails);
@@ -273,10 +283,10 @@ mod tests {
         };
         let trials: Vec<Vec<Sample>> = vec![(0..40).map(behind).collect(); 2];
         let objectives = parse("p50 ttft < 1s").unwrap();
-        let open = judge(&objectives, &trials, true, 0.95);
+        let open = judge(&objectives, &trials, 3, true, 0.95);
         assert_eq!((open.verdict, open.veto), (Verdict::Fails, Some("queue")));
         assert!((open.queue_growth.unwrap() - 0.5).abs() < 0.05);
-        assert_eq!(judge(&objectives, &trials, false, 0.95).verdict, Verdict::Holds);
+        assert_eq!(judge(&objectives, &trials, 3, false, 0.95).verdict, Verdict::Holds);
     }
 
     #[test]

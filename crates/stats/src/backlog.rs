@@ -1,57 +1,89 @@
 //! Does a queue grow? What an open loop sends and what it gets back, however short the run.
 //!
 //! In a steady queue the number of requests in the system has no trend; above capacity it rises by the share of the
-//! arrivals that are not served. That share is read off the Theil–Sen line of each trial. A queue wanders for long in
-//! one direction by itself, so nothing inside a trial tells how certain its line is: trials are what is tested, by
-//! Student's t over their shares.
+//! arrivals that are not served, which is read off the least-squares line of each trial. The queue between two empty
+//! moments is arrivals less departures, and the slope of a random walk over n steps of variance σ² has the variance
+//! 6σ²/5n. A steady queue is pulled back and moves less, so testing against the walk keeps false alarms below what is
+//! asked for at any load below capacity. From three trials on they must agree as well (Student's t): what one of them
+//! met by chance is no growth.
 
+use crate::describe::{mean, sd};
+use crate::distribution::normal_quantile;
 use crate::interval::t_mean;
-use crate::trend::theil_sen;
 
-/// One-sided confidence that the share is above zero, from three trials on.
-const LEVEL: f64 = 0.99;
 /// Share of the arrivals that must stay behind for growth to matter.
 const MATTERS: f64 = 0.05;
-/// With two trials only growth in both, as plain as this, counts.
-const PLAIN: f64 = 0.25;
+/// One-sided confidence at which trials must agree.
+const AGREE: f64 = 0.95;
+/// Requests needed for a trend.
+const NEEDED: usize = 8;
 
 /// How the number in the system moved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Growth {
     /// Requests that stay behind for each one that arrives, in each trial: 0 in a steady queue.
     shares: Vec<f64>,
+    /// Variance of each as a random walk.
+    variances: Vec<f64>,
 }
 
 impl Growth {
     /// Mean share over trials.
     pub fn share(&self) -> f64 {
-        self.shares.iter().sum::<f64>() / self.shares.len() as f64
+        mean(&self.shares)
     }
 
-    /// Whether the queue grows: more than chance, and enough to matter.
-    pub fn grows(&self) -> bool {
-        match self.shares.len() {
-            0 | 1 => false,
-            2 => self.shares.iter().all(|s| *s > PLAIN),
-            _ => {
-                // The sides of an interval at 2·level − 1 are one-sided bounds at `level`.
-                let clear = t_mean(&self.shares, 2.0 * LEVEL - 1.0).is_ok_and(|ci| ci.lo > 0.0);
-                clear && self.share() > MATTERS
-            }
+    /// Whether the queue grows: more than chance would make it with probability 1 − `level`, and enough to matter.
+    pub fn grows(&self, level: f64) -> bool {
+        let trials = self.shares.len();
+        if trials < 2 || self.share() <= MATTERS {
+            return false;
         }
+        let chance = normal_quantile(level) * self.variances.iter().sum::<f64>().sqrt() / trials as f64;
+        let agree = match trials {
+            2 => self.shares.iter().all(|s| *s > MATTERS),
+            // The sides of an interval at 2·level − 1 are one-sided bounds at `level`.
+            _ => t_mean(&self.shares, 2.0 * AGREE - 1.0).is_ok_and(|ci| ci.lo > 0.0),
+        };
+        agree && self.share() > chance
     }
 }
 
 /// Growth over trials, each the begin and end of its requests in seconds. `None` when no trial has enough requests
 /// for a trend.
 pub fn growth(trials: &[Vec<(f64, f64)>]) -> Option<Growth> {
-    let share = |trial: &Vec<(f64, f64)>| {
-        let series = in_system(trial);
-        let span = series.last()?.0 - series.first()?.0;
-        Some(theil_sen(&series, LEVEL).ok()?.slope * span / series.len() as f64)
-    };
-    let shares: Vec<f64> = trials.iter().filter_map(share).collect();
-    (!shares.is_empty()).then_some(Growth { shares })
+    let (shares, variances): (Vec<f64>, Vec<f64>) = trials.iter().filter_map(|t| of_trial(t)).unzip();
+    (!shares.is_empty()).then_some(Growth { shares, variances })
+}
+
+/// The share that stays behind, with its variance as a random walk.
+fn of_trial(trial: &[(f64, f64)]) -> Option<(f64, f64)> {
+    if trial.len() < NEEDED {
+        return None;
+    }
+    let series = in_system(trial);
+    let n = series.len() as f64;
+    let span = series.last()?.0 - series.first()?.0;
+    let (t, y) = (series.iter().map(|p| p.0).sum::<f64>() / n, series.iter().map(|p| p.1).sum::<f64>() / n);
+    let across: f64 = series.iter().map(|p| (p.0 - t).powi(2)).sum();
+    if span <= 0.0 || across <= 0.0 {
+        return None;
+    }
+    let slope = series.iter().map(|p| (p.0 - t) * (p.1 - y)).sum::<f64>() / across;
+    let mut ends: Vec<f64> = trial.iter().map(|r| r.1).collect();
+    ends.sort_by(f64::total_cmp);
+    let begins: Vec<f64> = series.iter().map(|p| p.0).collect();
+    let steps = irregularity(&begins) + irregularity(&ends);
+    Some((slope * span / n, 1.2 * steps / n))
+}
+
+/// Squared coefficient of variation of the gaps between events: variance of their number for each one expected.
+/// Never below that of a random server, since events that come in bunches hide how their number varies.
+fn irregularity(events: &[f64]) -> f64 {
+    let gaps: Vec<f64> = events.windows(2).map(|w| w[1] - w[0]).collect();
+    let m = mean(&gaps);
+    let own = if m > 0.0 { (sd(&gaps).unwrap_or(0.0) / m).powi(2) } else { 0.0 };
+    own.max(1.0)
 }
 
 /// For each arrival in order of time, how many requests it finds in the system.
@@ -101,7 +133,7 @@ mod tests {
     fn caught(load: f64, n: usize, trials: usize) -> usize {
         let mut random = series::rng(5);
         let mut once = || growth(&(0..trials).map(|_| queue(&mut random, load, n)).collect::<Vec<_>>());
-        (0..200).filter(|_| once().unwrap().grows()).count()
+        (0..200).filter(|_| once().unwrap().grows(0.99)).count()
     }
 
     #[test]
@@ -119,8 +151,8 @@ mod tests {
         // An arrival a second, a departure every other second.
         let trial: Vec<(f64, f64)> = (0..100).map(|i| (f64::from(i), 2.0 * f64::from(i) + 2.0)).collect();
         let g = growth(&[trial.clone(), trial.clone()]).unwrap();
-        assert!((g.share() - 0.5).abs() < 0.02 && g.grows(), "{g:?}");
-        assert!(!growth(&[trial]).unwrap().grows(), "one trial is no evidence");
+        assert!((g.share() - 0.5).abs() < 0.02 && g.grows(0.99), "{g:?}");
+        assert!(!growth(&[trial]).unwrap().grows(0.99), "one trial is no evidence");
         assert_eq!(growth(&[vec![(0.0, 1.0); 3]]), None);
         assert_eq!(growth(&[]), None);
     }

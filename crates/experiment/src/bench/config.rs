@@ -429,19 +429,21 @@ impl Default for MeasureConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FindConfig {
-    /// What to search for: `max-rate` or `max-concurrency`. `measure.repeats` are the trials at one load at most.
+    /// What to search for: `max-rate` or `max-concurrency`.
     pub load: Option<FindKind>,
     /// Relative width of the gap between what holds and what fails at which the search ends.
     pub precision: f64,
     /// Longest the search may take, in seconds; what is open then is reported as unresolved.
     pub budget_s: f64,
+    /// Trials at one load, at most.
+    pub trials: u32,
     /// No load above this one is tried; `null` is no limit.
     pub ceiling: Option<f64>,
 }
 
 impl Default for FindConfig {
     fn default() -> Self {
-        Self { load: None, precision: 0.05, budget_s: 1800.0, ceiling: None }
+        Self { load: None, precision: 0.05, budget_s: 1800.0, trials: 8, ceiling: None }
     }
 }
 

@@ -5,7 +5,7 @@
 //! [`HIDDEN`] moves the last requests beyond the longest latency limit, so that a short run cannot hide a queue that
 //! grows slowly; a shorter one is said to be.
 
-use stopwatt_analyse::objective::{Judged, Sample, judge, needed, without_statistic};
+use stopwatt_analyse::objective::{Judged, Sample, judge, requests_needed, without_statistic};
 use stopwatt_analyse::search::seen;
 use stopwatt_analyse::slo::{Slo, Statistic};
 use stopwatt_core::clock::monotonic_raw;
@@ -27,6 +27,8 @@ use super::stretch::nanos;
 const HIDDEN: f64 = 0.05;
 /// Shortest trial in seconds, unless the user asks for another.
 const SHORTEST_S: f64 = 5.0;
+/// Requests at a load, as a multiple of what its highest percentile needs when they are independent and none is late.
+const TIMES: f64 = 4.0;
 /// Fewest requests of a trial.
 const FEWEST: u64 = 20;
 /// Requests that only fill the engine, per measured one.
@@ -89,8 +91,8 @@ impl Find {
         if find.ceiling.is_some_and(|c| !(c.is_finite() && c > 0.0)) {
             return refuse("find.ceiling", "the highest load must be a positive number");
         }
-        if config.measure.repeats < 2 {
-            return refuse("measure.repeats", "a search needs at least 2 trials at a load");
+        if find.trials < 2 {
+            return refuse("find.trials", "a search needs at least 2 trials at a load");
         }
         if !load.rate.is_empty() || !load.concurrency.is_empty() {
             return refuse(
@@ -129,16 +131,17 @@ impl Find {
         self.objectives.iter().filter(|o| latency(o.metric)).map(|o| o.limit).fold(0.0, f64::max)
     }
 
-    /// Requests of one trial, so that `trials` of them with a few late ones can show the highest percentile to hold.
+    /// Requests of one trial, so that `trials` of them with a few late ones, in runs, can show the highest percentile
+    /// to hold.
     fn needed(&self, trials: u32) -> u64 {
         let allowed = |o: &Slo| match o.statistic {
             Some(Statistic::Percentile(p)) if o.metric != Metric::Itl => Some(1.0 - p / 100.0),
             _ if o.metric == Metric::ErrorRate => Some(o.limit),
             _ => None,
         };
-        let most =
-            self.objectives.iter().filter_map(allowed).map(|a| needed(a, self.level)).max().unwrap_or(0);
-        ((1.5 * most as f64 / f64::from(trials)).ceil() as u64).max(FEWEST)
+        let needed = |allowed| requests_needed(allowed, self.level, trials as usize);
+        let most = self.objectives.iter().filter_map(allowed).map(needed).max().unwrap_or(0);
+        ((TIMES * most as f64 / f64::from(trials)).ceil() as u64).max(FEWEST)
     }
 }
 
@@ -227,10 +230,11 @@ impl Session<'_> {
         let (index, plan) = self.place(at, look.load, watch)?;
         let mut trials: Vec<Vec<Sample>> = Vec::new();
         let judge = |trials: &[Vec<Sample>]| {
-            judge(&at.find.objectives, trials, at.find.kind == FindKind::MaxRate, at.find.level)
+            let (most, open) = (self.config.find.trials as usize, at.find.kind == FindKind::MaxRate);
+            judge(&at.find.objectives, trials, most, open, at.find.level)
         };
         let mut judged = judge(&trials);
-        for _ in 0..self.config.measure.repeats {
+        for _ in 0..self.config.find.trials {
             let samples =
                 self.measured(&mut at.client, &mut at.next_id, &mut at.points[index].2, index, &plan, watch)?;
             if self.stop.is_interrupted() {
@@ -295,7 +299,7 @@ impl Session<'_> {
             None => {
                 at.points.push((load, plan.planned.clone(), 0));
                 let points = at.points.iter().map(|(_, planned, _)| planned.clone()).collect();
-                self.writer.log(Fact::Plan { points, trials: self.config.measure.repeats })?;
+                self.writer.log(Fact::Plan { points, trials: self.config.find.trials })?;
                 at.points.len() - 1
             }
         };
@@ -310,7 +314,7 @@ impl Session<'_> {
 
     fn planned(&self, find: &Find, template: &PointPlan, load: f64) -> PointPlan {
         let measure = &self.config.measure;
-        let least = find.needed(measure.repeats);
+        let least = find.needed(self.config.find.trials);
         let requests = match (measure.requests, measure.duration_s, find.kind) {
             (Some(n), ..) => n,
             (None, Some(s), FindKind::MaxRate) => ((s * load).ceil() as u64).max(1),
@@ -342,7 +346,7 @@ impl Session<'_> {
             load: plan,
             extent: Extent::Requests(requests),
             settle,
-            trials: measure.repeats,
+            trials: self.config.find.trials,
             ..template.clone()
         }
     }
@@ -409,7 +413,7 @@ mod tests {
         assert!(refused(ok, &|c| c.find.precision = 0.0));
         assert!(refused(ok, &|c| c.find.budget_s = -1.0));
         assert!(refused(ok, &|c| c.find.ceiling = Some(0.0)));
-        assert!(refused(ok, &|c| c.measure.repeats = 1));
+        assert!(refused(ok, &|c| c.find.trials = 1));
         assert!(refused(ok, &|c| c.load.rate = vec![3.0]));
         assert!(refused(ok, &|c| c.load.arrival = Some(ArrivalKind::Closed)));
         assert!(find(ok, &|c| c.find.load = None).unwrap().is_none());
