@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("serving", &["core"]),
     ("record", &["core"]),
     ("kernel", &[]),
+    ("sensor", &["core", "stats"]),
     ("load", &["core", "wire"]),
     ("model", &["kernel"]),
     ("analyse", &["core", "stats", "serving"]),
