@@ -4,6 +4,7 @@
 //! range            runs both and prints what they say, as JSON
 //! range --child    the process in which CUPTI lives (started by the first)
 //! range --work     only the kernel (what `ncu` profiles)
+//! range --counters GH100 9.0   which counters of the table a chip has; needs no GPU
 //! ```
 //!
 //! The kernel streams 512 MiB and reads a table of 8 MiB again and again, so about half of its sectors hit in L2 whether
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let result = match mode.as_deref() {
         Some("--child") => return child(folders),
         Some("--work") => Work::open(&folders).and_then(|mut work| work.run()).map_err(Into::into),
+        Some("--counters") => counters(&folders),
         _ => both(path),
     };
     match result {
@@ -53,15 +55,28 @@ fn main() -> ExitCode {
     }
 }
 
+fn counters(folders: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    let given: Vec<String> = std::env::args().skip(2).collect();
+    let [chip, capability, extra @ ..] = given.as_slice() else {
+        return Err("needs a chip and a capability".into());
+    };
+    let folders: Vec<PathBuf> = extra.iter().map(PathBuf::from).chain(folders.iter().cloned()).collect();
+    let (known, passes) = cupti::counters_of_chip(chip, capability, &folders)?;
+    let absent: Vec<_> = known.iter().filter(|(_, known)| !known).map(|(name, _)| name).collect();
+    println!(
+        "{}",
+        json!({"chip": chip, "known": known.len() - absent.len(), "absent": absent, "passes": passes})
+    );
+    Ok(())
+}
+
 fn child(folders: Vec<PathBuf>) -> ExitCode {
-    let mut work: Option<Work> = None;
-    let range = cupti::Range::new("mixed", folders.clone());
-    cupti::child_main(&range, &mut || {
-        // Opened within the first pass: by then the profiler's context is current.
-        if work.is_none() {
-            work = Some(Work::open(&folders)?);
-        }
-        work.as_mut().map_or(Ok(()), Work::run)
+    // Opened before the range begins, so that filling the memory is not counted; its context is the one that is profiled.
+    let mut work = Work::open(&folders);
+    let range = cupti::Range::new("mixed", folders);
+    cupti::child_main(&range, &mut || match &mut work {
+        Ok(work) => work.run(),
+        Err(reason) => Err(reason.clone()),
     })
 }
 

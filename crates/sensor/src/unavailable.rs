@@ -33,7 +33,7 @@ pub enum Unavailable {
         what: &'static str,
     },
     /// The device does not have this.
-    #[error("{what} is not supported by this device or driver")]
+    #[error("{what}: not offered by this device, driver or kernel")]
     NotSupported {
         /// What was asked for.
         what: &'static str,
@@ -154,7 +154,7 @@ impl Unavailable {
             Self::GpuCountersBusy => "stop other profilers; pause DCGM with `dcgmi profile --pause`",
             Self::Mig => "measure on a whole GPU (MIG off) for energy",
             Self::Program { .. } => "install Nsight Compute, or name the program with a flag",
-            Self::Failed { .. } => "run the printed command by hand to see all of its output",
+            Self::Failed { .. } => "run it by hand to see all of its output",
             Self::NoKernels => "check the kernel filter and the launch window (skip, count)",
             Self::TimedOut { .. } => "limit the launches that are profiled, or use another replay mode",
             Self::Step { .. } => "check that driver and CUPTI are of the same CUDA version",

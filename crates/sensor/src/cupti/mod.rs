@@ -10,10 +10,12 @@
 mod child;
 mod driver;
 mod ffi;
+mod host;
 mod libraries;
 mod session;
 
 pub use child::{child_main, run_child};
+pub use host::counters_of_chip;
 pub use libraries::{find, library_folders};
 pub use session::{Range, profile_range};
 

@@ -1,14 +1,14 @@
 //! Counters of one range of work, by user replay: the work runs once for each pass that the counters need.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::path::PathBuf;
 
 use stopwatt_core::cache_counters::{CacheControl, CounterSource, NcuDocument, ReplayMode};
 
 use super::driver::Driver;
 use super::ffi::{self, Cupti};
-use super::libraries;
+use super::host::{self, Host, MAX_PASSES};
 use crate::Unavailable;
 use crate::ncu::{Launch, Quantity, document, quantities, selected};
 
@@ -34,9 +34,6 @@ impl Range {
     }
 }
 
-/// Passes after which something must be wrong: 13 quantities need fewer than ten.
-const MAX_PASSES: usize = 200;
-
 /// Profiles `work`, which must submit the same GPU work each time it is called, on this thread's context.
 ///
 /// Call it in a process that does nothing else ([`super::child_main`]): CUPTI stays loaded afterwards.
@@ -44,10 +41,7 @@ pub fn profile_range(
     range: &Range,
     work: &mut dyn FnMut() -> Result<(), String>,
 ) -> Result<NcuDocument, Unavailable> {
-    // The host library is opened first, so that CUPTI finds it by name wherever it lies. Where the loader finds it by
-    // itself this may fail without harm.
-    let host_library = libraries::open("libnvperf_host", &range.folders);
-    let cupti = Cupti::load(libraries::open("libcupti", &range.folders)?)?;
+    let (cupti, host_library) = host::load(&range.folders)?;
     let driver = Driver::open()?;
     let context = driver.context(range.device)?;
     let device = driver.device()?;
@@ -88,15 +82,14 @@ pub fn profile_range(
     Ok(document(frame, &runs, &wanted))
 }
 
-/// Profiler object and host object of one context.
+/// The profiler of one context, with its configuration.
 struct Session<'a> {
     cupti: &'a Cupti,
     driver: &'a Driver,
     profiler: *mut c_void,
-    host: *mut c_void,
+    /// Dropped before the profiler is disabled, as it was made after it was enabled.
+    host: Option<Host<'a>>,
     config: Vec<u8>,
-    /// Names that CUPTI reads through `pointers`.
-    names: Vec<CString>,
 }
 
 impl<'a> Session<'a> {
@@ -107,7 +100,6 @@ impl<'a> Session<'a> {
         device: i32,
         wanted: &[Quantity],
     ) -> Result<Self, Unavailable> {
-        let names = wanted.iter().filter_map(|q| CString::new(q.counter.as_str()).ok()).collect();
         let mut chip = ffi::ChipName::new();
         chip.device = usize::try_from(device).unwrap_or(0);
         cupti.chip_name(&mut chip)?;
@@ -120,50 +112,11 @@ impl<'a> Session<'a> {
         let mut enable = ffi::RangeEnable::new();
         enable.context = context;
         cupti.range_enable(&mut enable)?;
-        let mut session = Self {
-            cupti,
-            driver,
-            profiler: enable.profiler,
-            host: std::ptr::null_mut(),
-            config: Vec::new(),
-            names,
-        };
-
-        let mut host = ffi::HostInitialize::new();
-        host.profiler_type = ffi::RANGE_PROFILER;
-        host.chip = chip_name.as_ptr();
-        cupti.host_initialize(&mut host)?;
-        session.host = host.host;
-        session.configure()?;
+        let mut session = Self { cupti, driver, profiler: enable.profiler, host: None, config: Vec::new() };
+        let host = Host::open(cupti, &chip_name, wanted.iter().map(|q| q.counter.as_str()))?;
+        session.config = host.config()?.0;
+        session.host = Some(host);
         Ok(session)
-    }
-
-    fn pointers(&self) -> Vec<*const c_char> {
-        self.names.iter().map(|n| n.as_ptr()).collect()
-    }
-
-    /// Lets the host object compile the names into the image that the profiler is configured with.
-    fn configure(&mut self) -> Result<(), Unavailable> {
-        let pointers = self.pointers();
-        let mut add = ffi::HostAddMetrics::new();
-        (add.host, add.names, add.count) = (self.host, pointers.as_ptr(), pointers.len());
-        self.cupti.host_add_metrics(&mut add)?;
-        let mut size = ffi::HostConfigSize::new();
-        size.host = self.host;
-        self.cupti.host_config_size(&mut size)?;
-        self.config = vec![0; size.size_bytes];
-        let mut config = ffi::HostConfig::new();
-        (config.host, config.size_bytes, config.image) =
-            (self.host, self.config.len(), self.config.as_mut_ptr());
-        self.cupti.host_config(&mut config)?;
-        let mut passes = ffi::HostPasses::new();
-        (passes.image_bytes, passes.image) = (self.config.len(), self.config.as_mut_ptr());
-        self.cupti.host_passes(&mut passes)?;
-        if passes.passes == 0 || passes.passes > MAX_PASSES {
-            let code = format!("{} passes", passes.passes);
-            return Err(Unavailable::Step { step: "cuptiProfilerHostGetNumOfPasses", code });
-        }
-        Ok(())
     }
 
     /// Runs the work once for each pass and evaluates the counters.
@@ -172,7 +125,8 @@ impl<'a> Session<'a> {
         name: &str,
         work: &mut dyn FnMut() -> Result<(), String>,
     ) -> Result<BTreeMap<String, f64>, Unavailable> {
-        let pointers = self.pointers();
+        let Some(host) = &self.host else { return Ok(BTreeMap::new()) };
+        let pointers = host.pointers();
         let mut size = ffi::RangeCounterSize::new();
         (size.profiler, size.names, size.count) = (self.profiler, pointers.as_ptr(), pointers.len());
         (size.max_ranges, size.max_nodes) = (1, 1);
@@ -225,15 +179,7 @@ impl<'a> Session<'a> {
             });
         }
 
-        let mut values = vec![f64::NAN; pointers.len()];
-        let mut evaluate = ffi::HostEvaluate::new();
-        evaluate.host = self.host;
-        (evaluate.image, evaluate.image_bytes, evaluate.range) = (image.as_ptr(), image.len(), 0);
-        (evaluate.names, evaluate.count, evaluate.values) =
-            (pointers.as_ptr(), pointers.len(), values.as_mut_ptr());
-        self.cupti.host_evaluate(&mut evaluate)?;
-        let names = self.names.iter().map(|n| n.to_string_lossy().into_owned());
-        Ok(names.zip(values).filter(|(_, v)| v.is_finite()).collect())
+        host.evaluate(&image)
     }
 
     fn object(&self) -> ffi::RangeObject {
@@ -245,12 +191,8 @@ impl<'a> Session<'a> {
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
+        self.host = None;
         // The process ends after this; what cannot be closed is closed then.
-        if !self.host.is_null() {
-            let mut host = ffi::HostDeinitialize::new();
-            host.host = self.host;
-            let _ = self.cupti.host_deinitialize(&mut host);
-        }
         let _ = self.cupti.range_disable(&mut self.object());
     }
 }

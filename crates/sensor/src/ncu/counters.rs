@@ -119,6 +119,9 @@ mod tests {
     fn architectures_differ() {
         let orin = quantities(Some("8.7"));
         assert!(orin.iter().all(|q| !q.name.starts_with("dram")));
+        let rtx = quantities(Some("12.0"));
+        let read = rtx.iter().find(|q| q.name == "dram_read_bytes").unwrap();
+        assert_eq!(read.counter, "dram__bytes_op_read.sum");
         assert_eq!(quantities(None), quantities(Some("9.0")));
     }
 

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::Serialize;
-use stopwatt_core::clock::monotonic_raw;
+use stopwatt_core::clock::{monotonic_raw, thread_cpu};
 use stopwatt_core::{Clock, Nanos};
 
 pub use csv::{COLUMNS, Column};
@@ -149,7 +149,7 @@ impl Sampler {
                 due = (due + step).max(monotonic_raw() + step / 4);
             }
             cost.wall_s = (monotonic_raw() - begin) as f64 * 1e-9;
-            cost.cpu_s = thread_cpu_s();
+            cost.cpu_s = thread_cpu().as_secs_f64();
             (cost, error)
         })?;
         Ok(Self { stop, rows, thread })
@@ -176,12 +176,6 @@ impl Sampler {
         let rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
         Samples { rows, cost, write_error }
     }
-}
-
-/// CPU time of the calling thread, in seconds.
-fn thread_cpu_s() -> f64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
 }
 
 #[cfg(test)]
