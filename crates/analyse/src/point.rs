@@ -52,10 +52,32 @@ pub(crate) fn document(point: &Point<'_>, settings: &Settings) -> metrics_doc::P
 }
 
 fn metrics(point: &Point<'_>, settings: &Settings) -> Metrics {
+    let mut known = Metrics::new();
+    for &metric in Metric::ALL {
+        let same = same_values(point, metric).and_then(|m| known.get(m.name()));
+        let summary = match same.filter(|s| s.mean.value.is_some()) {
+            Some(same) => relabel(same, metric),
+            None => summary(point, metric, settings),
+        };
+        known.insert(metric.name().to_owned(), summary);
+    }
+    known
+}
+
+/// An earlier metric that has the same values at this point: there may be millions, so they are summarised once.
+fn same_values(point: &Point<'_>, metric: Metric) -> Option<Metric> {
     let (gaps, trials) = point.gaps();
-    let one_token_a_chunk = gaps.are_per_token(trials.clone());
-    let mut of_gaps: Option<MetricSummary> = None;
-    let mut summary = |metric: Metric| match metric.info().per {
+    let answers = |r: Row<'_>| r.record.stream.is_none_or(|s| s.first_answer_ns == Some(s.first_token_ns));
+    match metric {
+        Metric::ChunkGap if gaps.are_per_token(trials) => Some(Metric::Itl),
+        Metric::TtftAnswer if point.rows().filter(Row::is_ok).all(answers) => Some(Metric::Ttft),
+        Metric::E2eWithFailures if point.failed() == 0 => Some(Metric::E2e),
+        _ => None,
+    }
+}
+
+fn summary(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSummary {
+    match metric.info().per {
         Per::Request if metric == Metric::E2eWithFailures => {
             let e2e = per_request(point, Metric::E2e);
             with_failures(metric, &e2e, point.failed(), settings, NO_SUCCESS)
@@ -64,22 +86,17 @@ fn metrics(point: &Point<'_>, settings: &Settings) -> Metrics {
             let sample = Sample::of(&per_request(point, metric));
             of_observations(metric, &sample, settings, absent(point, metric))
         }
-        Per::Gap => match &of_gaps {
-            // With one token in every chunk the two gap metrics are the same numbers, and there are many of them.
-            Some(known) if one_token_a_chunk => relabel(known, metric),
-            _ => {
-                let sample = gaps.sample(metric, trials.clone());
-                let mut s = of_observations(metric, &sample, settings, absent(point, metric));
-                if gaps.are_binned() {
-                    s.definition.push_str(BINNED);
-                }
-                of_gaps = Some(s.clone());
-                s
+        Per::Gap => {
+            let (gaps, trials) = point.gaps();
+            let sample = gaps.sample(metric, trials);
+            let mut s = of_observations(metric, &sample, settings, absent(point, metric));
+            if gaps.are_binned() {
+                s.definition.push_str(BINNED);
             }
-        },
+            s
+        }
         Per::Trial => per_trial(point, metric, settings),
-    };
-    Metric::ALL.iter().map(|&m| (m.name().to_owned(), summary(m))).collect()
+    }
 }
 
 fn relabel(known: &MetricSummary, metric: Metric) -> MetricSummary {

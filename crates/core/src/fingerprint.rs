@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::gpu::GpuFacts;
+
 /// The environment of a run. `None` means it could not be read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Fingerprint {
@@ -24,6 +26,9 @@ pub struct Fingerprint {
     pub memory_bytes: Option<u64>,
     /// GPU names, one each.
     pub gpus: Vec<String>,
+    /// What each of them is and how it is set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpu_facts: Vec<GpuFacts>,
     /// GPU driver.
     pub driver: Option<String>,
     /// Whether clocks are fixed; `None` when nothing can tell.

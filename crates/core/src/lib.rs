@@ -8,6 +8,7 @@
 //! This crate holds the types that travel along that line, the one table of metric definitions, the one clock
 //! and the catalogue of texts. It opens no files and no sockets.
 
+pub mod cache_counters;
 pub mod ceiling;
 pub mod chunk_shape;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod cost;
 pub mod engine;
 pub mod engine_run;
 pub mod fingerprint;
+pub mod gpu;
 pub mod import;
 pub mod log;
 pub mod metric;

@@ -8,6 +8,8 @@
 
 use std::cmp::Ordering;
 
+use rayon::slice::ParallelSliceMut;
+
 /// The quantile `p` of values in ascending order. NaN for an empty slice; `p` is clamped to [0, 1].
 ///
 /// Infinite values are allowed and rank last: a quantile that falls on one, or between it and a finite value,
@@ -28,8 +30,15 @@ pub fn sorted(values: &[f64]) -> Vec<f64> {
 
 /// Sorts in place. NaN sorts last.
 pub fn sort(values: &mut [f64]) {
-    values.sort_unstable_by(compare);
+    // Equal values are indistinguishable, so the number of threads changes nothing.
+    match values.len() {
+        0..PARALLEL => values.sort_unstable_by(compare),
+        _ => values.par_sort_unstable_by(compare),
+    }
 }
+
+/// Values from which on sorting is shared between threads.
+const PARALLEL: usize = 1 << 16;
 
 /// The median of values in any order. NaN for an empty slice.
 pub fn median(values: &[f64]) -> f64 {

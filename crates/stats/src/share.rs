@@ -235,7 +235,10 @@ mod tests {
         assert!(s.bounds.lo < 0.012_349 && s.bounds.hi > 0.316_98, "{s:?}");
         // The same for 200 of 2000 (`binomtest(200, 2000)`: 0.0872 to 0.1140): the more is known, the less is added.
         let s = share(&[trial(200, 2000)], 0.975).unwrap();
-        assert!(s.bounds.lo < 0.0873 && s.bounds.lo > 0.085 && s.bounds.hi > 0.1139 && s.bounds.hi < 0.116, "{s:?}");
+        assert!(
+            s.bounds.lo < 0.0873 && s.bounds.lo > 0.085 && s.bounds.hi > 0.1139 && s.bounds.hi < 0.116,
+            "{s:?}"
+        );
     }
 
     #[test]

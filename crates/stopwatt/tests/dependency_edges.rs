@@ -13,11 +13,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("serving", &["core"]),
     ("record", &["core"]),
     ("kernel", &[]),
+    ("sensor", &["core", "stats"]),
     ("load", &["core", "wire"]),
     ("model", &["kernel"]),
     ("analyse", &["core", "stats", "serving"]),
     ("engine", &["core", "wire", "serving", "kernel", "model"]),
-    ("experiment", &["core", "stats", "wire", "serving", "record", "load", "analyse"]),
+    ("experiment", &["core", "stats", "wire", "serving", "record", "load", "sensor", "analyse"]),
     ("report", &["core", "stats", "record", "analyse"]),
 ];
 

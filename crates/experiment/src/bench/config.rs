@@ -406,6 +406,13 @@ pub struct MeasureConfig {
     pub soak_s: f64,
     /// Seconds between readings of the engine's metrics; 0 reads them only before and after each trial.
     pub scrape_s: f64,
+    /// Whether power and the GPUs are sampled, where the machine has sensors and the engine runs on it.
+    pub power: bool,
+    /// Fixed readings of the sensors a second. `null` varies between 20 and 50 ms, which no periodic load can alias with.
+    pub power_sample_hz: Option<f64>,
+    /// Trace of an external power meter, a CSV file that begins with `t_s,power_w`, in the place of the machine's own
+    /// sensors. Times are UNIX seconds, or seconds since the run began.
+    pub power_csv: Option<std::path::PathBuf>,
 }
 
 impl Default for MeasureConfig {
@@ -421,6 +428,9 @@ impl Default for MeasureConfig {
             connect_timeout_s: 10.0,
             soak_s: 1800.0,
             scrape_s: 1.0,
+            power: true,
+            power_sample_hz: None,
+            power_csv: None,
         }
     }
 }

@@ -101,7 +101,7 @@ fn one_engine(
     scenario::plan(config, early, &material.profile)?;
 
     // Gathered beside starting and probing the engine, so that the first request does not wait for it.
-    let machine = std::thread::spawn(stopwatt_record::host::fingerprint);
+    let machine = std::thread::spawn(crate::sensing::fingerprint);
     let child = match &config.target.url {
         Some(_) => None,
         None => {
@@ -143,6 +143,7 @@ fn one_engine(
         stop,
         engine: child.as_ref().map(|c| Ours::new(c.pid())),
         program: &setup.program,
+        sensing: Mutex::new(None),
         machine: Mutex::new(Some(machine)),
         failure: Mutex::new(None),
         sharding: sharding.as_ref(),

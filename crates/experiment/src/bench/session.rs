@@ -29,6 +29,7 @@ use super::scenario::{Extent, LoadPlan, Plan, PointPlan};
 use super::shard::Sharding;
 use super::stretch::{Stretch, nanos};
 use super::warmup::{Bounds, Enough, Watch};
+use crate::sensing::{Sensing, SensingOptions};
 
 /// How often the engine process is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
@@ -46,6 +47,10 @@ pub(super) struct Ours {
 impl Ours {
     pub(super) fn new(pid: u32) -> Self {
         Self { pid, peak: AtomicU64::new(0), gone: AtomicBool::new(false) }
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// What it uses now, with the peak up to now.
@@ -75,6 +80,8 @@ pub(super) struct Session<'a> {
     pub(super) engine: Option<Ours>,
     /// This program, which can be started as a server.
     pub(super) program: &'a Path,
+    /// Sensors beside the measurement; `None` before and after it.
+    pub(super) sensing: Mutex<Option<Sensing>>,
     /// Gathers the fingerprint of this machine; `None` once it is logged.
     pub(super) machine: Mutex<Option<JoinHandle<Fingerprint>>>,
     /// The first failure of the record, found on the recording thread.
@@ -151,8 +158,37 @@ impl Session<'_> {
         Ok(client)
     }
 
-    /// Does `work` while the engine's own metrics are read, and its process is looked at when it is ours.
-    pub(super) fn watched<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Does `work` while the engine's own metrics and the machine's sensors are read, and its process is looked at when it
+    /// is ours.
+    pub(super) fn watched(&self, work: impl FnOnce() -> Result<(), BenchError>) -> Result<(), BenchError> {
+        self.sense()?;
+        let worked = self.read_beside(work);
+        let sensing = self.sensing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let told = sensing.map_or(Ok(()), |s| s.finish(self.writer, !self.stop.is_interrupted()));
+        // The first failure is the one to tell.
+        worked.and(told.map_err(BenchError::from))
+    }
+
+    /// Begins to read the machine's sensors.
+    fn sense(&self) -> Result<(), BenchError> {
+        let measure = &self.config.measure;
+        if !measure.power {
+            return Ok(());
+        }
+        let local = matches!(self.target.host(), "localhost" | "127.0.0.1" | "::1");
+        let options = SensingOptions {
+            hz: measure.power_sample_hz,
+            watched: self.engine.as_ref().map(Ours::pid),
+            meter: measure.power_csv.clone(),
+            elsewhere: (!local).then(|| "the engine runs on another machine".to_owned()),
+            search_path: stopwatt_record::config::environment::var("PATH").map(Into::into),
+        };
+        let started = Sensing::start(options, self.writer.path(), self.clock);
+        *self.sensing.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        Ok(())
+    }
+
+    fn read_beside<T>(&self, work: impl FnOnce() -> T) -> T {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             // Dropped with this scope, which ends the series of readings.
@@ -300,6 +336,9 @@ impl Session<'_> {
         })?;
         if outcome.starved > 0 {
             self.warn(&Remark::new(Code::ClientStarved, [outcome.starved.to_string()]), watch)?;
+        }
+        if let Some(sensing) = &mut *self.sensing.lock().unwrap_or_else(PoisonError::into_inner) {
+            sensing.trial_ended(self.writer, index, trial, (start_ns, end_ns))?;
         }
         self.take_failure()
     }

@@ -290,7 +290,8 @@ impl Sweep {
             stop: tools.stop,
             engine: Some(Ours::new(engine.pid())),
             program: &program,
-            machine: Mutex::new(Some(std::thread::spawn(stopwatt_record::host::fingerprint))),
+            sensing: Mutex::new(None),
+            machine: Mutex::new(Some(std::thread::spawn(crate::sensing::fingerprint))),
             failure: Mutex::new(None),
             sharding: None,
         };

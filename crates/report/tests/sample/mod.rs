@@ -149,6 +149,7 @@ fn fingerprint() -> Fingerprint {
         cpu_features: ["avx2", "fma", "f16c"].map(String::from).to_vec(),
         memory_bytes: Some(25_126_412_288),
         gpus: vec![],
+        gpu_facts: vec![],
         driver: None,
         fixed_clock: None,
         engine: BTreeMap::from([

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use rayon::slice::ParallelSliceMut;
+
 use crate::Sample;
 use crate::quantile::{compare, interpolate, position};
 
@@ -21,35 +23,44 @@ pub(super) struct Ranks<'a> {
     rank: Vec<u32>,
     /// Bucket of each position: its rank without the low bits.
     bucket: Vec<u16>,
-    /// Buckets in use.
-    buckets: usize,
+    /// Low bits of a rank that its bucket leaves out.
+    shift: usize,
 }
 
 /// Working memory of one thread.
 pub(super) struct Scratch {
     counts: Vec<u64>,
+    /// Buckets that hold an order statistic of interest.
+    wanted: Vec<bool>,
     ranges: Vec<Range<usize>>,
-    /// Rank, and how often it was drawn.
+    /// Rank and weight of what was drawn from them.
     picked: Vec<(u32, u32)>,
 }
 
 impl<'a> Ranks<'a> {
     pub(super) fn of(sample: &'a Sample) -> Self {
         let values = sample.values();
-        let mut order: Vec<u32> = (0..values.len() as u32).collect();
-        order.sort_unstable_by(|&a, &b| compare(&values[a as usize], &values[b as usize]).then(a.cmp(&b)));
+        // Values travel with their positions: looking them up while sorting would miss the cache each time.
+        let mut order: Vec<(f64, u32)> = values.iter().copied().zip(0..).collect();
+        order.par_sort_unstable_by(|a, b| compare(&a.0, &b.0).then(a.1.cmp(&b.1)));
         let mut rank = vec![0; values.len()];
-        for (r, &i) in order.iter().enumerate() {
+        for (r, &(_, i)) in order.iter().enumerate() {
             rank[i as usize] = r as u32;
         }
-        let shift = (0..).find(|s| values.len() >> s < BUCKETS).unwrap_or(0);
+        let shift = (0..).find(|s| values.len() >> s < BUCKETS).unwrap_or(0usize);
         let bucket = rank.iter().map(|r| (r >> shift) as u16).collect();
-        let sorted = order.iter().map(|&i| values[i as usize]).collect();
-        Self { sample, sorted, rank, bucket, buckets: (values.len() >> shift) + 1 }
+        let sorted = order.iter().map(|&(v, _)| v).collect();
+        Self { sample, sorted, rank, bucket, shift }
     }
 
     pub(super) fn scratch(&self) -> Scratch {
-        Scratch { counts: vec![0; self.buckets], ranges: Vec::new(), picked: Vec::new() }
+        let buckets = (self.rank.len() >> self.shift) + 1;
+        Scratch {
+            counts: vec![0; buckets],
+            wanted: vec![false; buckets],
+            ranges: Vec::new(),
+            picked: Vec::new(),
+        }
     }
 
     /// The quantiles `ps` of the resample that `fill` lists as ranges of groups; NaN when it lists none.
@@ -75,19 +86,42 @@ impl<'a> Ranks<'a> {
                 weighted.for_each(|(&b, &w)| scratch.counts[usize::from(b)] += u64::from(w));
             }
         }
-        ps.iter().map(|&p| self.counted_quantile(p, scratch)).collect()
-    }
-
-    /// One quantile of the resample whose ranges are counted in `scratch`.
-    fn counted_quantile(&self, p: f64, scratch: &mut Scratch) -> f64 {
         let n: u64 = scratch.counts.iter().sum();
         if n == 0 {
-            return f64::NAN;
+            return vec![f64::NAN; ps.len()];
         }
+        // The buckets that hold the order statistics of each quantile are looked into, all in one pass.
+        scratch.wanted.fill(false);
+        let targets: Vec<Target> = ps.iter().map(|&p| Target::of(n, p, scratch)).collect();
+        for range in &scratch.ranges {
+            for (i, bucket) in range.clone().zip(&self.bucket[range.clone()]) {
+                if scratch.wanted[usize::from(*bucket)] {
+                    scratch.picked.push((self.rank[i], weights.get(i).copied().unwrap_or(1)));
+                }
+            }
+        }
+        scratch.picked.sort_unstable();
+        let quantiles = targets.iter().map(|t| t.quantile(self, &scratch.picked)).collect();
+        scratch.picked.clear();
+        quantiles
+    }
+}
+
+/// The two order statistics around a quantile, and the buckets that hold them.
+struct Target {
+    below: u64,
+    above: u64,
+    weight: f64,
+    /// First bucket, and how many observations lie before it.
+    first: usize,
+    before: u64,
+}
+
+impl Target {
+    /// Finds the buckets and marks them as wanted.
+    fn of(n: u64, p: f64, scratch: &mut Scratch) -> Self {
         let (below, above, weight) = position(n as usize, p);
         let (below, above) = (below as u64, above as u64);
-
-        // The buckets that hold the two order statistics, and how many values lie before the first of them.
         let (mut before, mut first) = (0, 0);
         while before + scratch.counts[first] <= below {
             before += scratch.counts[first];
@@ -98,31 +132,28 @@ impl<'a> Ranks<'a> {
             last += 1;
             through += scratch.counts[last];
         }
+        scratch.wanted[first..=last].fill(true);
+        Self { below, above, weight, first, before }
+    }
 
-        scratch.picked.clear();
-        let weights = self.sample.weights();
-        for range in &scratch.ranges {
-            for (i, bucket) in range.clone().zip(&self.bucket[range.clone()]) {
-                if (first..=last).contains(&usize::from(*bucket)) {
-                    scratch.picked.push((self.rank[i], weights.get(i).copied().unwrap_or(1)));
-                }
-            }
-        }
-        scratch.picked.sort_unstable();
-        let (mut a, mut b, mut through) = (f64::NAN, f64::NAN, before);
-        for (rank, times) in &scratch.picked {
-            let from = through;
+    /// The quantile, from the sorted ranks of all wanted buckets.
+    fn quantile(&self, ranks: &Ranks<'_>, picked: &[(u32, u32)]) -> f64 {
+        let in_bucket = |rank: u32| rank as usize >> ranks.shift;
+        let from = picked.partition_point(|(rank, _)| in_bucket(*rank) < self.first);
+        let (mut a, mut b, mut through) = (f64::NAN, f64::NAN, self.before);
+        for (rank, times) in &picked[from..] {
+            let before = through;
             through += u64::from(*times);
-            let value = self.sorted[*rank as usize];
-            if (from..through).contains(&below) {
+            let value = ranks.sorted[*rank as usize];
+            if (before..through).contains(&self.below) {
                 a = value;
             }
-            if (from..through).contains(&above) {
+            if (before..through).contains(&self.above) {
                 b = value;
                 break;
             }
         }
-        interpolate(a, b, weight)
+        interpolate(a, b, self.weight)
     }
 }
 

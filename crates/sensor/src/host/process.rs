@@ -1,0 +1,143 @@
+//! CPU time and memory of a process and all below it, from `/proc` (proc(5)). Elsewhere there is no answer.
+
+use std::fs;
+
+use serde::Serialize;
+
+/// What a process and its descendants used.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct TreeUsage {
+    /// User and system time of every thread since the processes began, with that of children that have ended, in
+    /// seconds; steps of the kernel's tick (10 ms as a rule).
+    pub cpu_s: f64,
+    /// Resident memory now; pages that processes share count once for each.
+    pub rss_bytes: u64,
+    /// Sum of each process's largest resident memory so far: an upper bound of the tree's peak.
+    pub peak_rss_bytes: u64,
+    /// Live processes.
+    pub processes: usize,
+}
+
+/// Usage of a process and its descendants; `None` when it is gone or the system has no `/proc`.
+pub fn tree_usage(root: u32) -> Option<TreeUsage> {
+    let per_second = ticks_per_second();
+    let mut sum = TreeUsage::default();
+    for pid in tree(root) {
+        let Some(stat) = read(pid, "stat").and_then(|t| Stat::parse(&t)) else { continue };
+        sum.cpu_s += stat.ticks as f64 / per_second;
+        sum.processes += 1;
+        let status = read(pid, "status").unwrap_or_default();
+        sum.rss_bytes += kib_line(&status, "VmRSS:").unwrap_or(0);
+        sum.peak_rss_bytes += kib_line(&status, "VmHWM:").unwrap_or(0);
+    }
+    (sum.processes > 0).then_some(sum)
+}
+
+/// A process and its descendants, the process first; empty when it is gone.
+pub fn tree(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            Some((pid, Stat::parse(&read(pid, "stat")?)?.parent))
+        })
+        .collect();
+    descendants(root, &parents)
+}
+
+/// Threads of a process.
+pub fn threads(pid: u32) -> Vec<i32> {
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+    let mut found: Vec<u32> = parents.iter().map(|p| p.0).filter(|pid| *pid == root).collect();
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        // A process cannot be its own ancestor, but numbers are reused while the list is read.
+        let children = parents.iter().filter(|(pid, of)| *of == parent && !found.contains(pid)).map(|p| p.0);
+        let children: Vec<u32> = children.collect();
+        found.extend(children);
+        next += 1;
+    }
+    found
+}
+
+struct Stat {
+    parent: u32,
+    ticks: u64,
+}
+
+impl Stat {
+    /// Fields 4 and 14 to 17: the parent, own user and system time, and those of children that were waited for. The
+    /// name in field 2 may hold anything, so counting begins after its closing bracket.
+    fn parse(stat: &str) -> Option<Self> {
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        let ticks = (14..=17).map(number).sum::<Option<u64>>()?;
+        Some(Self { parent: u32::try_from(number(4)?).ok()?, ticks })
+    }
+}
+
+fn read(pid: u32, name: &str) -> Option<String> {
+    // A name that is not UTF-8 must not hide the process.
+    fs::read(format!("/proc/{pid}/{name}")).ok().map(|b| String::from_utf8_lossy(&b).into_owned())
+}
+
+/// A line like `VmRSS:  1234 kB`, in bytes.
+pub(super) fn kib_line(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|l| l.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+fn ticks_per_second() -> f64 {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::param::clock_ticks_per_second() as f64
+    }
+    // Without `/proc` nothing is divided by it.
+    #[cfg(not(target_os = "linux"))]
+    {
+        100.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_process_name_does_not_shift_the_fields() {
+        let stat = "42 (a) b 1 2) R 7 1 1 0 -1 4194304 100 0 0 0 250 50 30 20 20 0 1 0 5 1 1";
+        let stat = Stat::parse(stat).unwrap();
+        assert_eq!((stat.parent, stat.ticks), (7, 350));
+        assert!(Stat::parse("42 (x").is_none());
+    }
+
+    #[test]
+    fn the_tree_is_everything_below_and_nothing_beside() {
+        let parents = [(1, 0), (10, 1), (11, 10), (12, 11), (20, 1), (13, 10)];
+        assert_eq!(descendants(10, &parents), [10, 11, 13, 12]);
+        assert_eq!(descendants(99, &parents), [0; 0]);
+        assert_eq!(descendants(5, &[(5, 6), (6, 5)]), [5, 6], "a loop ends");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_child_counts_with_its_parent() {
+        let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
+        let own = tree(std::process::id());
+        let usage = tree_usage(std::process::id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(own.contains(&child.id()));
+        assert!(usage.processes >= 2 && usage.rss_bytes > 1 << 20, "{usage:?}");
+        assert!(usage.peak_rss_bytes >= usage.rss_bytes);
+        assert_eq!(tree_usage(u32::MAX), None);
+    }
+}
