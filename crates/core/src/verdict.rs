@@ -317,6 +317,7 @@ mod tests {
             "eos",
             "ignore",
             "E2E",
+            "GPU",
             "v",
         ];
         for &code in Code::ALL {
