@@ -47,13 +47,8 @@ impl Default for Options {
     }
 }
 
-/// Arguments that profile `program` into the report `file`.
-pub(super) fn profile(
-    options: &Options,
-    quantities: &[Quantity],
-    file: &Path,
-    program: &[OsString],
-) -> Vec<OsString> {
+/// Arguments that profile the program after them into the report `file`.
+pub(super) fn profile(options: &Options, quantities: &[Quantity], file: &Path) -> Vec<OsString> {
     let counters: Vec<&str> = quantities.iter().map(|q| q.counter.as_str()).collect();
     let mut all: Vec<OsString> = [
         "--target-processes",
@@ -80,7 +75,6 @@ pub(super) fn profile(
         all.extend(["--launch-count".into(), count.to_string().into()]);
     }
     all.extend(["--force-overwrite".into(), "-o".into(), file.into()]);
-    all.extend(program.iter().cloned());
     all
 }
 
@@ -123,14 +117,13 @@ mod tests {
             ..Options::default()
         };
         let picked = selected(quantities(None), &["l2_hit_pct".into()]).unwrap();
-        let line =
-            profile(&options, &picked, Path::new("/t/rep.ncu-rep"), &["./runner".into(), "--x".into()]);
+        let line = profile(&options, &picked, Path::new("/t/rep.ncu-rep"));
         let line: Vec<_> = line.iter().map(|a| a.to_str().unwrap()).collect();
         assert_eq!(
             line.join(" "),
             "--target-processes all --replay-mode app-range --cache-control none --clock-control none --metrics \
              lts__t_sectors_lookup_hit.sum,lts__t_sectors_lookup_miss.sum,lts__t_sector_hit_rate.pct \
-             -k regex:gemm|attention --launch-skip 5 --launch-count 20 --force-overwrite -o /t/rep.ncu-rep ./runner --x"
+             -k regex:gemm|attention --launch-skip 5 --launch-count 20 --force-overwrite -o /t/rep.ncu-rep"
         );
     }
 }

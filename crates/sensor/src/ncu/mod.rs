@@ -20,7 +20,7 @@ pub use command::Options;
 pub use counters::{Quantity, quantities};
 pub use find::{Ncu, find};
 pub use raw::{Launch, parse_raw};
-pub use run::measure;
+pub use run::{measure, prefix, read};
 
 pub(crate) use aggregate::document;
 pub(crate) use counters::selected;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stopwatt_core::cache_counters::{CounterSource, NcuDocument};
 
 use super::command::{self, Options};
-use super::counters::{quantities, selected};
+use super::counters::{Quantity, quantities, selected};
 use super::find::Ncu;
 use super::raw::{Launch, parse_raw};
 use super::{document, messages, process};
@@ -25,27 +25,78 @@ pub fn measure(
         program.first().and_then(|p| Path::new(p).file_name()).map(|n| n.to_string_lossy().into_owned());
     let name =
         name.ok_or(Unavailable::Program { program: "program to profile", places: "the arguments".into() })?;
-    let capability = options.compute_capability.as_deref();
-    let wanted =
-        selected(quantities(capability), &options.quantities).map_err(|name| Unavailable::Unreadable {
-            what: "the list of quantities".to_owned(),
-            detail: format!("`{name}` is not known"),
-        })?;
-
     let mut runs = Vec::new();
     for _ in 0..options.runs.max(1) {
         let file = scratch.join("stopwatt.ncu-rep");
-        let result = once(ncu, options, &command::profile(options, &wanted, &file, program), &file);
+        let mut words = arguments(options, &file)?;
+        words.extend(program.iter().cloned());
+        let result = process::output("ncu", &ncu.path, &words, options.timeout)
+            .and_then(|printed| match printed.success && file.exists() {
+                true => Ok(()),
+                false => Err(messages::reason(&printed.both())),
+            })
+            .and_then(|()| launches(ncu, options, &file));
         // It may not have been written.
         let _ = fs::remove_file(&file);
         runs.push(result?);
     }
+    joined(ncu, options, name, &runs)
+}
+
+/// The words to put in front of a program so that ncu profiles it into `report` and writes what it has to say itself to
+/// `log`, for callers that drive the program themselves.
+pub fn prefix(ncu: &Ncu, options: &Options, report: &Path, log: &Path) -> Result<Vec<OsString>, Unavailable> {
+    let own = [ncu.path.clone().into(), "--log-file".into(), log.into()];
+    Ok(own.into_iter().chain(arguments(options, report)?).collect())
+}
+
+/// Reads what [`prefix`] left: one report and one log of ncu for each run of `program`, a name without its path.
+pub fn read(
+    ncu: &Ncu,
+    options: &Options,
+    program: &str,
+    runs: &[(PathBuf, PathBuf)],
+) -> Result<NcuDocument, Unavailable> {
+    let of = |(report, log): &(PathBuf, PathBuf)| match report.exists() {
+        true => launches(ncu, options, report),
+        false => Err(messages::reason(&fs::read_to_string(log).unwrap_or_default())),
+    };
+    let runs = runs.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+    joined(ncu, options, program.to_owned(), &runs)
+}
+
+fn wanted(options: &Options) -> Result<Vec<Quantity>, Unavailable> {
+    let all = quantities(options.compute_capability.as_deref());
+    selected(all, &options.quantities).map_err(|name| Unavailable::Unreadable {
+        what: "the list of quantities".to_owned(),
+        detail: format!("`{name}` is not known"),
+    })
+}
+
+fn arguments(options: &Options, report: &Path) -> Result<Vec<OsString>, Unavailable> {
+    Ok(command::profile(options, &wanted(options)?, report))
+}
+
+fn launches(ncu: &Ncu, options: &Options, report: &Path) -> Result<Vec<Launch>, Unavailable> {
+    let table = process::output("ncu", &ncu.path, &command::import(report), options.timeout)?;
+    if !table.success {
+        return Err(messages::reason(&table.both()));
+    }
+    parse_raw(&table.both())
+}
+
+fn joined(
+    ncu: &Ncu,
+    options: &Options,
+    program: String,
+    runs: &[Vec<Launch>],
+) -> Result<NcuDocument, Unavailable> {
     let seen = runs.iter().flatten().find_map(|l| l.compute_capability.clone());
     let frame = NcuDocument {
         version: 0,
         source: CounterSource::Ncu,
         tool: format!("ncu {}", ncu.version),
-        program: name,
+        program,
         compute_capability: seen.or_else(|| options.compute_capability.clone()),
         cache_control: options.cache_control,
         replay_mode: options.replay_mode,
@@ -55,19 +106,7 @@ pub fn measure(
         totals: BTreeMap::new(),
         missing: BTreeMap::new(),
     };
-    Ok(document(frame, &runs, &wanted))
-}
-
-fn once(ncu: &Ncu, options: &Options, profile: &[OsString], file: &Path) -> Result<Vec<Launch>, Unavailable> {
-    let printed = process::output("ncu", &ncu.path, profile, options.timeout)?;
-    if !printed.success || !file.exists() {
-        return Err(messages::reason(&printed.both()));
-    }
-    let table = process::output("ncu", &ncu.path, &command::import(file), options.timeout)?;
-    if !table.success {
-        return Err(messages::reason(&table.both()));
-    }
-    parse_raw(&table.both())
+    Ok(document(frame, runs, &wanted(options)?))
 }
 
 #[cfg(test)]
@@ -115,6 +154,21 @@ mod tests {
         assert_eq!((doc.program.as_str(), doc.compute_capability.as_deref()), ("runner", Some("9.0")));
         let json = serde_json::to_string(&doc).unwrap();
         assert!(!json.contains("someone") && !json.contains("secret"), "{json}");
+    }
+
+    #[test]
+    fn a_program_that_somebody_else_drives_is_read_the_same_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let ncu = fake(folder.path(), "touch \"$report\"", TABLE);
+        let options = Options::default();
+        let (report, log) = (folder.path().join("r.ncu-rep"), folder.path().join("r.log"));
+        let words = prefix(&ncu, &options, &report, &log).unwrap();
+        assert_eq!(words[1], "--log-file");
+        std::fs::write(&log, "==ERROR== ERR_NVGPUCTRPERM").unwrap();
+        let runs = [(report.clone(), log)];
+        assert_eq!(read(&ncu, &options, "runner", &runs).unwrap_err(), Unavailable::GpuCounterPermission);
+        assert!(Command::new(&words[0]).args(&words[1..]).status().unwrap().success());
+        assert_eq!(read(&ncu, &options, "runner", &runs).unwrap().l2_hit_pct().unwrap().mean, 75.0);
     }
 
     #[test]

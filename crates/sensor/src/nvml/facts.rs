@@ -29,7 +29,7 @@ pub(super) fn of(index: u32, device: &Device<'_>) -> GpuFacts {
         cuda: versions.map(|v| v.1),
         memory_bytes: device.memory_info().ok().map(|m| m.total),
         ecc: device.is_ecc_enabled().ok().map(|e| e.currently_enabled),
-        persistence: device.is_in_persistent_mode().ok(),
+        persistence: persistence(device),
         mig: mig(device),
         power_limit_w: device.enforced_power_limit().ok().map(milli),
         default_power_limit_w: device.power_management_limit_default().ok().map(milli),
@@ -49,6 +49,19 @@ pub(super) fn of(index: u32, device: &Device<'_>) -> GpuFacts {
 /// Whether the card is split into slices; `None` where the driver does not say, as on cards that cannot be.
 pub(super) fn mig(device: &Device<'_>) -> Option<bool> {
     device.mig_mode().ok().map(|m| m.current != 0)
+}
+
+/// The wrapper has this on Linux only; elsewhere there is no such mode.
+fn persistence(device: &Device<'_>) -> Option<bool> {
+    #[cfg(target_os = "linux")]
+    {
+        device.is_in_persistent_mode().ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = device;
+        None
+    }
 }
 
 fn milli(value: u32) -> f64 {
