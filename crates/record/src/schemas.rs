@@ -5,6 +5,7 @@
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
+use stopwatt_core::cache_counters::NcuDocument;
 use stopwatt_core::ceiling::ClientCeiling;
 use stopwatt_core::comparison::ComparisonDoc;
 use stopwatt_core::log::LogEvent;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("comparison.schema.json", of::<ComparisonDoc>()),
         ("config.lock.schema.json", of::<ConfigLock>()),
         ("run.log.schema.json", of::<LogEvent>()),
+        ("ncu.schema.json", of::<NcuDocument>()),
         ("calibration.schema.json", of::<ClientCeiling>()),
     ]
 }
