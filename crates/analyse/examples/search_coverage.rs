@@ -4,6 +4,8 @@
 //! cargo run --release -p stopwatt-analyse --example search_coverage -- [looks|limits] [SEEDS] [TRIALS] [REQUESTS] [TIMES] [FIRST]
 //! ```
 
+#![allow(clippy::print_stdout, reason = "an example prints")]
+
 #[path = "../tests/support/queue.rs"]
 mod queue;
 

@@ -10,6 +10,7 @@
 //! load [`EDGE`] by four million requests, so that this load is the highest that meets it.
 
 #![allow(dead_code, reason = "a test and an example share this file, and each uses a part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::VecDeque;
 
