@@ -241,6 +241,16 @@ texts! {
     ReproduceReport { "Make this page again from the record:", "기록에서 이 페이지 다시 만들기:" }
     DirectionLower { "lower is better", "낮을수록 좋음" }
     DirectionHigher { "higher is better", "높을수록 좋음" }
+    PowerTitle { "Power (W)", "전력 (W)" }
+    PowerLine { "power", "전력" }
+    ClockTitle { "GPU clock (MHz)", "GPU 클럭 (MHz)" }
+    ClockLine { "SM clock", "SM 클럭" }
+    TemperatureTitle { "GPU temperature (°C)", "GPU 온도 (°C)" }
+    TemperatureLine { "temperature", "온도" }
+    GpuUseTitle { "GPU utilisation", "GPU 사용률" }
+    GpuUseLine { "SMs with work", "작업 중인 SM" }
+    GpuMemoryTitle { "GPU memory", "GPU 메모리" }
+    GpuMemoryLine { "in use", "사용 중" }
     EngineQueueTitle { "Engine: requests", "엔진: 요청" }
     EngineQueueCaption { "As the engine's own metrics say.", "엔진 자체 지표 기준." }
     EngineRunning { "running", "실행 중" }

@@ -39,6 +39,7 @@ mod summary;
 mod svg;
 mod table;
 mod terminal;
+mod trace;
 
 use stopwatt_analyse::Recorded;
 use stopwatt_core::RequestRow;
@@ -52,6 +53,7 @@ pub use dialect::{dialect_csv, dialect_terminal};
 pub use html::html;
 pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};
 pub use terminal::{Style, terminal};
+pub use trace::Trace;
 
 /// Everything a report is made from.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +66,8 @@ pub struct View<'a> {
     pub record: &'a Recorded,
     /// `config.lock.json`.
     pub config: &'a serde_json::Value,
+    /// `power.csv`; empty when nothing was sampled.
+    pub trace: &'a Trace,
     /// Language of the texts.
     pub lang: Lang,
 }

@@ -15,6 +15,7 @@ use stopwatt_core::{EndKind, Phase, RequestRecord, RequestRow};
 use stopwatt_record::events::Chunks;
 use stopwatt_record::{Run, RunError};
 
+use crate::trace::Trace;
 use crate::{View, csv, html, json};
 
 /// Key of `config.lock.json` under which a run keeps the settings of its analysis.
@@ -72,6 +73,8 @@ pub struct Analysed {
     pub config: serde_json::Value,
     /// Settings of the analysis.
     pub settings: Settings,
+    /// What the sensors said.
+    pub trace: Trace,
     run: Run,
 }
 
@@ -96,7 +99,10 @@ impl Analysed {
         let record = read_record(run)?;
         let log = run.log().to_vec();
         let doc = analyse(&Input { log: &log, record: &record, settings: &settings });
-        Ok(Self { doc, log, record, config, settings, run: run.clone() })
+        // A run without sensors has no such file.
+        let trace = std::fs::read_to_string(run.path().join("power.csv")).unwrap_or_default();
+        let trace = Trace::parse(&trace);
+        Ok(Self { doc, log, record, config, settings, trace, run: run.clone() })
     }
 
     /// Every request with its stream, read from the record: reports do without, other tools' definitions do not.
@@ -117,7 +123,8 @@ impl Analysed {
 
     /// The view that every report is made from.
     pub fn view(&self, lang: Lang) -> View<'_> {
-        View { doc: &self.doc, log: &self.log, record: &self.record, config: &self.config, lang }
+        let Self { doc, log, record, config, trace, .. } = self;
+        View { doc, log, record, config, trace, lang }
     }
 }
 

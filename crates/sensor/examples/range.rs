@@ -7,7 +7,7 @@
 //! range --counters GH100 9.0   which counters of the table a chip has; needs no GPU
 //! ```
 //!
-//! The kernel streams 512 MiB and reads a table of 8 MiB again and again, so about half of its sectors hit in L2 whether
+//! The kernel streams 4 GiB and reads a table of 8 MiB again and again, so about half of its sectors hit in L2 whether
 //! the cache was warm or cold before.
 
 #![allow(unsafe_code, reason = "calls the CUDA driver and NVRTC")]
@@ -32,7 +32,7 @@ extern "C" __global__ void mixed(const float *stream, const float *table, float 
     if (sum == 1234567.0f) out[0] = sum;
 }
 "#;
-const STREAM: u64 = 512 << 20;
+const STREAM: u64 = 4 << 30;
 const TABLE: u64 = 8 << 20;
 
 #[expect(clippy::disallowed_methods, reason = "an example has no configuration module")]

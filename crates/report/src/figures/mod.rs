@@ -8,6 +8,7 @@ mod distribution;
 mod engine;
 mod lengths;
 mod load;
+mod machine;
 mod requests;
 mod search;
 mod timeline;

@@ -25,6 +25,7 @@ pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
     let mut charts = vec![in_flight, tokens];
     charts.extend(super::engine::panels(&page));
     charts.extend(page.memory());
+    charts.extend(super::machine::panels(&page, view.trace));
     charts
 }
 

@@ -16,7 +16,7 @@ use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
 use stopwatt_core::text::Lang;
 use stopwatt_core::{Clock, Nanos, RequestRecord};
-use stopwatt_report::View;
+use stopwatt_report::{Trace, View};
 
 /// One second in nanoseconds.
 pub const SECOND: Nanos = 1_000_000_000;
@@ -83,6 +83,7 @@ pub struct Sample {
     pub requests: Vec<RequestRecord>,
     pub record: Recorded,
     pub config: serde_json::Value,
+    pub trace: Trace,
 }
 
 impl Sample {
@@ -120,12 +121,19 @@ impl Sample {
         };
         let record = Recorded::of(&requests);
         let doc = analyse(&Input { log: &log, record: &record, settings: &settings });
-        Self { doc, log, requests, record, config: config(plan) }
+        Self { doc, log, requests, record, config: config(plan), trace: Trace::default() }
     }
 
     /// The view of it.
     pub fn view(&self, lang: Lang) -> View<'_> {
-        View { doc: &self.doc, log: &self.log, record: &self.record, config: &self.config, lang }
+        View {
+            doc: &self.doc,
+            log: &self.log,
+            record: &self.record,
+            config: &self.config,
+            trace: &self.trace,
+            lang,
+        }
     }
 }
 

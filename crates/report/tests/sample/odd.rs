@@ -106,6 +106,7 @@ impl Sample {
             requests: vec![],
             record: Recorded::of(&[]),
             config: serde_json::Value::Null,
+            trace: run.trace,
         }
     }
 }

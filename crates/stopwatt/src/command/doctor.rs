@@ -1,7 +1,6 @@
 //! `stopwatt doctor`: what this machine can measure, and how to unlock the rest.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -40,7 +39,7 @@ enum State {
 #[derive(Debug, Serialize)]
 struct Check {
     /// Stable name.
-    name: &'static str,
+    name: String,
     state: State,
     /// What was found.
     found: String,
@@ -96,8 +95,8 @@ fn word(state: State) -> &'static str {
 fn checks() -> Vec<Check> {
     let host = stopwatt_record::host::fingerprint();
     let mut checks = Vec::new();
-    let mut add = |name, state, found: String, advice: Option<&str>| {
-        checks.push(Check { name, state, found, advice: advice.map(str::to_owned) });
+    let mut add = |name: &str, state, found: String, advice: Option<&str>| {
+        checks.push(Check { name: String::from(name), state, found, advice: advice.map(str::to_owned) });
     };
 
     match &host.cpu {
@@ -150,76 +149,21 @@ fn checks() -> Vec<Check> {
         ),
     );
 
-    gpu(&mut checks);
+    sensors(&mut checks);
     checks
 }
 
-/// NVIDIA GPU, driver and the libraries that later measurements open at run time.
-fn gpu(checks: &mut Vec<Check>) {
-    let driver = std::fs::read_to_string("/proc/driver/nvidia/version").ok();
-    let device = Path::new("/dev/nvidia0").exists() || Path::new("/dev/nvidiactl").exists();
-    checks.push(match (&driver, device) {
-        (Some(text), true) => {
-            Check { name: "gpu driver", state: State::Ok, found: first_line(text).to_owned(), advice: None }
+/// Every sensor, and the libraries that kernels will need.
+fn sensors(checks: &mut Vec<Check>) {
+    let search = stopwatt_record::config::environment::var("PATH").map(std::ffi::OsString::from);
+    checks.extend(stopwatt_sensor::survey(search.as_deref()).into_iter().map(|sensor| match sensor.state {
+        stopwatt_sensor::State::Found { detail } => {
+            Check { name: sensor.name, state: State::Ok, found: detail, advice: None }
         }
-        (Some(text), false) => Check {
-            name: "gpu driver",
-            state: State::Limited,
-            found: format!("{}, but no device file", first_line(text)),
-            advice: Some("in a container, pass the GPU through (for instance `--gpus all`)".to_owned()),
-        },
-        _ => Check {
-            name: "gpu driver",
-            state: State::Missing,
-            found: "no NVIDIA GPU found".to_owned(),
-            advice: Some("GPU power, memory and clocks will be null with this reason".to_owned()),
-        },
-    });
-    for (name, file, use_) in [
-        ("libnvidia-ml", "libnvidia-ml.so.1", "GPU power, energy, clocks and memory"),
-        ("libcuda", "libcuda.so.1", "running kernels on the GPU"),
-        ("libcupti", "libcupti.so", "cache and DRAM counters"),
-    ] {
-        let found = find_library(file);
-        checks.push(Check {
-            name,
-            state: if found { State::Ok } else { State::Missing },
-            found: if found { format!("found, for {use_}") } else { format!("not found; needed for {use_}") },
-            advice: (!found && driver.is_some())
-                .then(|| format!("install it or add its folder to LD_LIBRARY_PATH ({file})")),
-        });
-    }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default().trim()
-}
-
-/// Whether a shared library lies where the dynamic loader looks.
-fn find_library(prefix: &str) -> bool {
-    let from_env = stopwatt_record::config::environment::var("LD_LIBRARY_PATH").unwrap_or_default();
-    let standard = [
-        "/lib",
-        "/usr/lib",
-        "/lib64",
-        "/usr/lib64",
-        "/usr/local/lib",
-        "/usr/local/cuda/lib64",
-        "/usr/local/nvidia/lib64",
-    ];
-    let triple = [
-        format!("/lib/{}-linux-gnu", std::env::consts::ARCH),
-        format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH),
-    ];
-    from_env
-        .split(':')
-        .filter(|d| !d.is_empty())
-        .chain(standard)
-        .chain(triple.iter().map(String::as_str))
-        .filter_map(|dir| std::fs::read_dir(dir).ok())
-        .flatten()
-        .filter_map(Result::ok)
-        .any(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)))
+        stopwatt_sensor::State::Missing { reason, hint } => {
+            Check { name: sensor.name, state: State::Missing, found: reason, advice: hint }
+        }
+    }));
 }
 
 /// The smallest difference between two consecutive stamps that differ at all.
