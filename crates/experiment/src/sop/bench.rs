@@ -12,7 +12,10 @@ use crate::bench::BenchConfig;
 pub fn bench_config(config: &SopConfig) -> Result<BenchConfig, SopError> {
     let refuse = |setting, problem: &str| Err(SopError::Setting { setting, problem: problem.to_owned() });
     if config.target.command.is_some() {
-        return refuse("target.command", "an engine is started by `target.bench.serve.command`, or runs already");
+        return refuse(
+            "target.command",
+            "an engine is started by `target.bench.serve.command`, or runs already",
+        );
     }
     if config.pipeline.no_measure {
         return refuse("pipeline.no_measure", "a benchmark of an engine has no part without measuring");

@@ -29,7 +29,8 @@ impl Program {
     /// # Errors
     /// There is none, or it cannot be split into words.
     pub fn of(settings: &TargetConfig, keep_log: bool, stop: &Stop) -> Result<Self, SopError> {
-        let refuse = |problem: &str| SopError::Setting { setting: "target.command", problem: problem.to_owned() };
+        let refuse =
+            |problem: &str| SopError::Setting { setting: "target.command", problem: problem.to_owned() };
         let text = settings.command.as_deref().ok_or_else(|| {
             refuse("there is nothing to measure; give a program, for instance `target.command: python3 target.py`")
         })?;
@@ -108,7 +109,10 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Words {
-        Words { template: CommandTemplate::split(text).unwrap(), prefix: vec!["ncu".to_owned(), "-o".to_owned()] }
+        Words {
+            template: CommandTemplate::split(text).unwrap(),
+            prefix: vec!["ncu".to_owned(), "-o".to_owned()],
+        }
     }
 
     fn occasion() -> Occasion {
@@ -136,8 +140,12 @@ mod tests {
     #[test]
     fn without_a_command_there_is_nothing_to_measure() {
         let of = |settings: TargetConfig| Program::of(&settings, false, &Stop::new());
-        assert!(matches!(of(TargetConfig::default()), Err(SopError::Setting { setting: "target.command", .. })));
-        let with = |command: &str| TargetConfig { command: Some(command.to_owned()), ..TargetConfig::default() };
+        assert!(matches!(
+            of(TargetConfig::default()),
+            Err(SopError::Setting { setting: "target.command", .. })
+        ));
+        let with =
+            |command: &str| TargetConfig { command: Some(command.to_owned()), ..TargetConfig::default() };
         assert!(matches!(of(with("a 'b")), Err(SopError::Setting { setting: "target.command", .. })));
         let tokens = TargetConfig { tokens: Some(3), ..with("a") };
         assert!(matches!(of(tokens), Err(SopError::Setting { setting: "target.tokens", .. })));

@@ -188,7 +188,7 @@ impl Default for PipelineConfig {
             mode: "linear".to_owned(),
             repeats: 1000,
             warmup_iter: 50,
-            warmup_max_s: 300.0,
+            warmup_max_s: 120.0,
             trials: 5,
             fixed_clock: None,
             no_measure: false,

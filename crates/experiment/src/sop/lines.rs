@@ -201,8 +201,12 @@ impl Target for Lines {
                     last = line.at;
                     break Ok(());
                 }
-                Said::Done(_) => break Err(self.line(&line, format!("`done` after {seen} of {n} iterations"))),
-                Said::Iteration(_) => break Err(self.line(&line, format!("more than the {n} iterations asked for"))),
+                Said::Done(_) => {
+                    break Err(self.line(&line, format!("`done` after {seen} of {n} iterations")));
+                }
+                Said::Iteration(_) => {
+                    break Err(self.line(&line, format!("more than the {n} iterations asked for")));
+                }
                 other => break Err(self.unexpected(&line, &other, "`iteration` or `done`")),
             }
         };

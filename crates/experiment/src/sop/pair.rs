@@ -77,9 +77,9 @@ pub fn pair(
             let second = if first.is_ok() { b.instruments(stop) } else { Ok(()) };
             (first, second)
         }
-        Some((_, error)) if stop.is_interrupted() => {
-            drop(error);
-            (Ok(()), Ok(()))
+        // Not what went wrong, but what was asked for: both say so.
+        Some((_, SopError::Target(TargetError::Interrupted))) => {
+            (Err(TargetError::Interrupted.into()), Err(TargetError::Interrupted.into()))
         }
         Some((Side::Baseline, error)) => (Err(error), Err(TargetError::OtherSide.into())),
         Some((Side::Candidate, error)) => (Err(TargetError::OtherSide.into()), Err(error)),

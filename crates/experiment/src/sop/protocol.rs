@@ -160,8 +160,12 @@ pub(super) fn place(iterations: &mut [Iteration], asked_ns: Nanos, end_ns: Nanos
 pub(super) fn facts(said: BTreeMap<String, Value>) -> Result<BTreeMap<String, String>, String> {
     names_fit(said.keys())?;
     let text = |value: Value| match value {
-        Value::Null | Value::Array(_) | Value::Object(_) => Err("a fact is a text, a number or a truth value".to_owned()),
-        Value::String(text) if text.chars().count() > LONGEST => Err(format!("a fact is longer than {LONGEST}")),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err("a fact is a text, a number or a truth value".to_owned())
+        }
+        Value::String(text) if text.chars().count() > LONGEST => {
+            Err(format!("a fact is longer than {LONGEST}"))
+        }
         Value::String(text) => Ok(redact::text(&text)),
         other => Ok(other.to_string()),
     };

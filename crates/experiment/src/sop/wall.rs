@@ -57,7 +57,9 @@ impl Wall {
         let occasion = self.occasion.as_ref().expect("a target is prepared before it is used");
         let mut command = self.words.command(occasion);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
-        command.stderr(self.errors.as_ref().and_then(|p| p.try_clone().ok()).map_or_else(Stdio::null, Stdio::from));
+        command.stderr(
+            self.errors.as_ref().and_then(|p| p.try_clone().ok()).map_or_else(Stdio::null, Stdio::from),
+        );
         let start_ns = monotonic_raw();
         let mut child =
             command.spawn().map_err(|source| TargetError::Start { program: self.words.name(), source })?;
@@ -87,9 +89,13 @@ impl Wall {
                     let exit = exit.map_or_else(|| "unknown".to_owned(), |e| e.to_string());
                     return Err(TargetError::Failed { iteration: self.iterations + 1, exit });
                 }
-                Err(RecvTimeoutError::Timeout) if self.stop.is_interrupted() => break TargetError::Interrupted,
+                Err(RecvTimeoutError::Timeout) if self.stop.is_interrupted() => {
+                    break TargetError::Interrupted;
+                }
                 Err(RecvTimeoutError::Timeout) if monotonic_raw() < deadline => {}
-                Err(RecvTimeoutError::Timeout) => break TargetError::TimedOut { during: Step::Iterate, seconds },
+                Err(RecvTimeoutError::Timeout) => {
+                    break TargetError::TimedOut { during: Step::Iterate, seconds };
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     let exit = "it could not be waited for".to_owned();
                     break TargetError::Died { during: Step::Iterate, iterations: self.iterations, exit };
@@ -105,8 +111,8 @@ impl Wall {
 
 impl Target for Wall {
     fn prepare(&mut self, occasion: &Occasion) -> Result<Ready, TargetError> {
-        let (reader, writer) = std::io::pipe()
-            .map_err(|source| TargetError::Start { program: self.words.name(), source })?;
+        let (reader, writer) =
+            std::io::pipe().map_err(|source| TargetError::Start { program: self.words.name(), source })?;
         self.log = Some(std::thread::spawn(move || Log::read(reader)));
         self.errors = Some(writer);
         self.occasion = Some(occasion.clone());

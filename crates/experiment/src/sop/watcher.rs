@@ -7,7 +7,8 @@
 //!
 //! Nothing of the target runs between `trial_begins` and the loop, or between the loop and `trial_ended`, so a series
 //! of readings that is begun in the one and ended in the other covers the loop. What an instrument finds it writes into
-//! the record that it is handed: a fact of `run.log`, or a file such as `power.csv`.
+//! the record that it is handed: a fact of `run.log`, or a file such as `power.csv`. Stamps here are raw;
+//! `record.clock().from_raw` makes them those of the run.
 
 use stopwatt_core::Nanos;
 use stopwatt_load::Stop;
