@@ -201,6 +201,8 @@ impl<'a> Recording<'a> {
         let window = seen.window(trial);
         watcher.trial_ended(&self.writer, window)?;
         let after = pid.and_then(process::tree_usage);
+        // A trial that the log calls ended has its rows on the disk, whatever happens next.
+        self.writer.settle()?;
         self.writer.log(Fact::TrialEnded {
             point: 0,
             trial,
