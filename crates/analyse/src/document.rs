@@ -89,6 +89,7 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
         quality_delta_pct: None,
         reasons: reasons.0,
         metrics,
+        custom: crate::custom::custom(input.log, input.settings),
         headline_point: headline.map(|h| h as u64),
         engines: input
             .log

@@ -20,6 +20,7 @@ mod best;
 mod client;
 pub mod compare;
 mod cost;
+mod custom;
 pub mod dialect;
 mod document;
 mod engine_use;

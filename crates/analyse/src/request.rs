@@ -10,7 +10,7 @@
 //! Nothing here asks whether the request ended well: that is the caller's choice.
 
 use stopwatt_core::clock::Nanos;
-use stopwatt_core::{Metric, RequestRow};
+use stopwatt_core::{EndKind, Metric, RequestRow};
 
 /// What one request contributes to each metric, in seconds. `None` when its stamps do not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -27,7 +27,7 @@ pub struct RequestMetrics {
     pub longest_itl: Option<f64>,
     /// The longest gap between token chunks. `None` without a gap.
     pub longest_gap: Option<f64>,
-    /// Last token chunk − send begin.
+    /// Last token chunk − send begin; of an iteration that is no request: end − begin.
     pub e2e: Option<f64>,
     /// Last token chunk − intended.
     pub e2e_from_schedule: Option<f64>,
@@ -64,7 +64,9 @@ pub fn request_metrics(row: &RequestRow) -> RequestMetrics {
     let since = |from: Option<Nanos>, to: Option<Nanos>| Some(seconds(to? - from?));
     let begin = row.send_begin_ns();
     let stream = row.stream;
-    let last = stream.map(|s| s.last_token_ns);
+    // An iteration of a target that is no server has no first byte: it ends when it ends, not with its last token.
+    let is_iteration = row.first_byte_ns.is_none() && row.written_ns.is_some() && row.end == EndKind::Ok;
+    let last = if is_iteration { Some(row.end_ns) } else { stream.map(|s| s.last_token_ns) };
     let with_gaps = stream.filter(|s| s.gaps() > 0);
     RequestMetrics {
         ttft: since(begin, stream.map(|s| s.first_token_ns)),
@@ -151,6 +153,17 @@ mod tests {
         r.output_usage = Some(8);
         let m = request_metrics(&RequestRow::of(&r));
         assert_eq!((m.tpot, m.longest_itl, m.e2e), (None, None, Some(0.025)));
+    }
+
+    #[test]
+    fn an_iteration_ends_with_its_end() {
+        let mut r = ok_request(0, 0, &[10, 25]);
+        (r.first_byte_ns, r.written_ns, r.end_ns) = (None, Some(0), 30 * MS);
+        let m = request_metrics(&RequestRow::of(&r));
+        assert_eq!((m.ttft, m.e2e, m.e2e_from_schedule), (Some(0.01), Some(0.03), Some(0.03)));
+        r.chunks.clear();
+        let m = request_metrics(&RequestRow::of(&r));
+        assert_eq!((m.ttft, m.e2e), (None, Some(0.03)));
     }
 
     #[test]

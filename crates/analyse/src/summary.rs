@@ -32,6 +32,8 @@ pub(crate) enum Range {
     NotNegative,
     /// Shares.
     Share,
+    /// Anything: values of a target's own.
+    Any,
 }
 
 impl Range {
@@ -39,6 +41,7 @@ impl Range {
         match self {
             Self::NotNegative => (ci.lo.max(0.0), ci.hi.max(0.0)),
             Self::Share => (ci.lo.clamp(0.0, 1.0), ci.hi.clamp(0.0, 1.0)),
+            Self::Any => (ci.lo, ci.hi),
         }
     }
 }

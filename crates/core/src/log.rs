@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ceiling::ClientCeiling;
 use crate::clock::{Clock, Nanos};
-use crate::engine_run::EngineRun;
+use crate::engine_run::{EngineLog, EngineRun};
 use crate::fingerprint::Fingerprint;
 use crate::import::Imported;
 use crate::metrics_doc::{Capacity, RunStatus};
@@ -216,6 +216,45 @@ pub enum Fact {
         /// The reason.
         reason: String,
     },
+    /// A stage of the measurement procedure began.
+    Stage {
+        /// `fingerprint`, `stabilise`, `measure`, `outputs` or `instruments`.
+        stage: String,
+    },
+    /// Values of the target's own in a trial.
+    TargetMetrics {
+        /// Index of the point.
+        point: u32,
+        /// Index of the trial.
+        trial: u32,
+        /// By name.
+        means: BTreeMap<String, MeanOf>,
+    },
+    /// What the target made.
+    Outputs {
+        /// Index of the trial; `None` for all of the run.
+        trial: Option<u32>,
+        /// Its hash; `None` when the target does not tell.
+        sha256: Option<String>,
+    },
+    /// The process of a target is gone.
+    TargetEnded {
+        /// Index of the trial; `None` for all of the run.
+        trial: Option<u32>,
+        /// How it ended; `None` when it was never started.
+        exit: Option<String>,
+        /// It did not end in the time allowed.
+        killed: bool,
+        /// What it wrote on standard error.
+        log: EngineLog,
+    },
+    /// What became of a change. Follows the end of the candidate's run.
+    Decision {
+        /// `accepted`, `rolled_back` or `kept`.
+        decision: String,
+        /// Why.
+        detail: String,
+    },
     /// A sample of the engine process, while it is ours.
     EngineSample {
         /// Resident memory.
@@ -284,6 +323,15 @@ pub enum Fact {
         /// Wall clock against monotonic clock since `t0`.
         wall_drift_ns: Nanos,
     },
+}
+
+/// A mean over the iterations of a trial that told a value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MeanOf {
+    /// The mean.
+    pub mean: f64,
+    /// How many iterations told one.
+    pub n: u64,
 }
 
 /// How the reads of a load client were stamped, and how late the client itself was.

@@ -339,6 +339,9 @@ pub struct MetricsDoc {
     pub reasons: BTreeMap<String, String>,
     /// Metrics of the headline point.
     pub metrics: Metrics,
+    /// Values of the target's own, by name: the mean over trials of each trial's mean. `n` counts iterations.
+    #[serde(default)]
+    pub custom: BTreeMap<String, Estimate>,
     /// Index in `points` of the headline point: the only one, else the one with the highest output throughput.
     pub headline_point: Option<u64>,
     /// Every point that was measured.

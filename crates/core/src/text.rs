@@ -72,6 +72,7 @@ texts! {
     EngineNotReady { "no token in time", "제한 시간 내 토큰 없음" }
     EngineRefused { "not measurable", "측정 불가" }
     EngineInterrupted { "interrupted", "중단됨" }
+    CustomMetrics { "Values of the target's own", "대상이 알린 값" }
     BestPoint { "Best under the objectives", "목표를 만족하는 최선" }
     SearchTitle { "Search", "탐색" }
     SearchMaxRate { "Highest rate that holds", "목표를 만족하는 최대 요청률" }

@@ -11,3 +11,4 @@
 pub mod bench;
 pub mod calibrate;
 mod sensing;
+pub mod sop;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stopwatt_core::ceiling::{CeilingStage, ClientCeiling};
 use stopwatt_core::engine_run::{EngineCause, EngineLog, EngineOutcome, EngineRun};
-use stopwatt_core::log::{Fact, JoinedShard, PlannedPoint, ReadStamps, SharedClock};
+use stopwatt_core::log::{Fact, JoinedShard, MeanOf, PlannedPoint, ReadStamps, SharedClock};
 use stopwatt_core::metrics_doc::*;
 use stopwatt_core::search::{FindKind, ObjectiveLook, SearchLook, Verdict};
 use stopwatt_core::{Clock, Metric};
@@ -116,6 +116,20 @@ fn every_fact() -> Vec<Fact> {
                 log: EngineLog { lines: 3, sha256: "00".repeat(32), tail: Some(vec!["bye".to_owned()]) },
             },
         },
+        Fact::Stage { stage: "measure".to_owned() },
+        Fact::TargetMetrics {
+            point: 0,
+            trial: 0,
+            means: BTreeMap::from([("loss".to_owned(), MeanOf { mean: -0.5, n: 200 })]),
+        },
+        Fact::Outputs { trial: Some(0), sha256: Some("00".repeat(32)) },
+        Fact::TargetEnded {
+            trial: None,
+            exit: Some("exit status 0".to_owned()),
+            killed: false,
+            log: EngineLog { lines: 0, sha256: "00".repeat(32), tail: None },
+        },
+        Fact::Decision { decision: "accepted".to_owned(), detail: "every gate is cleared".to_owned() },
         Fact::EngineSample { rss_bytes: 1 },
         Fact::WorkloadRead {
             format: "azure".to_owned(),
@@ -249,6 +263,7 @@ fn summary() -> Value {
         quality_delta_pct: None,
         reasons: BTreeMap::new(),
         metrics: BTreeMap::from([("ttft".to_owned(), ttft)]),
+        custom: BTreeMap::from([("loss".to_owned(), Estimate::unavailable("not told"))]),
         headline_point: Some(0),
         points: vec![point],
         capacity: None,

@@ -95,6 +95,7 @@ impl<'a> Facts<'a> {
             }
             // The summary holds it.
             Fact::Capacity { .. }
+            | Fact::TargetMetrics { .. }
             | Fact::Resumed { .. }
             | Fact::EngineEnded { .. }
             | Fact::TrialPower { .. }
@@ -110,6 +111,10 @@ impl<'a> Facts<'a> {
             | Fact::ClientCeiling { .. }
             | Fact::Sensors { .. }
             | Fact::TrialStarted { .. }
+            | Fact::Stage { .. }
+            | Fact::Outputs { .. }
+            | Fact::TargetEnded { .. }
+            | Fact::Decision { .. }
             | Fact::RunEnded { .. }
             | Fact::EngineReading { .. }
             | Fact::CacheExpected { .. }

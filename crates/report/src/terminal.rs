@@ -15,7 +15,7 @@ use crate::engines;
 use crate::facts::Facts;
 use crate::notes::{Notes, superscript};
 use crate::points;
-use crate::quantity::{Scale, count, joined, kind};
+use crate::quantity::{Kind, Scale, count, joined, kind};
 use crate::search;
 use crate::summary::{self, Standing};
 use crate::table::{Cell, Paint, Table, inert, left, wide, wrap};
@@ -84,6 +84,7 @@ pub fn terminal(view: &View<'_>, style: Style<'_>) -> String {
     page.latency(&mut out, &mut notes);
     page.figures(&mut out, &mut notes);
     page.points(&mut out, &mut notes);
+    page.custom(&mut out);
     page.cost(&mut out, &mut notes);
     page.best(&mut out);
     page.failures(&mut out);
@@ -289,6 +290,27 @@ impl Page<'_> {
             for line in wrap(&line, self.width.saturating_sub(4)) {
                 let _ = writeln!(out, "  {}", self.paint.dim(&line));
             }
+        }
+    }
+
+    /// Values of the target's own; their unit is the target's business.
+    fn custom(&self, out: &mut String) {
+        let custom = &self.doc().custom;
+        if custom.is_empty() {
+            return;
+        }
+        self.section(out, self.text(Text::CustomMetrics), "");
+        let names = custom.keys().map(|name| wide(name)).max().unwrap_or(0);
+        for (name, estimate) in custom {
+            let number = |v: f64| Scale::of(Kind::Plain, v).number(v);
+            let value = estimate.value.map_or_else(|| "–".to_owned(), number);
+            let interval = match (estimate.interval, &estimate.reason) {
+                (Some(i), _) => format!("[{}, {}]", number(i.lo), number(i.hi)),
+                (None, Some(reason)) => inert(reason),
+                (None, None) => String::new(),
+            };
+            let name = left(&inert(name), names);
+            let _ = writeln!(out, "  {name}  {value}  {}", self.paint.dim(&interval));
         }
     }
 

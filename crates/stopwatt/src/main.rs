@@ -23,6 +23,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bench(Box<command::bench::BenchArgs>),
+    Run(Box<command::run::RunArgs>),
+    Pair(Box<command::pair::PairArgs>),
     Serve(Box<command::serve::ServeArgs>),
     Report(command::report::ReportArgs),
     Explain(command::explain::ExplainArgs),
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let result = match &cli.command {
         Command::Bench(args) => command::bench::run(args, &mut out),
+        Command::Run(args) => command::run::run(args, &mut out),
+        Command::Pair(args) => command::pair::run(args, &mut out),
         Command::Serve(args) => command::serve::run(args, &mut out),
         Command::Report(args) => command::report::run(args, &mut out),
         Command::Explain(args) => command::explain::run(args, &mut out),

@@ -16,11 +16,11 @@ use super::{Options, paired};
 /// A limit on a change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
-    metric: String,
-    statistic: String,
+    pub(super) metric: String,
+    pub(super) statistic: String,
     /// `true`: at most the limit; `false`: at least.
     at_most: bool,
-    limit: Margin,
+    pub(super) limit: Margin,
 }
 
 /// The gates of the product requirements: latency −20 %, L2 hit rate +10 pp, energy per token −15 %, quality within 0.1 pp.

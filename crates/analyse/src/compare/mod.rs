@@ -14,6 +14,7 @@
 
 mod environment;
 mod gate;
+mod needed;
 mod side;
 
 use stopwatt_core::comparison::{ComparisonDoc, GateState, MetricComparison, Verdict};
@@ -25,6 +26,7 @@ use stopwatt_stats::{describe, holm};
 
 pub use environment::Facts;
 pub use gate::{Gate, GateError, prd};
+pub use needed::trials_needed;
 pub use side::{CsvError, Side};
 
 use side::{Metric, SidePoint};

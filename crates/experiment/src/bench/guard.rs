@@ -40,9 +40,16 @@ pub(super) enum Report {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Exit {
+pub(crate) struct Exit {
     pub(super) code: Option<i32>,
     pub(super) signal: Option<i32>,
+}
+
+impl Exit {
+    /// Whether it ended as one that did its work.
+    pub(crate) fn is_success(self) -> bool {
+        self.code == Some(0)
+    }
 }
 
 impl From<ExitStatus> for Exit {

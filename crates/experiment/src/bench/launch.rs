@@ -30,25 +30,27 @@ pub(super) const PORT: &str = "port";
 
 /// A command with places for settings.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct CommandTemplate(Vec<String>);
+pub(crate) struct CommandTemplate(Vec<String>);
 
 impl CommandTemplate {
-    /// Splits a command into words.
-    pub(super) fn parse(text: &str) -> Result<Self, BenchError> {
-        let refuse = |problem: &str| {
-            Err(BenchError::Setting { setting: "serve.command", problem: problem.to_owned() })
-        };
+    /// Splits a command into words, or says why that cannot be done.
+    pub(crate) fn split(text: &str) -> Result<Self, &'static str> {
         match shlex::split(text) {
-            None => refuse("a quotation mark is not closed"),
-            Some(words) if words.is_empty() => refuse("it is empty"),
-            Some(words) => {
-                let template = Self(words);
-                if !template.names().contains(&PORT.to_owned()) {
-                    return refuse("it needs the place `{port}`: a free port is chosen for each start");
-                }
-                Ok(template)
-            }
+            None => Err("a quotation mark is not closed"),
+            Some(words) if words.is_empty() => Err("it is empty"),
+            Some(words) => Ok(Self(words)),
         }
+    }
+
+    /// The command of a server, which needs a port.
+    pub(super) fn parse(text: &str) -> Result<Self, BenchError> {
+        let refuse =
+            |problem: &str| BenchError::Setting { setting: "serve.command", problem: problem.to_owned() };
+        let template = Self::split(text).map_err(refuse)?;
+        if !template.names().contains(&PORT.to_owned()) {
+            return Err(refuse("it needs the place `{port}`: a free port is chosen for each start"));
+        }
+        Ok(template)
     }
 
     /// Names of its places, each once.
@@ -65,7 +67,7 @@ impl CommandTemplate {
     }
 
     /// The words with these settings in their places; a place without a setting stays as it is.
-    pub(super) fn fill(&self, settings: &BTreeMap<String, String>) -> Vec<String> {
+    pub(crate) fn fill(&self, settings: &BTreeMap<String, String>) -> Vec<String> {
         let fill = |part: Part<'_>| match part {
             Part::Text(text) => text.to_owned(),
             Part::Place(name) => settings.get(name).cloned().unwrap_or_else(|| format!("{{{name}}}")),
@@ -203,14 +205,15 @@ impl Drop for Engine {
 
 /// What an engine wrote: all of it counted and hashed, its last lines at hand.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     lines: u64,
     hash: Sha256,
     tail: VecDeque<String>,
 }
 
 impl Log {
-    fn read(stream: impl Read) -> Self {
+    /// Reads a stream to its end.
+    pub(crate) fn read(stream: impl Read) -> Self {
         let mut log = Self::default();
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
@@ -234,7 +237,7 @@ impl Log {
     }
 
     /// What goes into the record: its lines only where `keep` says so.
-    pub(super) fn stored(&self, keep: bool) -> EngineLog {
+    pub(crate) fn stored(&self, keep: bool) -> EngineLog {
         let shown = self.tail.len().saturating_sub(SHOWN);
         EngineLog {
             lines: self.lines,
@@ -244,7 +247,7 @@ impl Log {
     }
 
     /// Everything at hand, for `engine.log`.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.tail.iter().fold(String::new(), |text, line| text + line + "\n")
     }
 

@@ -56,7 +56,9 @@ pub use config::{
     TargetConfig, Tri, WorkloadConfig, analysis_settings,
 };
 pub use error::BenchError;
+pub(crate) use guard::Exit;
 pub use guard::guard;
+pub(crate) use launch::{CommandTemplate, Log};
 pub(crate) use probe::template;
 pub use progress::Progress;
 pub use prompts::TokenCounter;

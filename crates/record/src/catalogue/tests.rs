@@ -50,6 +50,7 @@ fn metrics(id: &str, ttft: f64) -> String {
         quality_delta_pct: None,
         reasons: BTreeMap::new(),
         metrics: BTreeMap::from([(Metric::Ttft.name().to_owned(), summary)]),
+        custom: BTreeMap::new(),
         headline_point: None,
         points: Vec::new(),
         capacity: None,

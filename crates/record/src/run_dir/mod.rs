@@ -18,6 +18,7 @@ mod error;
 mod id;
 mod lock;
 mod log_file;
+mod note;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -71,7 +71,8 @@ impl Run {
 
     /// Whether the run came to its end. A run whose last line is missing is incomplete.
     pub fn status(&self) -> RunStatus {
-        match self.log.last().map(|e| &e.fact) {
+        // What was decided about the run afterwards may stand behind its end.
+        match self.log.iter().rev().map(|e| &e.fact).find(|f| !matches!(f, Fact::Decision { .. })) {
             Some(Fact::RunEnded { status, .. }) => *status,
             _ => RunStatus::Incomplete,
         }

@@ -107,6 +107,11 @@ impl RunWriter {
         &self.id
     }
 
+    /// Zero of its stamps.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -218,11 +218,41 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     if !commands.is_empty() && !args.allow_commands {
         resume::refuse_foreign_command(&resolved)?;
     }
+    let shown = Shown {
+        out: args.out.clone(),
+        format: args.format,
+        lang: args.lang,
+        dialect: args.dialect,
+        strict: args.strict,
+        quiet: args.quiet,
+    };
+    measure(&resolved, config_lock(&resolved)?, unfinished, &shown, out)
+}
+
+/// Where a benchmark goes, and how its result is shown.
+pub(super) struct Shown {
+    pub(super) out: Option<PathBuf>,
+    pub(super) format: Format,
+    pub(super) lang: super::Language,
+    pub(super) dialect: Option<super::DialectName>,
+    pub(super) strict: bool,
+    pub(super) quiet: bool,
+}
+
+/// Measures, writes the reports and prints the result.
+pub(super) fn measure(
+    resolved: &Resolved<BenchConfig>,
+    config_lock: serde_json::Value,
+    unfinished: Option<bench::Unfinished>,
+    shown: &Shown,
+    out: &mut dyn Write,
+) -> anyhow::Result<Outcome> {
+    let config = &resolved.value;
     let setup = bench::Setup {
         config: config.clone(),
-        config_lock: config_lock(&resolved)?,
+        config_lock,
         root: super::runs_root(),
-        out: args.out.clone(),
+        out: shown.out.clone(),
         api_key: api_key(config)?,
         tokenizer: config.target.tokenizer.as_deref().map(|f| tokenizer::load(Path::new(f))).transpose()?,
         program: std::env::current_exe().context("failed to find this program's own file")?,
@@ -231,14 +261,14 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     let stop = bench::Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
-    let mut progress = Progress::new(!args.quiet && std::io::stderr().is_terminal());
+    let mut progress = Progress::new(!shown.quiet && std::io::stderr().is_terminal());
     let finished = bench::run(setup, &stop, &mut |event| progress.show(event))?;
     progress.end();
 
-    let written = report::write(&finished.path, args.lang.into())?;
-    match args.dialect {
-        Some(dialect) => report::print_dialect(&written, dialect, args.format, out)?,
-        None => report::print(&written, args.format, args.lang.into(), out)?,
+    let written = report::write(&finished.path, shown.lang.into())?;
+    match shown.dialect {
+        Some(dialect) => report::print_dialect(&written, dialect, shown.format, out)?,
+        None => report::print(&written, shown.format, shown.lang.into(), out)?,
     }
     if let Some(outcome) = signals.outcome() {
         return Ok(outcome);
@@ -247,13 +277,13 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     Ok(match doc.status {
         RunStatus::Incomplete => Outcome::MeasurementFailed,
         RunStatus::Complete if nothing_measured(doc) => Outcome::MeasurementFailed,
-        RunStatus::Complete if args.strict && !doc.validity.valid => Outcome::MeasurementFailed,
+        RunStatus::Complete if shown.strict && !doc.validity.valid => Outcome::MeasurementFailed,
         RunStatus::Complete => Outcome::Done,
     })
 }
 
 /// What is locked: every setting with its origin, and what analysis needs.
-fn config_lock(resolved: &Resolved<BenchConfig>) -> anyhow::Result<serde_json::Value> {
+pub(super) fn config_lock(resolved: &Resolved<BenchConfig>) -> anyhow::Result<serde_json::Value> {
     let mut lock = resolved.lock();
     let mut analysis = bench::analysis_settings(&resolved.value)?;
     let cost = &resolved.value.cost;

@@ -107,7 +107,7 @@ pub(crate) fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Out
     if unfixed {
         doc.warnings.push("clocks were not fixed: results of different runs are not comparable".to_owned());
     }
-    print(&doc, args, out)?;
+    print(&doc, args.format, args.lang, out)?;
     Ok(match doc.gate {
         Some(GateState::Failed) => Outcome::GateFailed,
         _ if unfixed => Outcome::Inconclusive,
@@ -136,13 +136,19 @@ fn side(name: &str, args: &CompareArgs) -> anyhow::Result<Side> {
     Ok(Side::of_run(name, &analysed.doc, facts))
 }
 
-fn print(doc: &ComparisonDoc, args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<()> {
-    match args.format {
+/// Prints a comparison.
+pub(super) fn print(
+    doc: &ComparisonDoc,
+    format: Format,
+    lang: Language,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    match format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(doc)?)?,
         Format::Csv => write!(out, "{}", stopwatt_report::comparison_csv(doc))?,
         Format::Table => {
             let style = super::terminal_style(None);
-            write!(out, "{}", stopwatt_report::comparison(doc, args.lang.into(), style))?;
+            write!(out, "{}", stopwatt_report::comparison(doc, lang.into(), style))?;
         }
     }
     Ok(())
@@ -162,7 +168,7 @@ fn parse_primary(text: &str) -> Result<(String, String), String> {
 }
 
 /// `1%` or `0.5`: percent as a ratio.
-fn parse_percent(text: &str) -> Result<f64, String> {
+pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
     let number = text.trim().trim_end_matches('%').trim();
     match number.parse::<f64>() {
         Ok(v) if v > 0.0 && v < 100.0 => Ok(v / 100.0),
@@ -170,7 +176,7 @@ fn parse_percent(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_level(text: &str) -> Result<f64, String> {
+pub(super) fn parse_level(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(v) if v > 0.5 && v < 1.0 => Ok(v),
         _ => Err("a level lies between 0.5 and 1, for instance 0.95".to_owned()),

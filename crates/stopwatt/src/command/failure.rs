@@ -4,6 +4,7 @@ use std::fmt;
 
 use stopwatt_engine::ServeError;
 use stopwatt_experiment::bench::{BenchError, ResumeError};
+use stopwatt_experiment::sop::{SopError, TargetError};
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
 use stopwatt_record::import::ImportError;
@@ -56,6 +57,17 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
         if matches!(cause.downcast_ref(), Some(ResumeError::Complete { .. } | ResumeError::Search { .. })) {
             return Outcome::Configuration;
         }
+        if let Some(error) = cause.downcast_ref::<SopError>() {
+            match error {
+                SopError::Setting { .. } => return Outcome::Configuration,
+                SopError::Target(error) => return of_target(error),
+                // Its cause decides.
+                _ => {}
+            }
+        }
+        if let Some(error) = cause.downcast_ref::<TargetError>() {
+            return of_target(error);
+        }
         if cause.is::<ConfigError>() {
             return Outcome::Configuration;
         }
@@ -82,10 +94,21 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
     Outcome::Usage
 }
 
+/// The exit code of a target that failed.
+fn of_target(error: &TargetError) -> Outcome {
+    match error {
+        TargetError::Start { .. } => Outcome::MissingResource,
+        TargetError::NoPrefix => Outcome::Configuration,
+        _ => Outcome::MeasurementFailed,
+    }
+}
+
 /// What to try next, from the first cause that knows.
 pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
         None.or_else(|| cause.downcast_ref::<Failure>().and_then(|e| e.hint))
+            .or_else(|| cause.downcast_ref::<SopError>().and_then(SopError::hint))
+            .or_else(|| cause.downcast_ref::<TargetError>().and_then(TargetError::hint))
             .or_else(|| cause.downcast_ref::<BenchError>().and_then(BenchError::hint))
             .or_else(|| cause.downcast_ref::<ConfigError>().and_then(ConfigError::hint))
             .or_else(|| cause.downcast_ref::<MergeError>().and_then(MergeError::hint))

@@ -1,0 +1,403 @@
+//! The settings of `stopwatt run` and `stopwatt pair`: the keys of the measurement procedure.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stopwatt_analyse::Settings;
+use stopwatt_analyse::compare::Gate;
+
+use super::error::SopError;
+use super::planned::{CacheKeys, CostKeys, GraphKeys, QualityKeys, SolverKeys, TransformKeys};
+use crate::bench::{AnalysisConfig, BenchConfig, RecordConfig};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SopConfig {
+    /// Seed that the target gets, and of resampling.
+    pub seed: u64,
+    /// What is measured.
+    pub target: TargetConfig,
+    /// How it is measured.
+    pub pipeline: PipelineConfig,
+    /// What is read beside the time.
+    pub measure: MeasureConfig,
+    /// What a change must clear.
+    pub gates: GatesConfig,
+    /// How two sides are measured together.
+    pub pair: PairConfig,
+    /// What becomes of a change that does not clear its gates.
+    pub rollback: RollbackConfig,
+    /// What is written for people.
+    pub report: ReportConfig,
+    /// How intervals are made.
+    pub analysis: AnalysisConfig,
+    /// What is kept.
+    pub record: RecordConfig,
+    /// The shared-access graph.
+    pub graph: GraphKeys,
+    /// The solver of permutations.
+    pub solver: SolverKeys,
+    /// Weights of the cost function.
+    pub cost: CostKeys,
+    /// What is done to the model.
+    pub transform: TransformKeys,
+    /// How quality is judged.
+    pub quality: QualityKeys,
+    /// What is kept between runs.
+    pub cache: CacheKeys,
+    /// Name of a benchmark task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub task: Option<Value>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetConfig {
+    /// `command`: any program; `bench`: an inference engine.
+    pub kind: TargetKind,
+    /// Name in reports; `null` takes the program's.
+    pub name: Option<String>,
+    /// The program and its arguments, split into words as a shell does, without a shell. `{seed}`, `{iterations}`,
+    /// `{mode}` and `{trial}` are replaced.
+    pub command: Option<String>,
+    /// How the program is timed.
+    pub protocol: Protocol,
+    /// Tokens that one iteration makes, for `protocol: wall`; `null` where there are none.
+    pub tokens: Option<u32>,
+    /// Longest time until the program is ready, in seconds.
+    #[schemars(range(min = 0.001))]
+    pub prepare_timeout_s: f64,
+    /// Longest time of one iteration, in seconds.
+    #[schemars(range(min = 0.001))]
+    pub iterate_timeout_s: f64,
+    /// Longest time for the hash of its outputs, in seconds.
+    #[schemars(range(min = 0.001))]
+    pub outputs_timeout_s: f64,
+    /// Longest time that it may take to end, in seconds.
+    #[schemars(range(min = 0.001))]
+    pub end_timeout_s: f64,
+    /// For `kind: bench`: the settings of `stopwatt bench`. Warm-up, trials, requests and seed come from `pipeline` and
+    /// `seed`, unless `measure.requests` or `measure.duration_s` stands here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bench: Option<Box<BenchConfig>>,
+}
+
+impl Default for TargetConfig {
+    fn default() -> Self {
+        Self {
+            kind: TargetKind::Command,
+            name: None,
+            command: None,
+            protocol: Protocol::JsonLines,
+            tokens: None,
+            prepare_timeout_s: 300.0,
+            iterate_timeout_s: 600.0,
+            outputs_timeout_s: 60.0,
+            end_timeout_s: 10.0,
+            bench: None,
+        }
+    }
+}
+
+/// Kinds of targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetKind {
+    /// Any program.
+    #[default]
+    Command,
+    /// An inference engine.
+    Bench,
+}
+
+/// How a program is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// The program stays, and tells of each iteration in a line of JSON.
+    #[default]
+    JsonLines,
+    /// One process an iteration, from its start to its exit.
+    Wall,
+}
+
+impl Protocol {
+    /// Name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::JsonLines => "json-lines",
+            Self::Wall => "wall",
+        }
+    }
+}
+
+/// How it is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PipelineConfig {
+    /// What is run, for instance `linear` or `iterative`; the target gets it as STOPWATT_MODE.
+    pub mode: String,
+    /// Iterations that are measured in all trials together.
+    #[schemars(range(min = 1))]
+    pub repeats: u64,
+    /// Fewest iterations before anything is measured; more follow until the target is steady. 0 switches warm-up off and
+    /// marks the run unstabilised.
+    pub warmup_iter: u64,
+    /// Longest warm-up, in seconds.
+    #[schemars(range(min = 0))]
+    pub warmup_max_s: f64,
+    /// Trials: the unit of every interval.
+    #[schemars(range(min = 3))]
+    pub trials: u32,
+    /// Whether you have fixed the clocks, for machines that do not show it; `null` says nothing.
+    pub fixed_clock: Option<bool>,
+    /// Prepare the target and write the record, without measuring.
+    pub no_measure: bool,
+    /// When the transform is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub transform_stage: Option<Value>,
+    /// When the layout is solved again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub post_transform_repermute: Option<Value>,
+    /// The same, by its older name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub repermute_on_delta: Option<Value>,
+    /// A Python function that runs the model; `target.command` starts any program instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub runner: Option<Value>,
+    /// Its arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub runner_context: Option<Value>,
+    /// A permutation to take instead of solving.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub reuse_perm: Option<Value>,
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        Self {
+            mode: "linear".to_owned(),
+            repeats: 1000,
+            warmup_iter: 50,
+            warmup_max_s: 120.0,
+            trials: 5,
+            fixed_clock: None,
+            no_measure: false,
+            transform_stage: None,
+            post_transform_repermute: None,
+            repermute_on_delta: None,
+            runner: None,
+            runner_context: None,
+            reuse_perm: None,
+        }
+    }
+}
+
+/// What is read beside the time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeasureConfig {
+    /// Whether power is read.
+    pub power_enable: bool,
+    /// Readings of power a second.
+    #[schemars(range(min = 0.1))]
+    pub power_sample_hz: f64,
+    /// Whether cache counters are read, in a run of their own.
+    pub ncu_enable: bool,
+    /// Which counters; empty takes those of the architecture.
+    pub ncu_metrics: Vec<String>,
+    /// Timers of the original project's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub builtin: Option<Value>,
+    /// Marks for profilers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub nvtx_enable: Option<Value>,
+}
+
+impl Default for MeasureConfig {
+    fn default() -> Self {
+        Self {
+            power_enable: false,
+            power_sample_hz: 10.0,
+            ncu_enable: false,
+            ncu_metrics: Vec::new(),
+            builtin: None,
+            nvtx_enable: None,
+        }
+    }
+}
+
+/// What a change must clear: each `METRIC [STATISTIC] <= LIMIT`; `null` drops one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatesConfig {
+    /// Latency of an iteration.
+    pub latency: Option<String>,
+    /// L2 hit rate.
+    pub l2_hit: Option<String>,
+    /// Energy per token.
+    pub ept: Option<String>,
+    /// Loss of quality.
+    pub quality: Option<String>,
+    /// Further gates.
+    pub more: Vec<String>,
+    /// A factor of the original project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub iter_vs_linear_latency_factor: Option<Value>,
+}
+
+impl Default for GatesConfig {
+    fn default() -> Self {
+        let [latency, l2_hit, ept, quality] = PRD.map(|gate| Some(gate.to_owned()));
+        Self { latency, l2_hit, ept, quality, more: Vec::new(), iter_vs_linear_latency_factor: None }
+    }
+}
+
+/// The gates of the product requirements, as [`stopwatt_analyse::compare::prd`] has them.
+const PRD: [&str; 4] = [
+    "e2e mean <= -20%",
+    "l2_hit_rate mean >= +10pp",
+    "energy_per_token mean <= -15%",
+    "quality_loss mean <= +0.1pp",
+];
+
+impl GatesConfig {
+    /// Every gate in force.
+    pub fn gates(&self) -> Result<Vec<Gate>, SopError> {
+        let fixed = [
+            ("gates.latency", &self.latency),
+            ("gates.l2_hit", &self.l2_hit),
+            ("gates.ept", &self.ept),
+            ("gates.quality", &self.quality),
+        ];
+        let fixed = fixed.into_iter().filter_map(|(key, gate)| Some((key, gate.as_ref()?)));
+        fixed
+            .chain(self.more.iter().map(|gate| ("gates.more", gate)))
+            .map(|(setting, gate)| {
+                gate.parse().map_err(|e| SopError::Setting { setting, problem: format!("{e}") })
+            })
+            .collect()
+    }
+}
+
+/// How two sides are measured together.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PairConfig {
+    /// Baselines of the original project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub baseline_methods: Option<Value>,
+}
+
+/// What becomes of a change that does not clear its gates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RollbackConfig {
+    /// How often the measurement is repeated before the change is given up.
+    pub retry_budget: u32,
+    /// File that holds the configuration in use. Stopwatt owns it: it gets the candidate's when that is accepted, else
+    /// the baseline's. `null`: advice is printed.
+    pub active: Option<String>,
+    /// Smallest improvement of the cost function.
+    #[serde(rename = "epsilon_J", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-unavailable" = true))]
+    pub epsilon_j: Option<Value>,
+}
+
+impl Default for RollbackConfig {
+    fn default() -> Self {
+        Self { retry_budget: 1, active: None, epsilon_j: None }
+    }
+}
+
+/// What is written for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReportConfig {
+    /// Folder of the run, where `--out` is not given.
+    pub out_dir: Option<String>,
+    /// Reports to keep beside `metrics.json`.
+    pub formats: Vec<ReportFormat>,
+}
+
+impl Default for ReportConfig {
+    fn default() -> Self {
+        Self { out_dir: None, formats: vec![ReportFormat::Html, ReportFormat::Csv] }
+    }
+}
+
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReportFormat {
+    /// `report.html`.
+    Html,
+    /// `report.csv`.
+    Csv,
+}
+
+impl ReportFormat {
+    /// Every form with its file.
+    pub const FILES: [(Self, &'static str); 2] = [(Self::Html, "report.html"), (Self::Csv, "report.csv")];
+}
+
+impl SopConfig {
+    /// Iterations of one trial.
+    pub fn iterations(&self) -> u64 {
+        self.pipeline.repeats.div_ceil(u64::from(self.pipeline.trials))
+    }
+
+    /// What analysis must know.
+    pub fn analysis_settings(&self) -> Result<Settings, SopError> {
+        if self.analysis.stall_s.is_nan() || self.analysis.stall_s <= 0.0 {
+            let problem = "a stall must be longer than 0 s".to_owned();
+            return Err(SopError::Setting { setting: "analysis.stall_s", problem });
+        }
+        Ok(Settings {
+            mode: self.pipeline.mode.clone(),
+            seed: self.seed,
+            level: self.analysis.level,
+            resamples: self.analysis.resamples,
+            stall_s: self.analysis.stall_s,
+            ..Settings::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_are_those_of_the_product_requirements_until_they_are_dropped() {
+        let mut gates = GatesConfig::default();
+        assert_eq!(gates.gates().unwrap(), stopwatt_analyse::compare::prd());
+        gates.l2_hit = None;
+        gates.more.push("e2e p50 <= -5%".to_owned());
+        let names: Vec<String> = gates.gates().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!((names.len(), names[3].as_str()), (4, "e2e p50 <= -5%"));
+        gates.more.push("faster".to_owned());
+        assert!(matches!(gates.gates(), Err(SopError::Setting { setting: "gates.more", .. })));
+    }
+
+    #[test]
+    fn trials_share_the_repeats() {
+        let mut config = SopConfig::default();
+        assert_eq!(config.iterations(), 200);
+        config.pipeline.repeats = 11;
+        assert_eq!(config.iterations(), 3);
+    }
+}

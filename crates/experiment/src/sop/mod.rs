@@ -1,0 +1,55 @@
+//! `run` and `pair`: any target under the measurement procedure.
+//!
+//! ```text
+//! settings ──► Launch ──► Target ──iterations──► Recording ──► run directory ──► compare ──► decision
+//!                           │                       ▲
+//!                    command (wall, JSON lines)   Watcher (power, energy, counters)
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `config`, `planned` | the settings, and those whose parts are not built |
+//! | `target` | what can be measured: `trait Target`, `trait Launch` |
+//! | `command` | any program as a target: its words and environment |
+//! | `lines`, `protocol` | a program that speaks JSON lines |
+//! | `wall` | a process an iteration |
+//! | `process` | the end of a process group |
+//! | `recording` | iterations as rows of a run |
+//! | `warmup` | as often as asked, and until steady |
+//! | `watcher` | where instruments are plugged in |
+//! | `run`, `pair` | one target; two in turns |
+//! | `bench` | an engine as a target |
+//! | `rollback` | accepted, once more, or rolled back |
+//!
+//! Times are recorded as they were: whatever mode is run, no value is scaled, sorted or left out.
+
+mod bench;
+mod command;
+mod config;
+mod error;
+mod lines;
+mod pair;
+mod planned;
+mod process;
+mod protocol;
+mod recording;
+pub mod rollback;
+mod run;
+mod target;
+mod wall;
+mod warmup;
+mod watcher;
+
+pub use bench::bench_config;
+pub use command::Program;
+pub use config::{
+    GatesConfig, MeasureConfig, PairConfig, PipelineConfig, Protocol, ReportConfig, ReportFormat,
+    RollbackConfig, SopConfig, TargetConfig, TargetKind,
+};
+pub use error::SopError;
+pub use pair::{Side, order, pair};
+pub use planned::{CacheKeys, CostKeys, GraphKeys, QualityKeys, SolverKeys, TransformKeys};
+pub use recording::{Finished, Watch, stage};
+pub use run::{Setup, run};
+pub use target::{Ended, Iteration, Launch, Occasion, Ready, Step, Target, TargetError};
+pub use watcher::{Nobody, Watcher, Window};

@@ -1,0 +1,340 @@
+//! `stopwatt pair`: baseline and candidate in turns, compared, and what becomes of the change.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::json;
+use stopwatt_analyse::compare::{self, Facts, Gate, Options, Side};
+use stopwatt_core::comparison::{ComparisonDoc, GateState, Verdict};
+use stopwatt_core::log::Fact;
+use stopwatt_experiment::bench::Stop;
+use stopwatt_experiment::sop::rollback::{self, Decision, Next};
+use stopwatt_experiment::sop::{self, Program, SopConfig, TargetKind};
+use stopwatt_record::config::Resolved;
+use stopwatt_record::run_dir::{Run, write_atomically};
+
+use super::compare::{parse_level, parse_percent, print as print_comparison};
+use super::procedure::{ProcedureArgs, lock, program, watcher, write_reports};
+use super::{Failure, Format};
+use crate::exit::Outcome;
+use crate::stop::Signals;
+
+/// What is judged; gates are judged beside.
+const PRIMARY: [(&str, &str); 4] =
+    [("e2e", "mean"), ("ttft", "mean"), ("tpot", "mean"), ("output_throughput", "mean")];
+
+/// Measure a baseline and a candidate in turns (A B B A …), and say whether the change is accepted
+///
+/// Each trial is a new process. The sides are compared pair by pair; gates come from `gates` in the settings (latency
+/// -20%, L2 hit rate +10pp, energy per token -15%, quality 0.1pp, each dropped with `gates.NAME=null`). A missed gate is
+/// measured once more; after that the change is rolled back. Exit codes: 0 accepted, 10 a gate failed, 11 inconclusive.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stopwatt pair --command 'python3 old.py' --candidate \"target.command=python3 new.py\" --out cmp
+  stopwatt pair -c base.yaml --allow-commands --candidate pipeline.mode=iterative --out cmp
+  stopwatt pair -c base.yaml --allow-commands --candidate-config cand.yaml --trials 10 --out cmp
+  stopwatt pair -c base.yaml --allow-commands --candidate pipeline.mode=iterative --out cmp --override gates.l2_hit=null
+  stopwatt pair --command 'python3 old.py' --self-test --out aa")]
+pub(crate) struct PairArgs {
+    #[command(flatten)]
+    procedure: ProcedureArgs,
+    /// Settings file of the candidate, over that of the baseline
+    #[arg(long, value_name = "FILE", help_heading = "Candidate")]
+    candidate_config: Option<PathBuf>,
+    /// One setting of the candidate, as `pipeline.mode=iterative` (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Candidate")]
+    candidate: Vec<String>,
+    /// Measure the baseline against itself and say whether a difference is called where there is none
+    #[arg(long, conflicts_with_all = ["candidate", "candidate_config"], help_heading = "Candidate")]
+    self_test: bool,
+    /// A further limit that the candidate must clear (repeatable): `METRIC [STATISTIC] <= LIMIT`
+    #[arg(long = "gate", value_name = "GATE", help_heading = "Judgement")]
+    gates: Vec<Gate>,
+    /// Change that does not matter, for instance 1%
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, default_value = "1%", help_heading = "Judgement")]
+    margin: f64,
+    /// Confidence level of the intervals
+    #[arg(long, value_name = "LEVEL", value_parser = parse_level, default_value = "0.95", help_heading = "Judgement")]
+    level: f64,
+    /// Folder of the comparison: both runs, compare.json, decision.json; it must not exist or be empty
+    #[arg(long, value_name = "DIR", value_parser = super::place::folder, help_heading = "Result")]
+    out: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &PairArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let procedure = &args.procedure;
+    if procedure.schema(out)? {
+        return Ok(Outcome::Done);
+    }
+    let baseline = procedure.resolve(None, &[])?;
+    if !args.self_test && args.candidate.is_empty() && args.candidate_config.is_none() {
+        let problem = anyhow!("there is no candidate");
+        let hint =
+            "say what is changed with --candidate KEY=VALUE or --candidate-config FILE, or give --self-test";
+        return Err(Failure::new(Outcome::Usage, problem).hint(hint).into());
+    }
+    let candidate = procedure.resolve(args.candidate_config.as_deref(), &args.candidate)?;
+    if procedure.shown(&[&baseline, &candidate], out)? {
+        return Ok(Outcome::Done);
+    }
+    fit_together(&baseline, &candidate)?;
+    procedure.refuse_foreign_command(&baseline)?;
+    procedure.refuse_foreign_command(&candidate)?;
+    let dir = args.out.clone().or_else(|| baseline.value.report.out_dir.as_ref().map(PathBuf::from));
+    let dir = dir.ok_or_else(|| {
+        Failure::new(Outcome::Usage, anyhow!("a comparison needs a folder")).hint("name one with --out DIR")
+    })?;
+    if dir.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        let problem = anyhow!("{} is not empty", dir.display());
+        return Err(Failure::new(Outcome::Usage, problem).hint("choose a new directory with --out").into());
+    }
+    let stop = Stop::new();
+    let on_signal = stop.clone();
+    let signals = Signals::install(move || on_signal.interrupt())?;
+    let mut gates = if args.self_test { Vec::new() } else { baseline.value.gates.gates()? };
+    gates.extend_from_slice(&args.gates);
+    let launch = [program(&baseline, &stop)?, program(&candidate, &stop)?];
+    let pair = Pair { args, sides: [&baseline, &candidate], launch: &launch, gates, stop: &stop };
+    let outcome = pair.decide(&dir, out);
+    signals.outcome().map_or(outcome, Ok)
+}
+
+/// Refuses sides that cannot be paired.
+fn fit_together(baseline: &Resolved<SopConfig>, candidate: &Resolved<SopConfig>) -> anyhow::Result<()> {
+    for side in [baseline, candidate] {
+        if side.value.target.kind == TargetKind::Bench {
+            let problem = "`bench` targets cannot be paired in this version; measure each with `stopwatt run` and compare the runs";
+            return Err(side.refuse("target.kind", problem).into());
+        }
+        if side.value.pipeline.no_measure {
+            return Err(side.refuse("pipeline.no_measure", "a pair is measured").into());
+        }
+    }
+    let (a, b) = (&baseline.value.pipeline, &candidate.value.pipeline);
+    for (key, same) in
+        [("pipeline.trials", a.trials == b.trials), ("pipeline.repeats", a.repeats == b.repeats)]
+    {
+        if !same {
+            return Err(candidate.refuse(key, "both sides of a pair measure the same number").into());
+        }
+    }
+    Ok(())
+}
+
+/// A comparison from its settings to its decision.
+struct Pair<'a> {
+    args: &'a PairArgs,
+    sides: [&'a Resolved<SopConfig>; 2],
+    launch: &'a [Program; 2],
+    gates: Vec<Gate>,
+    stop: &'a Stop,
+}
+
+/// One attempt.
+struct Attempt {
+    /// Folder under that of the comparison; empty for the first.
+    name: String,
+    doc: ComparisonDoc,
+}
+
+impl Pair<'_> {
+    fn decide(&self, dir: &Path, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+        let mut left = self.sides[0].value.rollback.retry_budget;
+        let mut attempts: Vec<Attempt> = Vec::new();
+        loop {
+            let name = if attempts.is_empty() { String::new() } else { format!("retry-{}", attempts.len()) };
+            let folder = dir.join(&name);
+            let Some(doc) = self.attempt(&folder)? else { return Ok(Outcome::Interrupted) };
+            let next = rollback::judge(&doc, left);
+            // What programs read is one document: that of the last attempt.
+            let last = self.gates.is_empty() || matches!(next, Next::Decided(..));
+            if last || self.args.procedure.format == Format::Table {
+                print_comparison(&doc, self.args.procedure.format, self.args.procedure.lang, out)?;
+            }
+            attempts.push(Attempt { name, doc });
+            let doc = &attempts[attempts.len() - 1].doc;
+            if self.args.self_test {
+                return self.self_test(doc, out);
+            }
+            self.say_needed(doc, out)?;
+            if self.gates.is_empty() {
+                return Ok(Outcome::Done);
+            }
+            match next {
+                Next::Decided(decision, why) => {
+                    self.put_in_use(decision, &why, dir, &attempts, out)?;
+                    return Ok(match (decision, doc.gate) {
+                        (Decision::Accepted, _) => Outcome::Done,
+                        (_, Some(GateState::Failed)) | (Decision::RolledBack, _) => Outcome::GateFailed,
+                        (Decision::Kept, _) => Outcome::Inconclusive,
+                    });
+                }
+                Next::Again(why) => {
+                    left -= 1;
+                    // Causes of the miss belong here: `analyse::rca::causes(doc, …)`, told and kept in decision.json.
+                    self.say(out, &format!("{why}: measuring once more"))?;
+                }
+            }
+        }
+    }
+
+    /// Measures both sides and compares them; `None` when it was interrupted.
+    fn attempt(&self, dir: &Path) -> anyhow::Result<Option<ComparisonDoc>> {
+        let procedure = &self.args.procedure;
+        let setup = |i: usize| -> anyhow::Result<sop::Setup<'_>> {
+            Ok(sop::Setup {
+                config: &self.sides[i].value,
+                lock: lock(self.sides[i])?,
+                launch: &self.launch[i],
+            })
+        };
+        let (a, b) = (setup(0)?, setup(1)?);
+        let mut watchers = [watcher(a.config), watcher(b.config)];
+        let [watch_a, watch_b] = &mut watchers;
+        let mut progress = procedure.progress();
+        let finished = sop::pair(&a, &b, dir, [watch_a.as_mut(), watch_b.as_mut()], self.stop, &mut |e| {
+            progress.show(e)
+        })?;
+        progress.end();
+        let mut sides = Vec::new();
+        let mut failure = None;
+        for ((finished, side), config) in
+            finished.into_iter().zip([sop::Side::Baseline, sop::Side::Candidate]).zip(self.sides)
+        {
+            let written = write_reports(&finished.path, &config.value, procedure.lang)?;
+            let facts = Facts::of_run(&written.analysed.log, &written.analysed.config);
+            sides.push(Side::of_run(side.name(), &written.analysed.doc, facts));
+            let real = finished.failure.filter(|f| !matches!(f, sop::TargetError::OtherSide));
+            failure = failure
+                .or(real.map(|f| anyhow::Error::new(f).context(format!("the {} failed", side.name()))));
+        }
+        if self.stop.is_interrupted() {
+            return Ok(None);
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let options = Options {
+            level: self.args.level,
+            margin: self.args.margin,
+            paired: true,
+            primary: PRIMARY.map(|(m, s)| (m.to_owned(), s.to_owned())).to_vec(),
+            gates: self.gates.clone(),
+            ..Options::default()
+        };
+        let doc = compare::compare(&sides[0], &sides[1..], &options);
+        let mut text = serde_json::to_vec_pretty(&doc)?;
+        text.push(b'\n');
+        write_atomically(&dir.join("compare.json"), &text)?;
+        Ok(Some(doc))
+    }
+
+    /// For people: beside a table, else where it does not disturb what programs read.
+    fn say(&self, out: &mut dyn Write, text: &str) -> anyhow::Result<()> {
+        match self.args.procedure.format {
+            Format::Table => writeln!(out, "\n{text}")?,
+            Format::Json | Format::Csv => eprintln!("{text}"),
+        }
+        Ok(())
+    }
+
+    fn say_needed(&self, doc: &ComparisonDoc, out: &mut dyn Write) -> anyhow::Result<()> {
+        match compare::trials_needed(&self.gates, doc) {
+            Some(n) => self
+                .say(out, &format!("a gate is open: about {n} trials a side (--trials {n}) would settle it")),
+            None => Ok(()),
+        }
+    }
+
+    /// Baseline against baseline: any verdict but equivalent or inconclusive is a false alarm.
+    fn self_test(&self, doc: &ComparisonDoc, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+        let called: Vec<String> = doc
+            .comparisons
+            .iter()
+            .filter(|c| matches!(c.verdict, Some(Verdict::Improved | Verdict::Regressed)))
+            .map(|c| format!("{} {}", c.metric, c.statistic))
+            .collect();
+        if called.is_empty() {
+            self.say(out, "self-test: no difference is called between equal things")?;
+            return Ok(Outcome::Done);
+        }
+        let often = (1.0 - self.args.level) * 100.0;
+        self.say(
+            out,
+            &format!(
+                "self-test: a difference is called in {} where there is none. Chance does that in {often:.0} % of \
+                 self-tests; if it does so again, something differs between the sides that should not",
+                called.join(", ")
+            ),
+        )?;
+        Ok(Outcome::GateFailed)
+    }
+
+    /// Writes the decision, and the configuration in use where Stopwatt owns its file.
+    fn put_in_use(
+        &self,
+        decision: Decision,
+        why: &str,
+        dir: &Path,
+        attempts: &[Attempt],
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let accepted = decision == Decision::Accepted;
+        let active = self.sides[0].value.rollback.active.as_deref().map(Path::new);
+        if let Some(file) = active {
+            rollback::put_in_use(file, &self.configuration(accepted)?)
+                .with_context(|| format!("failed to put the {} into use", decision.in_use()))?;
+        }
+        let folder = |name: &str| if name.is_empty() { ".".to_owned() } else { name.to_owned() };
+        let attempts_json: Vec<_> = attempts
+            .iter()
+            .map(|a| json!({"folder": folder(&a.name), "gate": a.doc.gate, "gates": a.doc.gates}))
+            .collect();
+        let decided = json!({
+            "decision": decision.name(),
+            "why": why,
+            "in_use": decision.in_use(),
+            "active_file_written": active.is_some(),
+            "attempts": attempts_json,
+        });
+        let mut text = serde_json::to_vec_pretty(&decided)?;
+        text.push(b'\n');
+        write_atomically(&dir.join("decision.json"), &text)?;
+        if let Some(last) = attempts.last() {
+            let run = Run::open(&dir.join(&last.name).join(sop::Side::Candidate.name()))?;
+            run.note(Fact::Decision { decision: decision.name().to_owned(), detail: why.to_owned() })?;
+        }
+        let word = match decision {
+            Decision::Accepted => "accepted",
+            Decision::RolledBack => "rolled back",
+            Decision::Kept => "not accepted",
+        };
+        let then = match active {
+            Some(_) => format!("the configuration in use is the {}'s", decision.in_use()),
+            None => format!("advice: keep the {}'s configuration in use", decision.in_use()),
+        };
+        self.say(out, &format!("{word}: {why}; {then}"))
+    }
+
+    /// The configuration of a side: its file as it is where it came from nothing else, otherwise every setting as JSON,
+    /// which YAML readers read.
+    fn configuration(&self, candidate: bool) -> anyhow::Result<Vec<u8>> {
+        let args = self.args;
+        let alone = args.procedure.overrides.is_empty() && (!candidate || args.candidate.is_empty());
+        let file = match candidate {
+            true if args.procedure.config.is_none() => args.candidate_config.as_deref(),
+            true => None,
+            false => args.procedure.config.as_deref(),
+        };
+        if let Some(file) = file.filter(|_| alone) {
+            return std::fs::read(file).with_context(|| format!("failed to read {}", file.display()));
+        }
+        let mut text = serde_json::to_vec_pretty(&self.sides[usize::from(candidate)].value)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}

@@ -1,0 +1,117 @@
+//! `stopwatt run`: any target under the measurement procedure.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use stopwatt_core::metrics_doc::RunStatus;
+use stopwatt_experiment::bench::{BenchConfig, Stop};
+use stopwatt_experiment::sop::{self, SopConfig, TargetKind};
+use stopwatt_record::config::{Layers, Resolved};
+
+use super::procedure::{ProcedureArgs, lock, program, watcher, write_reports};
+use super::{bench, report};
+use crate::exit::Outcome;
+use crate::stop::Signals;
+
+/// Measure any program or engine by the measurement procedure, and write a run
+///
+/// Fingerprint, warm-up until the times are steady, trials of equal length on the monotonic clock, a hash of the outputs,
+/// then the report. The program speaks JSON lines (docs/run.md), or is timed from start to exit with --protocol wall.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  stopwatt run --command 'python3 target.py' --repeats 1000 --trials 5
+  stopwatt run --command 'python3 target.py' --override pipeline.mode=iterative --out runs/iter
+  stopwatt run --protocol wall --command './step --seed {seed}' --override target.tokens=128
+  stopwatt run -c config.yaml --allow-commands --override pipeline.mode=linear --out runs/linear
+  stopwatt run -c config.yaml --override target.kind=bench --dry-run")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    procedure: ProcedureArgs,
+    /// Folder of the run, also as file:///DIR; it must not exist or be empty [default: stopwatt-runs/ID]
+    #[arg(long, value_name = "DIR", value_parser = super::place::folder, help_heading = "Result")]
+    out: Option<PathBuf>,
+    /// Prepare the target and write the record, without measuring
+    #[arg(long, help_heading = "Measurement")]
+    no_measure: bool,
+    /// Exit with 4 when the run is invalid
+    #[arg(long, help_heading = "Result")]
+    strict: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let procedure = &args.procedure;
+    if procedure.schema(out)? {
+        return Ok(Outcome::Done);
+    }
+    let more: Vec<String> =
+        args.no_measure.then(|| "pipeline.no_measure=true".to_owned()).into_iter().collect();
+    let resolved = procedure.resolve(None, &more)?;
+    if procedure.shown(&[&resolved], out)? {
+        return Ok(Outcome::Done);
+    }
+    procedure.refuse_foreign_command(&resolved)?;
+    let config = &resolved.value;
+    let folder = args.out.clone().or_else(|| config.report.out_dir.as_ref().map(PathBuf::from));
+    if config.target.kind == TargetKind::Bench {
+        return engine(args, &resolved, folder, out);
+    }
+    let stop = Stop::new();
+    let launch = program(&resolved, &stop)?;
+    let on_signal = stop.clone();
+    let signals = Signals::install(move || on_signal.interrupt())?;
+    let mut progress = procedure.progress();
+    let setup = sop::Setup { config, lock: lock(&resolved)?, launch: &launch };
+    let mut watcher = watcher(config);
+    let finished = sop::run(&setup, &super::runs_root(), folder, watcher.as_mut(), &stop, &mut |event| {
+        progress.show(event)
+    })?;
+    progress.end();
+    let written = write_reports(&finished.path, config, procedure.lang)?;
+    report::print(&written, procedure.format, procedure.lang.into(), out)?;
+    if let Some(outcome) = signals.outcome() {
+        return Ok(outcome);
+    }
+    if let Some(failure) = finished.failure {
+        return Err(failure.into());
+    }
+    let doc = &written.analysed.doc;
+    Ok(match doc.status {
+        RunStatus::Incomplete => Outcome::MeasurementFailed,
+        RunStatus::Complete if config.pipeline.no_measure => Outcome::Done,
+        RunStatus::Complete if args.strict && !doc.validity.valid => Outcome::MeasurementFailed,
+        RunStatus::Complete => Outcome::Done,
+    })
+}
+
+/// An engine: `stopwatt bench` with the procedure's warm-up and repeats.
+fn engine(
+    args: &RunArgs,
+    resolved: &Resolved<SopConfig>,
+    folder: Option<PathBuf>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Outcome> {
+    let config = sop::bench_config(&resolved.value)?;
+    let settings = serde_json::to_value(&config)?;
+    let defaults = serde_json::to_value(BenchConfig::default())?;
+    let mut layers = Layers::<BenchConfig>::new();
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        layers = layers.flag(key, "target.bench", Some(value).filter(|v| defaults.get(key) != Some(v)));
+    }
+    let benchmark = layers.resolve()?;
+    let mut lock = bench::config_lock(&benchmark)?;
+    if let (Some(lock), Some(settings)) = (lock.as_object_mut(), resolved.lock().get("settings")) {
+        lock.insert("procedure".to_owned(), settings.clone());
+    }
+    let shown = bench::Shown {
+        out: folder,
+        format: args.procedure.format,
+        lang: args.procedure.lang,
+        dialect: None,
+        strict: args.strict,
+        quiet: args.procedure.quiet,
+    };
+    bench::measure(&benchmark, lock, None, &shown, out)
+}
