@@ -134,13 +134,15 @@ impl Sensing {
         let Some(last_end) = self.last_end.filter(|_| sampled) else {
             return self.tell(writer, |_| true);
         };
+        // Whatever was measured beside these trials is over by now.
+        let quiet = last_end.max(self.clock.now());
         if wait {
-            let until = last_end + TRAIL + IDLE;
+            let until = quiet + TRAIL + IDLE;
             std::thread::sleep(Duration::from_nanos(u64::try_from(until - self.clock.now()).unwrap_or(0)));
         }
         self.metered = self.meter.as_deref().map(|file| read_meter(file, &self.clock));
         self.tell(writer, |_| true)?;
-        let idle = self.idle(Window { start: last_end + TRAIL, end: last_end + TRAIL + IDLE });
+        let idle = self.idle(Window { start: quiet + TRAIL, end: quiet + TRAIL + IDLE });
         let samples = self.sampler.take().map(|(sampler, ..)| sampler.stop());
         let (mut cost, mut problem) = (SamplingCost::default(), self.problem);
         if let Some(samples) = samples {

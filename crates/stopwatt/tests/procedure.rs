@@ -352,8 +352,6 @@ fn settings_of_parts_that_are_not_built_name_their_key() {
         "pipeline.runner=icd.runner",
         "pipeline.repermute_on_delta=true",
         "measure.nvtx_enable=true",
-        "measure.power_enable=true",
-        "measure.ncu_enable=true",
         "gates.iter_vs_linear_latency_factor=0.9",
     ] {
         let ended = place.run(&["run", "-c", "icd.yaml", "--override", key, "--command", "true"]).expect(2);

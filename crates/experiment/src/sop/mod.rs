@@ -27,6 +27,7 @@ mod bench;
 mod command;
 mod config;
 mod error;
+mod instruments;
 mod lines;
 mod pair;
 mod planned;
@@ -47,6 +48,7 @@ pub use config::{
     RollbackConfig, SopConfig, TargetConfig, TargetKind,
 };
 pub use error::SopError;
+pub use instruments::{Instruments, NCU_JSON};
 pub use pair::{Side, order, pair};
 pub use planned::{CacheKeys, CostKeys, GraphKeys, QualityKeys, SolverKeys, TransformKeys};
 pub use recording::{Finished, Watch, stage};

@@ -16,8 +16,8 @@ use stopwatt_core::text::Lang;
 use stopwatt_core::verdict::{BY_SIGNAL, Code, Remark};
 use stopwatt_core::{ChunkKind, ChunkStamp, Clock, EndKind, Nanos, Phase, RequestRecord};
 use stopwatt_load::Stop;
+use stopwatt_record::process;
 use stopwatt_record::run_dir::{Create, RunError, RunWriter};
-use stopwatt_record::{host, process};
 
 use super::config::{Protocol, SopConfig};
 use super::error::SopError;
@@ -117,7 +117,7 @@ impl<'a> Recording<'a> {
         if std::mem::replace(&mut self.fingerprinted, true) {
             return Ok(ready);
         }
-        let mut fingerprint = host::fingerprint();
+        let mut fingerprint = crate::sensing::fingerprint();
         // Where the machine does not show its clocks, what the user says of them counts.
         fingerprint.fixed_clock = fingerprint.fixed_clock.or(self.config.pipeline.fixed_clock);
         let facts = ready.facts.iter().map(|(k, v)| (k.clone(), v.clone()));

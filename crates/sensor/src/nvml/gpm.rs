@@ -9,7 +9,7 @@ use nvml_wrapper_sys::bindings::{
 };
 use serde::Serialize;
 
-use super::reason;
+use super::{reason, turn};
 use crate::Unavailable;
 
 /// Shares (0 to 1) of the time between two readings, and rates. `None` is a part that the GPU does not report.
@@ -31,7 +31,15 @@ pub struct Utilisation {
 pub struct Gpm {
     nvml: &'static Nvml,
     device: Device<'static>,
-    last: GpmSample<'static>,
+    /// `None` only while it is dropped.
+    last: Option<GpmSample<'static>>,
+}
+
+impl Drop for Gpm {
+    fn drop(&mut self) {
+        let _turn = turn();
+        self.last = None;
+    }
 }
 
 const ASKED: [GpmMetricId; 5] = [
@@ -49,14 +57,16 @@ impl Gpm {
             return Err(Unavailable::NotSupported { what });
         }
         let last = device.gpm_sample().map_err(|e| reason(what, &e))?;
-        Ok(Self { nvml, device, last })
+        Ok(Self { nvml, device, last: Some(last) })
     }
 
     /// Means since the call before, or since opening. Empty when the driver gives nothing for the time between.
     pub fn read(&mut self) -> Utilisation {
+        let _turn = turn();
         let Ok(now) = self.device.gpm_sample() else { return Utilisation::default() };
-        let values = gpm_metrics_get(self.nvml, &self.last, &now, &ASKED);
-        self.last = now;
+        let Some(last) = self.last.replace(now) else { return Utilisation::default() };
+        let Some(now) = &self.last else { return Utilisation::default() };
+        let values = gpm_metrics_get(self.nvml, &last, now, &ASKED);
         let Ok(values) = values else { return Utilisation::default() };
         let value = |i: usize| -> Option<f64> {
             let value = values.get(i)?.as_ref().ok()?.value;
@@ -78,7 +88,9 @@ impl Gpm {
     /// are therefore not a measurement.
     pub fn cache_hit_share(&self) -> Result<f64, Unavailable> {
         let what = "the cache hit share of GPM";
+        let _turn = turn();
         let now = self.device.gpm_sample().map_err(|e| reason(what, &e))?;
+        let last = self.last.as_ref().ok_or(Unavailable::NotSupported { what })?;
         let get =
             self.nvml.lib().nvmlGpmMetricsGet.as_ref().map_err(|_| Unavailable::NotSupported { what })?;
         // SAFETY: the structure is plain data, for which zero bytes are a valid value.
@@ -90,7 +102,7 @@ impl Gpm {
         // SAFETY: both samples live until the end of this function; the library writes within the structure, whose
         // layout and version are those of its own header.
         let code = unsafe {
-            request.sample1 = self.last.handle();
+            request.sample1 = last.handle();
             request.sample2 = now.handle();
             get(&raw mut request)
         };

@@ -19,7 +19,7 @@ mod processes;
 mod reading;
 mod throttle;
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
@@ -34,6 +34,14 @@ pub use reading::{EccErrors, GpuReading};
 pub use throttle::Throttle;
 
 static LIBRARY: OnceLock<Result<Nvml, Unavailable>> = OnceLock::new();
+
+/// One caller at a time. NVML says that it may be called from several threads, but GPM samples taken by two of them at
+/// once crashed in the driver's library (580.159.04).
+static TURN: Mutex<()> = Mutex::new(());
+
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn library() -> Result<&'static Nvml, Unavailable> {
     LIBRARY.get_or_init(|| Nvml::init().map_err(|e| reason("NVML", &e))).as_ref().map_err(Clone::clone)
@@ -81,21 +89,25 @@ impl Gpu {
 
     /// What the GPU is and how it is set.
     pub fn facts(&self) -> GpuFacts {
+        let _turn = turn();
         facts::of(self.index, &self.device)
     }
 
     /// Its sensors now; what it does not have is `None`.
     pub fn read(&self) -> GpuReading {
+        let _turn = turn();
         reading::of(&self.device)
     }
 
     /// Memory errors since the driver was loaded.
     pub fn ecc_errors(&self) -> EccErrors {
+        let _turn = turn();
         reading::ecc(&self.device)
     }
 
     /// Whether it gives energy, and why not.
     pub fn energy_support(&self) -> Result<(), Unavailable> {
+        let _turn = turn();
         if facts::mig(&self.device) == Some(true) {
             return Err(Unavailable::Mig);
         }
@@ -104,16 +116,19 @@ impl Gpu {
 
     /// Whether it gives INSTANT power, and why not.
     pub fn instant_power_support(&self) -> Result<(), Unavailable> {
+        let _turn = turn();
         reading::instant_power(&self.device).map(drop)
     }
 
     /// Utilisation of its parts between two readings.
     pub fn gpm(&self) -> Result<Gpm, Unavailable> {
+        let _turn = turn();
         Gpm::open(library()?, self.device_again()?)
     }
 
     /// Processes on it that are not in `ours`, by number and memory only.
     pub fn foreign_processes(&self, ours: &[u32]) -> Result<ForeignProcesses, Unavailable> {
+        let _turn = turn();
         processes::of(&self.device, ours)
     }
 

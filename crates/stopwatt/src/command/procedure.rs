@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use stopwatt_experiment::bench::Stop;
-use stopwatt_experiment::sop::{self, Nobody, Program, ReportFormat, SopConfig, TargetKind, Watcher};
+use stopwatt_experiment::sop::{self, Instruments, Program, ReportFormat, SopConfig, TargetKind, Watcher};
 use stopwatt_record::config::{self, Layers, Origin, Resolved, environment};
 
 use super::report::Written;
@@ -112,14 +112,6 @@ impl ProcedureArgs {
             layers = layers.flag(key, flag, value.filter(|_| !set(key)));
         }
         let resolved = layers.resolve()?;
-        for (key, used) in [
-            ("measure.power_enable", resolved.value.measure.power_enable),
-            ("measure.ncu_enable", resolved.value.measure.ncu_enable),
-        ] {
-            if used {
-                return Err(resolved.refuse(key, "not available in this version").into());
-            }
-        }
         Ok(resolved)
     }
 
@@ -194,10 +186,9 @@ pub(super) fn program(resolved: &Resolved<SopConfig>, stop: &Stop) -> anyhow::Re
 }
 
 /// The instruments that the settings ask for.
-///
-/// Power and cache counters are plugged in here: see [`Watcher`] for when each hook is called.
-pub(super) fn watcher(_config: &SopConfig) -> Box<dyn Watcher> {
-    Box::new(Nobody)
+pub(super) fn watcher(config: &SopConfig) -> Box<dyn Watcher> {
+    let search = environment::var("PATH").map(std::ffi::OsString::from);
+    Box::new(Instruments::of(config, search))
 }
 
 /// What is locked: every setting with its origin, and what analysis needs.

@@ -1,0 +1,200 @@
+//! The instruments of a procedure: power and the GPUs beside the trials, cache counters in runs of their own.
+//!
+//! Counters come from `ncu` around the target, in fresh processes after the trials: a profiled kernel runs with others'
+//! passes in between, so nothing of its time is taken (SOP §6.4). What is not there leaves its reason in `run.log`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use stopwatt_core::log::Fact;
+use stopwatt_load::Stop;
+use stopwatt_record::run_dir::{RunError, RunWriter};
+use stopwatt_sensor::ncu;
+
+use super::config::SopConfig;
+use super::target::{Launch, Occasion, TargetError};
+use super::watcher::{Watcher, Window};
+use crate::sensing::{Sensing, SensingOptions};
+
+/// Runs of the target under the profiler: a standard deviation needs three.
+const PROFILED_RUNS: u32 = 3;
+/// Name of the counters in a run.
+pub const NCU_JSON: &str = "ncu.json";
+
+/// Everything that watches a procedure.
+#[derive(Debug)]
+pub struct Instruments {
+    options: SensingOptions,
+    power: bool,
+    sensing: Option<Sensing>,
+    cache: Option<CacheOptions>,
+    occasion: Occasion,
+    search_path: Option<OsString>,
+}
+
+/// How cache counters are read.
+#[derive(Debug, Clone)]
+struct CacheOptions {
+    ncu: ncu::Options,
+    iterations: u64,
+}
+
+impl Instruments {
+    /// Those that the settings ask for. `search_path` is where programs are looked for.
+    pub fn of(config: &SopConfig, search_path: Option<OsString>) -> Self {
+        let measure = &config.measure;
+        let options = SensingOptions {
+            hz: measure.power_sample_hz,
+            watched: None,
+            meter: measure.power_csv.clone(),
+            elsewhere: None,
+            search_path: search_path.clone(),
+        };
+        let cache = measure.ncu_enable.then(|| CacheOptions {
+            ncu: ncu::Options {
+                quantities: measure.ncu_metrics.clone(),
+                kernel_regex: measure.ncu_kernel_regex.clone(),
+                launch_skip: measure.ncu_launch_skip,
+                launch_count: measure.ncu_launch_count,
+                runs: PROFILED_RUNS,
+                ..ncu::Options::default()
+            },
+            iterations: measure.ncu_iterations,
+        });
+        let occasion = Occasion {
+            seed: config.seed,
+            mode: config.pipeline.mode.clone(),
+            trial: None,
+            iterations: measure.ncu_iterations,
+        };
+        Self { options, power: measure.power_enable, sensing: None, cache, occasion, search_path }
+    }
+
+    fn begin(&mut self, record: &RunWriter) {
+        if self.power && self.sensing.is_none() {
+            self.sensing = Some(Sensing::start(self.options.clone(), record.path(), record.clock()));
+        }
+    }
+
+    /// Runs the target behind ncu; the document goes into the record, or why there is none.
+    fn counters(
+        &self,
+        cache: &CacheOptions,
+        record: &RunWriter,
+        launch: &dyn Launch,
+        stop: &Stop,
+    ) -> Result<(), RunError> {
+        let scratch = record.path().join("profile");
+        let found = std::fs::create_dir(&scratch)
+            .map_err(|e| e.to_string())
+            .and_then(|()| self.profiled(cache, &scratch, launch, stop));
+        // Reports of the profiler are large and hold paths; what counts is in the document.
+        let _ = std::fs::remove_dir_all(&scratch);
+        match found {
+            Ok(None) => Ok(()),
+            Ok(Some((document, hits))) => {
+                for (run, (l2_hit, dram_read_bytes, dram_write_bytes)) in (0..).zip(hits) {
+                    record.log(Fact::CacheRun {
+                        point: 0,
+                        run,
+                        l2_hit,
+                        dram_read_bytes,
+                        dram_write_bytes,
+                    })?;
+                }
+                let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
+                record.write_file(NCU_JSON, &json)
+            }
+            Err(reason) => record.log(Fact::CacheUnavailable { reason }),
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "a row of three numbers a run")]
+    fn profiled(
+        &self,
+        cache: &CacheOptions,
+        scratch: &std::path::Path,
+        launch: &dyn Launch,
+        stop: &Stop,
+    ) -> Result<
+        Option<(stopwatt_core::cache_counters::NcuDocument, Vec<(Option<f64>, Option<f64>, Option<f64>)>)>,
+        String,
+    > {
+        let words = |e: stopwatt_sensor::Unavailable| e.to_string();
+        let ncu = ncu::find(None, self.search_path.as_deref()).map_err(words)?;
+        let mut runs: Vec<(PathBuf, PathBuf)> = Vec::new();
+        let mut name = String::new();
+        for run in 0..cache.ncu.runs {
+            if stop.is_interrupted() {
+                return Ok(None);
+            }
+            let (report, log) = (scratch.join(format!("{run}.ncu-rep")), scratch.join(format!("{run}.log")));
+            let prefix = ncu::prefix(&ncu, &cache.ncu, &report, &log).map_err(words)?;
+            let prefix: Option<Vec<String>> = prefix.into_iter().map(|w| w.into_string().ok()).collect();
+            let prefix = prefix.ok_or("a path of the profiler is not valid UTF-8")?;
+            let done = self.once(launch, &prefix, cache.iterations);
+            runs.push((report, log));
+            match done {
+                Ok(ran) => name = ran,
+                // What ncu itself complains of is in its log, and says more than the target's end.
+                Err(error) => {
+                    return match ncu::read(&ncu, &cache.ncu, "", &runs[runs.len() - 1..]) {
+                        Err(reason) => Err(format!("{reason} ({error})")),
+                        Ok(_) => Err(error.to_string()),
+                    };
+                }
+            }
+        }
+        let document = ncu::read(&ncu, &cache.ncu, &name, &runs).map_err(words)?;
+        let each = runs.iter().map(|run| {
+            let one = ncu::read(&ncu, &cache.ncu, &name, std::slice::from_ref(run)).map_err(words)?;
+            let total = |quantity: &str| one.totals.get(quantity).map(|v| v.mean);
+            let l2 = one.l2_hit_pct().map(|v| v.mean / 100.0);
+            Ok((l2, total("dram_read_bytes"), total("dram_write_bytes")))
+        });
+        Ok(Some((document, each.collect::<Result<Vec<_>, String>>()?)))
+    }
+
+    /// The target once, behind the profiler; its name.
+    fn once(&self, launch: &dyn Launch, prefix: &[String], iterations: u64) -> Result<String, TargetError> {
+        let mut target = launch.launch(prefix)?;
+        let done = target
+            .prepare(&self.occasion)
+            .and_then(|ready| target.iterate(iterations, &mut |_| ()).map(|()| ready.name));
+        target.teardown();
+        done
+    }
+}
+
+impl Watcher for Instruments {
+    fn warm_up_begins(&mut self, record: &RunWriter) -> Result<(), RunError> {
+        self.begin(record);
+        Ok(())
+    }
+
+    fn trial_begins(&mut self, record: &RunWriter, _trial: u32) -> Result<(), RunError> {
+        self.begin(record);
+        Ok(())
+    }
+
+    fn trial_ended(&mut self, record: &RunWriter, window: Window) -> Result<(), RunError> {
+        let clock = record.clock();
+        let stamps = (clock.from_raw(window.start_ns), clock.from_raw(window.end_ns));
+        match &mut self.sensing {
+            Some(sensing) => sensing.trial_ended(record, 0, window.trial, stamps),
+            None => Ok(()),
+        }
+    }
+
+    fn after_trials(&mut self, record: &RunWriter, launch: &dyn Launch, stop: &Stop) -> Result<(), RunError> {
+        if let Some(sensing) = self.sensing.take() {
+            sensing.finish(record, !stop.is_interrupted())?;
+        }
+        match &self.cache {
+            Some(cache) => self.counters(&cache.clone(), record, launch, stop),
+            None => record.log(Fact::CacheUnavailable {
+                reason: "cache counters were not asked for (measure.ncu_enable)".to_owned(),
+            }),
+        }
+    }
+}
