@@ -25,7 +25,7 @@ pub struct Gate {
 }
 
 /// Share of accesses that the L2 cache answered.
-pub(crate) const L2_HIT_RATE: &str = "l2_hit_rate";
+pub(crate) const L2_HIT_RATE: &str = Metric::L2HitRate.name();
 /// Bytes that kernels moved to and from DRAM.
 pub(crate) const DRAM_BYTES: &str = "dram_bytes";
 
@@ -40,7 +40,7 @@ pub fn prd() -> Vec<Gate> {
     vec![
         gate("e2e", true, Margin::Relative(-0.20)),
         gate(L2_HIT_RATE, false, Margin::Absolute(0.10)),
-        gate("energy_per_token", true, Margin::Relative(-0.15)),
+        gate(Metric::EnergyPerToken.name(), true, Margin::Relative(-0.15)),
         gate("quality_loss", true, Margin::Absolute(0.001)),
     ]
 }

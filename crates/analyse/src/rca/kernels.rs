@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stopwatt_core::cache_counters::{KernelCounters, NcuDocument};
 use stopwatt_core::cause::CauseCode;
 
 use super::{Case, Found, Look, POSSIBLE, percent, short};
@@ -12,6 +13,8 @@ const PART: f64 = 0.01;
 const STEP: f64 = 0.05;
 /// Kernels that are named, at most.
 const NAMED: usize = 5;
+/// The quantity of `ncu.json` that is time.
+const TIME_NS: &str = "gpu_time_ns";
 /// Letters of a kernel's name that are shown: those of templates go on for lines.
 const LETTERS: usize = 80;
 
@@ -28,6 +31,21 @@ pub struct KernelUse {
     pub time_s: Option<f64>,
     /// Counters by the profiler's name, each summed over the launches.
     pub metrics: BTreeMap<String, f64>,
+}
+
+/// Of what a profiler measured: counters go by their own names, so that those of several architectures stay apart.
+impl From<&NcuDocument> for Kernels {
+    fn from(doc: &NcuDocument) -> Self {
+        let kernel = |k: &KernelCounters| {
+            let one = KernelUse {
+                launches: k.launches.round() as u64,
+                time_s: k.metrics.get(TIME_NS).map(|v| v.mean / 1e9),
+                metrics: k.metrics.values().map(|v| (v.counter.clone(), v.mean)).collect(),
+            };
+            (k.name.clone(), one)
+        };
+        Self(doc.kernels.iter().map(kernel).collect())
+    }
 }
 
 impl Kernels {

@@ -1,9 +1,11 @@
 //! One side of a comparison with everything that its record tells: for the verdict, for its causes and for the page.
 
 use std::io::Write;
+use std::path::Path;
 
 use stopwatt_analyse::compare::{Facts, Side};
-use stopwatt_analyse::rca::{Seen, Sensors};
+use stopwatt_analyse::rca::{Kernels, Seen, Sensors};
+use stopwatt_core::cache_counters::NcuDocument;
 use stopwatt_core::comparison::{Artefact, ComparisonDoc};
 use stopwatt_core::text::Lang;
 use stopwatt_record::run_dir::Run;
@@ -19,21 +21,30 @@ pub(super) struct Compared {
 struct Recorded {
     analysed: Analysed,
     sensors: Option<Sensors>,
+    kernels: Option<Kernels>,
     artefacts: Vec<Artefact>,
 }
 
 impl Compared {
     /// A run by any of its names.
     pub(super) fn run(name: &str) -> anyhow::Result<Self> {
-        let run = Run::open(&catalogue::resolve(&super::runs_root(), name)?)?;
+        Self::open(name, &catalogue::resolve(&super::runs_root(), name)?)
+    }
+
+    /// The run in a directory, called `name` in the result.
+    pub(super) fn open(name: &str, path: &Path) -> anyhow::Result<Self> {
+        let run = Run::open(path)?;
         let analysed = Analysed::read(&run, None)?;
         let facts = Facts::of_run(&analysed.log, &analysed.config);
         let side = Side::of_run(name, &analysed.doc, facts);
-        // Sensors are extra: a run without them, or with a file of another kind, is compared all the same.
+        // Sensors and kernels are extra: a run without them, or with a file of another kind, is compared all the same.
         let sensors = std::fs::read_to_string(run.path().join("power.csv")).ok();
         let sensors = sensors.and_then(|text| Sensors::of_csv(&text));
+        let kernels = std::fs::read(run.path().join("ncu.json")).ok();
+        let kernels = kernels.and_then(|text| serde_json::from_slice::<NcuDocument>(&text).ok());
+        let kernels = kernels.as_ref().map(Kernels::from);
         let artefacts = artefacts::of(&run, name)?;
-        Ok(Self { side, run: Some(Recorded { analysed, sensors, artefacts }) })
+        Ok(Self { side, run: Some(Recorded { analysed, sensors, kernels, artefacts }) })
     }
 
     /// A table of samples.
@@ -53,8 +64,7 @@ impl Compared {
             log: &run.analysed.log,
             requests: run.analysed.record.measured(),
             sensors: run.sensors.as_ref(),
-            // No run holds counters of kernels yet; what is absent is named as not checked.
-            kernels: None,
+            kernels: run.kernels.as_ref(),
         })
     }
 
