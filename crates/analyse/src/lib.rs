@@ -16,6 +16,7 @@
 //!   `e2e_with_failures`; requests that we stopped count nowhere;
 //! - no number without its n and an interval, or the reason why there is none.
 
+pub mod acceptance;
 mod best;
 mod client;
 pub mod compare;
@@ -25,11 +26,13 @@ pub mod dialect;
 mod document;
 mod engine_use;
 mod environment;
+pub mod expectation;
 mod imported;
 mod measured;
 pub mod objective;
 mod point;
 mod power;
+pub mod rca;
 pub mod recorded;
 pub mod request;
 pub mod search;

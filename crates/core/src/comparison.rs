@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cause::{Cause, Unchecked};
 use crate::metric::Direction;
 
 /// What a comparison says of a metric.
@@ -81,6 +82,9 @@ pub struct MetricComparison {
     pub trials: [u64; 2],
     /// Coefficient of variation between trials of baseline and candidate.
     pub cv: [Option<f64>; 2],
+    /// What is compared: the value of each trial of baseline and candidate, in their order.
+    #[serde(default)]
+    pub values: [Vec<Option<f64>>; 2],
     /// Whether it belongs to the metrics that are judged.
     pub primary: bool,
     /// The judgement; `None` for metrics that are shown without one.
@@ -146,6 +150,62 @@ pub struct ComparisonDoc {
     pub gates: Vec<GateResult>,
     /// All gates together; `None` when none was asked for.
     pub gate: Option<GateState>,
+    /// Why the runs differ, or why there is no verdict; what explains most comes first. Empty when no cause was found.
+    #[serde(default)]
+    pub causes: Vec<Cause>,
+    /// Causes that could not be looked for.
+    #[serde(default)]
+    pub unchecked: Vec<Unchecked>,
     /// What a reader must know before believing it.
     pub warnings: Vec<String>,
+}
+
+impl ComparisonDoc {
+    /// Whether anything asks for a cause: a judged metric that is not equivalent, or a gate that was not cleared.
+    pub fn asks_for_a_cause(&self) -> bool {
+        self.comparisons.iter().any(|c| c.verdict.is_some_and(|v| v != Verdict::Equivalent))
+            || self.gates.iter().any(|g| g.state != GateState::Passed)
+    }
+}
+
+/// Whether a candidate may replace its baseline, judged over several workloads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptanceDoc {
+    /// `MAJOR.MINOR` of the run format.
+    pub format: String,
+    /// `passed`: accepted.
+    pub acceptance: GateState,
+    /// Why it is not accepted; empty when it is.
+    pub reasons: Vec<String>,
+    /// Each workload with what was found of it.
+    pub pairs: Vec<AcceptedPair>,
+}
+
+/// One workload, before and after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AcceptedPair {
+    /// The comparison with its gates.
+    pub comparison: ComparisonDoc,
+    /// What each of the two runs must hold, and whether it does.
+    pub artefacts: Vec<Artefact>,
+}
+
+/// A file that a run must hold to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Artefact {
+    /// Name of the run.
+    pub run: String,
+    /// Name of the file.
+    pub file: String,
+    /// Whether it is there.
+    pub present: bool,
+    /// Why it is not there, where the run says so: that is as good as the file.
+    pub unavailable: Option<String>,
+}
+
+impl Artefact {
+    /// Whether the file is there or the run says why it is not.
+    pub fn accounted_for(&self) -> bool {
+        self.present || self.unavailable.is_some()
+    }
 }

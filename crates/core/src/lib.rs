@@ -9,6 +9,7 @@
 //! and the catalogue of texts. It opens no files and no sockets.
 
 pub mod cache_counters;
+pub mod cause;
 pub mod ceiling;
 pub mod chunk_shape;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod comparison;
 pub mod cost;
 pub mod engine;
 pub mod engine_run;
+pub mod expectations;
 pub mod fingerprint;
 pub mod gpu;
 pub mod import;

@@ -284,9 +284,119 @@ texts! {
     PriceSpot { "spot", "스팟" }
     PriceReserved { "reserved", "예약" }
     PriceOwned { "owned", "자체 보유" }
+    CauseEnvironment { "Environment", "환경" }
+    CauseInput { "Input", "입력" }
+    CauseKernel { "Kernels", "커널" }
+    CauseMemory { "Memory", "메모리" }
+    CauseQueueing { "Queueing", "대기" }
+    CauseSampleSize { "Sample size", "표본 크기" }
+    CauseOutliers { "Outliers", "이상값" }
+    CauseClient { "Load client", "부하 클라이언트" }
+    CausesTitle { "Root causes", "원인 분석" }
+    CausesNone { "No cause found", "원인을 찾지 못함" }
+    CausesNothing { "No cause found: no judged metric changed, so there is nothing to explain", "원인을 찾지 못함: 판정 지표가 변하지 않아 설명할 것이 없음" }
+    CausesUnchecked { "Not checked", "확인하지 못한 항목" }
+    CausesNote { "Sorted by the share of the change that each explains; a share in brackets is a rank, not computed.", "변화를 설명하는 비율 순. 괄호 안의 비율은 계산값이 아니라 순위입니다." }
+    CauseShare { "explains", "설명 비율" }
+    CauseEvidence { "Evidence", "근거" }
+    CauseToDo { "What to do", "조치" }
+    BeforeAfterTitle { "Before and after", "전후 비교" }
+    BaDifferences { "Differences", "차이" }
+    BaDifferencesNote { "Dot: the change. Bar: its {} % interval. Right is better. Grey: within {} %, which does not matter. Dashed: the limit of a gate.", "점: 변화. 막대: {} % 신뢰구간. 오른쪽이 개선. 회색: {} % 이내의 무시할 변화. 점선: 게이트의 한계." }
+    BaAxis { "improvement, % of the baseline (points for shares)", "개선, 기준 대비 %(비율 지표는 %p)" }
+    BaGate { "gate: {}", "게이트: {}" }
+    BaTable { "All metrics", "전체 지표" }
+    BaJudged { "judged", "판정 지표" }
+    BaTrials { "Trials", "시행" }
+    BaTrialsNote { "Each dot is a trial, in the order measured: every interval rests on these.", "점 하나가 시행 하나이며 측정 순서대로입니다. 모든 구간은 이 값에서 나옵니다." }
+    BaTrialAxis { "trial", "시행" }
+    BaRequests { "Requests", "요청" }
+    BaRequestsNote { "Single requests at the headline point of each side.", "양쪽 대표 측정점의 개별 요청." }
+    BaSensors { "Sensors", "센서" }
+    BaSensorsNote { "Over the time since each run began.", "각 실행의 시작 이후 시간." }
+    BaPower { "Power", "전력" }
+    BaSmClock { "SM clock", "SM 클럭" }
+    BaCpuClock { "CPU clock", "CPU 클럭" }
+    BaTemperature { "Temperature", "온도" }
+    BaNoDifferences { "Machine, engine and settings are the same, as far as they are recorded.", "기록된 범위에서 장비, 엔진, 설정이 같습니다." }
+    BaUnfair { "makes the comparison unfair", "공정한 비교를 막음" }
+    BaChecklist { "Checklist of the procedure", "절차 체크리스트" }
+    BaChecklistNote { "Ticked by what the records show, not by what was intended.", "의도가 아니라 기록에 나타난 것을 기준으로 표시합니다." }
+    BaDone { "done", "완료" }
+    BaNotDone { "not done", "미완료" }
+    BaStatus { "Status", "상태" }
+    BaStep { "Step", "항목" }
+    BaShown { "What the records show", "기록에 나타난 것" }
+    BaLicences { "Licences", "라이선스" }
+    BaModelLicence { "Model", "모델" }
+    BaDataLicence { "Data", "데이터" }
+    BaNotStated { "not stated", "명시되지 않음" }
+    BaEnergy { "Limits of the energy measurement", "에너지 측정의 한계" }
+    BaEnergySampling { "Power was read every {} on average: what happens between two readings is not seen.", "전력을 평균 {}마다 읽음: 두 읽기 사이의 변화는 보이지 않습니다." }
+    BaEnergyEdges { "A window begins and ends between two readings: that alone is an error of up to a period of power.", "구간의 시작과 끝이 두 읽기 사이에 있어, 그것만으로 최대 한 주기만큼의 오차가 있습니다." }
+    BaEnergyGain { "Sensors of boards are off by several percent (about ±5 %) in absolute terms; this cancels between runs on one card.", "보드 센서의 절댓값은 수 퍼센트(약 ±5 %) 어긋날 수 있으며, 같은 카드의 실행끼리 비교할 때는 상쇄됩니다." }
+    BaEnergyScope { "It is the energy of the whole board or package, other processes included.", "다른 프로세스를 포함한 보드 또는 패키지 전체의 에너지입니다." }
+    CkEnvironment { "Environment", "환경 고정" }
+    CkMeasurement { "Measurement", "측정" }
+    CkLocked { "Clocks and power locked", "클럭·전력 고정" }
+    CkClocksFixed { "clocks were fixed on both sides", "양쪽 모두 클럭이 고정됨" }
+    CkClocksNot { "clocks were not fixed: {}", "클럭이 고정되지 않음: {}" }
+    CkClocksUnknown { "whether clocks were fixed is not known: {}", "클럭 고정 여부를 알 수 없음: {}" }
+    CkVersions { "Versions recorded", "버전 기록" }
+    CkVersionsMissing { "not recorded: {}", "기록 없음: {}" }
+    CkWarm { "Warm-up to a steady state", "워밍업과 안정화" }
+    CkWarmSteady { "{}: {} requests, steady state reached", "{}: 요청 {}건, 정상 상태 도달" }
+    CkWarmNot { "{}: {} requests, no steady state", "{}: 요청 {}건, 정상 상태에 이르지 못함" }
+    CkWarmOff { "{}: warm-up off", "{}: 워밍업 없음" }
+    CkNoRecord { "{}: not recorded", "{}: 기록 없음" }
+    CkSeed { "Seed fixed", "시드 고정" }
+    CkSeedSame { "seed {} on both sides", "양쪽 모두 시드 {}" }
+    CkSeedDiffers { "seeds {}", "시드 {}" }
+    CkBackground { "No background load", "배경 부하 차단" }
+    CkBackgroundSeen { "other processes used {} of the CPU time", "다른 프로세스의 CPU 사용률 {}" }
+    CkBackgroundUnknown { "not recorded on both sides", "양쪽에 기록되지 않음" }
+    CkInput { "Same input", "입력 고정" }
+    CkInputSame { "workload, lengths and request settings are the same", "작업 부하, 길이, 요청 설정이 같음" }
+    CkInputDiffers { "differs in {}", "다름: {}" }
+    CkFingerprint { "Fingerprint collected", "환경 지문 수집" }
+    CkRepeats { "Enough repetitions", "반복 수 충족" }
+    CkRepeatsSeen { "{}: {} trials of {} requests in all", "{}: 시행 {}회, 요청 모두 {}건" }
+    CkRepeatsNeeded { "{}; at least 3 trials a side are needed", "{}. 한쪽에 3회 이상 필요함" }
+    CkLatency { "Latency and throughput recorded", "지연 시간과 처리량 기록" }
+    CkLatencySeen { "mean, p50 and p95 of latency, and tokens per second", "지연 시간의 평균, p50, p95와 초당 토큰" }
+    CkL2 { "L2 hit rate", "L2 적중률" }
+    CkEnergy { "Energy per token", "토큰당 에너지" }
+    CkDelta { "Difference with interval and effect size", "차이의 구간과 효과 크기" }
+    CkDeltaSeen { "{} of {} judged metrics", "판정 지표 {}개(전체 {}개)" }
+    CkArtefacts { "Artefacts and reports stored", "산출물과 보고서 저장" }
+    CkArtefactsAll { "every file is there, or the run says why not", "모든 파일이 있거나 없는 이유가 기록됨" }
+    CkArtefactsMissing { "missing: {}", "없음: {}" }
+    CkSamples { "{} is a table of samples", "{}은(는) 표본 표임" }
+    AcceptanceTitle { "Acceptance", "수용 판정" }
+    Accepted { "Accepted", "수용" }
+    AcceptanceFailed { "Not accepted", "수용하지 않음" }
+    AcceptanceOpen { "Not accepted yet: inconclusive", "아직 수용할 수 없음: 판단 불가" }
+    AcceptancePair { "Workload {}", "작업 부하 {}" }
+    ArtefactPresent { "there", "있음" }
+    ArtefactMissing { "missing", "없음" }
+    ArtefactsTitle { "Artefacts", "산출물" }
+    ExpectedTitle { "Expected", "기대값" }
     MoreFindings { "and {} more", "외 {}건" }
     UnknownFinding { "a finding that this version has no words for; see run.log", "이 버전에 설명이 없는 항목(run.log 참조)" }
     MadeBy { "Made by Stopwatt {} from the record of run {}. This page loads nothing from the network.", "Stopwatt {}이(가) 실행 {}의 기록으로 만든 페이지입니다. 네트워크에서 아무것도 불러오지 않습니다." }
+}
+
+/// Puts values in place of the `{0}`, `{1}`, … marks of `text`; `?` where there is none.
+pub fn numbered<'a>(text: &str, value: impl Fn(usize) -> Option<&'a str>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let Some((mark, after)) = after.split_once('}') else { break };
+        out.push_str(mark.parse().ok().and_then(&value).unwrap_or("?"));
+        rest = after;
+    }
+    out + rest
 }
 
 /// Puts `values` in place of the `{}` marks of `text`, in order.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics_doc::ValidityReason;
-use crate::text::{Lang, Text, fill};
+use crate::text::{Lang, Text, fill, numbered};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $k:ident { $name:literal, $fatal:literal, $en:literal, $ko:literal, $hint_en:literal, $hint_ko:literal })+) => {
@@ -186,16 +186,7 @@ impl Code {
 
     /// The sentence with its figures.
     pub fn sentence(self, values: &[String], lang: Lang) -> String {
-        let mut out = String::new();
-        let mut rest = self.template(lang);
-        while let Some((before, after)) = rest.split_once('{') {
-            out.push_str(before);
-            let Some((mark, after)) = after.split_once('}') else { break };
-            let value = mark.parse::<usize>().ok().and_then(|i| values.get(i));
-            out.push_str(value.map_or("?", |v| self.phrase(v, lang)));
-            rest = after;
-        }
-        out + rest
+        numbered(self.template(lang), |i| values.get(i).map(|v| self.phrase(v, lang)))
     }
 
     fn phrase(self, value: &str, lang: Lang) -> &str {

@@ -8,9 +8,11 @@
 //! A run is a directory, and nothing else is needed to read it: the catalogue is an index that is rebuilt from
 //! the directories whenever it is missing or out of date.
 
+pub mod artefacts;
 pub mod catalogue;
 pub mod config;
 pub mod events;
+pub mod expectations;
 pub mod host;
 pub mod import;
 pub mod merge;

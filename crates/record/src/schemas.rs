@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use stopwatt_core::cache_counters::NcuDocument;
 use stopwatt_core::ceiling::ClientCeiling;
-use stopwatt_core::comparison::ComparisonDoc;
+use stopwatt_core::comparison::{AcceptanceDoc, ComparisonDoc};
+use stopwatt_core::expectations::{ExpectationReport, Expectations};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 
@@ -18,6 +19,9 @@ pub fn all() -> Vec<(&'static str, String)> {
     vec![
         ("metrics.schema.json", of::<MetricsDoc>()),
         ("comparison.schema.json", of::<ComparisonDoc>()),
+        ("acceptance.schema.json", of::<AcceptanceDoc>()),
+        ("expectations.schema.json", of::<Expectations>()),
+        ("expectation-report.schema.json", of::<ExpectationReport>()),
         ("config.lock.schema.json", of::<ConfigLock>()),
         ("run.log.schema.json", of::<LogEvent>()),
         ("ncu.schema.json", of::<NcuDocument>()),

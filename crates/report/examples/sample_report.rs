@@ -20,6 +20,10 @@ fn main() -> std::io::Result<()> {
         ("hostile", Sample::hostile()),
         ("empty", Sample::empty()),
     ];
+    let pair = sample::pair::Pair::faster();
+    for (tag, lang) in [("en", Lang::En), ("ko", Lang::Ko)] {
+        std::fs::write(dir.join(format!("before-after.{tag}.html")), pair.page(lang))?;
+    }
     for (name, run) in runs {
         for (tag, lang) in [("en", Lang::En), ("ko", Lang::Ko)] {
             let style = Style { color: true, width: 80, files: dir.to_str() };

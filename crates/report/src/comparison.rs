@@ -6,10 +6,14 @@ use stopwatt_core::comparison::{ComparisonDoc, GateState, MetricComparison, Verd
 use stopwatt_core::text::{Lang, Text};
 use stopwatt_core::{Metric, metric};
 
+use crate::causes;
 use crate::csv::{number, text_cell};
 use crate::quantity::{Scale, kind};
 use crate::table::{Cell, Paint, Table, inert, wrap};
 use crate::terminal::Style;
+
+/// Pieces of evidence shown for each cause, at most.
+const EVIDENCE: usize = 4;
 
 /// The comparison as text.
 pub fn comparison(doc: &ComparisonDoc, lang: Lang, style: Style<'_>) -> String {
@@ -20,6 +24,7 @@ pub fn comparison(doc: &ComparisonDoc, lang: Lang, style: Style<'_>) -> String {
         page.table(&mut out, &candidate.name);
     }
     page.differences(&mut out);
+    page.causes(&mut out);
     page.gates(&mut out);
     page.footnotes(&mut out);
     out
@@ -102,41 +107,15 @@ impl Page<'_> {
     }
 
     fn row(&self, row: &MetricComparison) -> [Cell; 6] {
-        let known = Metric::from_name(&row.metric);
-        let title = known.map_or(row.metric.as_str(), |m| m.title(self.lang));
-        let name = match known.is_some_and(|m| m.info().per == metric::Per::Trial) {
-            true => title.to_owned(),
-            false => format!("{title} {}", row.statistic),
-        };
-        let values = [row.baseline, row.candidate].into_iter().flatten();
-        let scale = known.map_or(Scale { unit: "", factor: 1.0 }, |m| Scale::for_all(kind(m), values));
-        let value = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| scale.with_unit(v));
-        let unit = if row.absolute { " pp" } else { "%" };
-        let percent = |v: f64| format!("{:+.1}", v * 100.0);
-        let change = Cell {
-            main: row.delta.map_or_else(|| "-".to_owned(), |d| format!("{}{unit}", percent(d))),
-            note: row.ci95.map_or_else(String::new, |[lo, hi]| format!("[{}, {}]", percent(lo), percent(hi))),
-        };
-        let g = row.hedges_g.map_or_else(|| "-".to_owned(), |g| format!("{g:+.1}"));
-        let verdict = row.verdict.map_or_else(String::new, |v| self.verdict(v));
+        let shown = Shown::of(row, self.lang);
         [
-            Cell::plain(inert(&name)),
-            Cell::plain(value(row.baseline)),
-            Cell::plain(value(row.candidate)),
-            change,
-            Cell::plain(g),
-            Cell::plain(verdict),
+            Cell::plain(inert(&shown.name)),
+            Cell::plain(shown.baseline),
+            Cell::plain(shown.candidate),
+            Cell { main: shown.change, note: shown.interval },
+            Cell::plain(shown.g),
+            Cell::plain(row.verdict.map_or_else(String::new, |v| verdict(v, self.lang))),
         ]
-    }
-
-    fn verdict(&self, verdict: Verdict) -> String {
-        let (mark, text) = match verdict {
-            Verdict::Improved => ("✓", Text::Improved),
-            Verdict::Regressed => ("✗", Text::Regressed),
-            Verdict::Equivalent => ("=", Text::Equivalent),
-            Verdict::Inconclusive => ("?", Text::Inconclusive),
-        };
-        format!("{mark} {}", self.text(text))
     }
 
     fn differences(&self, out: &mut String) {
@@ -152,6 +131,41 @@ impl Page<'_> {
         for point in &self.doc.unmatched {
             self.line(out, "  · ", &format!("{}: {point}", self.text(Text::OnlyOneSide)));
         }
+    }
+
+    /// Why, largest first; what could not be looked at is named.
+    fn causes(&self, out: &mut String) {
+        let doc = self.doc;
+        let _ = writeln!(out, "\n{}", self.paint.bold(self.text(Text::CausesTitle)));
+        if doc.causes.is_empty() {
+            self.line(out, "  ", causes::none(doc, self.lang));
+        }
+        for cause in &doc.causes {
+            let title = causes::title(cause, doc, self.lang);
+            let explains = self.text(Text::CauseShare);
+            self.line(out, "  • ", &format!("{title}, {explains} {}", causes::share(cause)));
+            for evidence in cause.evidence.iter().take(EVIDENCE) {
+                let at = evidence.point.as_deref().filter(|_| self.several_points());
+                let at = at.map(|p| format!("{p}: ")).unwrap_or_default();
+                self.line(out, "    ", &format!("{at}{}", evidence.sentence(self.lang)));
+            }
+            if let Some(more) = cause.evidence.len().checked_sub(EVIDENCE).filter(|n| *n > 0) {
+                let more = stopwatt_core::text::fill(self.text(Text::MoreFindings), &[&more.to_string()]);
+                self.line(out, "    ", &more);
+            }
+            if let Some(hint) = cause.evidence.first().and_then(|e| e.hint_in(self.lang)) {
+                self.line(out, "    → ", hint);
+            }
+        }
+        let unchecked = causes::unchecked(doc, self.lang);
+        if !unchecked.is_empty() {
+            self.line(out, "  ", &format!("{}: {}", self.text(Text::CausesUnchecked), unchecked.join("; ")));
+        }
+    }
+
+    fn several_points(&self) -> bool {
+        let first = self.doc.comparisons.first().and_then(|c| c.point.as_deref());
+        self.doc.comparisons.iter().any(|c| c.point.as_deref() != first)
     }
 
     fn gates(&self, out: &mut String) {
@@ -184,7 +198,64 @@ impl Page<'_> {
     }
 }
 
-fn state(state: GateState) -> (&'static str, Text) {
+/// A compared metric in words.
+pub(crate) struct Shown {
+    /// Title and statistic.
+    pub(crate) name: String,
+    /// Values in a common unit.
+    pub(crate) baseline: String,
+    pub(crate) candidate: String,
+    /// `-12.3%` or `+1.0 pp`.
+    pub(crate) change: String,
+    /// `[-13.0, -11.5]`; empty without one.
+    pub(crate) interval: String,
+    /// Hedges g.
+    pub(crate) g: String,
+}
+
+impl Shown {
+    /// The words for a row.
+    pub(crate) fn of(row: &MetricComparison, lang: Lang) -> Self {
+        let known = Metric::from_name(&row.metric);
+        let title = known.map_or(row.metric.as_str(), |m| m.title(lang));
+        let name = match known.is_some_and(|m| m.info().per == metric::Per::Trial) {
+            true => title.to_owned(),
+            false => format!("{title} {}", row.statistic),
+        };
+        let values = [row.baseline, row.candidate].into_iter().flatten();
+        let scale = known.map_or(Scale { unit: "", factor: 1.0 }, |m| Scale::for_all(kind(m), values));
+        let value = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| scale.with_unit(v));
+        let unit = if row.absolute { " pp" } else { "%" };
+        // Rounded first, so that a trifle below zero has no sign of its own.
+        let percent = |v: f64| format!("{:+.1}", (v * 1000.0).round() / 10.0 + 0.0);
+        Self {
+            name,
+            baseline: value(row.baseline),
+            candidate: value(row.candidate),
+            change: row.delta.map_or_else(|| "-".to_owned(), |d| format!("{}{unit}", percent(d))),
+            interval: row
+                .ci95
+                .map_or_else(String::new, |[lo, hi]| format!("[{}, {}]", percent(lo), percent(hi))),
+            g: row
+                .hedges_g
+                .map_or_else(|| "-".to_owned(), |g| format!("{:+.1}", (g * 10.0).round() / 10.0 + 0.0)),
+        }
+    }
+}
+
+/// A verdict with a mark that differs in shape.
+pub(crate) fn verdict(verdict: Verdict, lang: Lang) -> String {
+    let (mark, text) = match verdict {
+        Verdict::Improved => ("✓", Text::Improved),
+        Verdict::Regressed => ("✗", Text::Regressed),
+        Verdict::Equivalent => ("=", Text::Equivalent),
+        Verdict::Inconclusive => ("?", Text::Inconclusive),
+    };
+    format!("{mark} {}", text.get(lang))
+}
+
+/// The mark of a gate's state, and the words for all gates together.
+pub(crate) fn state(state: GateState) -> (&'static str, Text) {
     match state {
         GateState::Passed => ("✓", Text::GatesPassed),
         GateState::Failed => ("✗", Text::GatesFailed),

@@ -18,6 +18,9 @@
 //! This crate never measures and never computes a metric: values come from `MetricsDoc`, the request rows are
 //! only drawn.
 
+mod acceptance;
+mod before_after;
+mod causes;
 mod comparison;
 mod cost;
 mod csv;
@@ -47,6 +50,8 @@ use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 use stopwatt_core::text::Lang;
 
+pub use acceptance::acceptance;
+pub use before_after::{ComparedView, ComparisonView, comparison_html};
 pub use comparison::{comparison, comparison_csv};
 pub use csv::csv;
 pub use dialect::{dialect_csv, dialect_terminal};

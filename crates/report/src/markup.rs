@@ -48,6 +48,18 @@ impl Markup {
         self.el(tag, attributes, |m| m.text(text));
     }
 
+    /// An element that holds lines, as `pre` shows them.
+    pub(crate) fn el_lines(&mut self, tag: &'static str, attributes: &Attributes<'_>, lines: &str) {
+        self.el(tag, attributes, |m| {
+            for (i, line) in lines.lines().enumerate() {
+                if i > 0 {
+                    m.literal("\n");
+                }
+                m.text(line);
+            }
+        });
+    }
+
     /// An element without content: `meta`, or a shape of an SVG.
     pub(crate) fn leaf(&mut self, tag: &'static str, attributes: &Attributes<'_>) {
         self.open(tag, attributes);
@@ -92,6 +104,13 @@ mod tests {
             m.finish(),
             "<p title=\"&quot;onload=&#39;x&#39;\">&lt;/style&gt;&lt;script&gt;alert(1)&lt;/script&gt;&amp;\u{fffd}\u{fffd}</p>"
         );
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        let mut m = Markup::default();
+        m.el_lines("pre", &[], "a \\\n  <b>");
+        assert_eq!(m.finish(), "<pre>a \\\n  &lt;b&gt;</pre>");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use stopwatt_core::comparison::GateState;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -26,6 +28,15 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// How a command ends that judges a gate.
+    pub(crate) const fn of_gate(gate: GateState) -> Self {
+        match gate {
+            GateState::Passed => Self::Done,
+            GateState::Failed => Self::GateFailed,
+            GateState::Inconclusive => Self::Inconclusive,
+        }
+    }
+
     /// The number that the shell sees.
     pub(crate) const fn code(self) -> u8 {
         match self {

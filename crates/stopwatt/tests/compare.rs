@@ -9,6 +9,11 @@ use serde_json::Value;
 
 /// A run of the exact engine with this TTFT, under `name`.
 fn measured(place: &Place, name: &str, ttft: &str) {
+    measured_with(place, name, ttft, "16");
+}
+
+/// The same with this many input tokens.
+fn measured_with(place: &Place, name: &str, ttft: &str, input: &str) {
     let exact = Exact::start(&["--ttft", ttft, "--itl", "2ms"]);
     place
         .run(&[
@@ -22,7 +27,7 @@ fn measured(place: &Place, name: &str, ttft: &str) {
             "--concurrency",
             "1",
             "--input",
-            "16",
+            input,
             "--output",
             "16",
             "--warmup",
@@ -71,6 +76,58 @@ fn a_known_change_is_found_with_its_size() {
     let ci = [&args[..], &["--ci"]].concat();
     place.run(&ci).expect(11);
     place.run(&[&ci[..], &["--allow-unfixed-clock"]].concat()).expect(0);
+}
+
+#[test]
+fn causes_are_named_and_a_page_is_written() {
+    let place = Place::new();
+    measured_with(&place, "before", "40ms", "16");
+    measured_with(&place, "after", "80ms", "64");
+    let args = ["compare", "before", "after", "--format", "json", "--html", "page.html"];
+    let ended = place.run(&args).expect(0);
+    assert!(ended.stderr.contains("wrote page.html"), "{}", ended.stderr);
+    let doc = ended.json();
+    let input = doc["causes"].as_array().unwrap().iter().find(|c| c["kind"] == "input").unwrap();
+    let said: Vec<&str> =
+        input["evidence"].as_array().unwrap().iter().map(|e| e["detail"].as_str().unwrap()).collect();
+    assert!(said.contains(&"workload.input: 16 → 64"), "{said:?}");
+    assert!(said.iter().any(|s| s.starts_with("input tokens of a request: 16.0 → 64.0")), "{said:?}");
+    let page = std::fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("workload.input") && page.contains("id=\"checklist\""));
+    let korean = place.run(&["compare", "before", "after", "--lang", "ko"]).expect(0).stdout;
+    assert!(korean.contains("원인 분석") && korean.contains("workload.input: 16 → 64"), "{korean}");
+    // A run against itself changed nothing, so nothing is explained.
+    let same = place.run(&["compare", "before", "before"]).expect(0).stdout;
+    assert!(same.contains("No cause found"), "{same}");
+}
+
+#[test]
+fn a_change_is_accepted_over_two_workloads() {
+    let place = Place::new();
+    for (name, ttft, input) in
+        [("a1", "80ms", "16"), ("b1", "40ms", "16"), ("a2", "80ms", "32"), ("b2", "40ms", "32")]
+    {
+        measured_with(&place, name, ttft, input);
+    }
+    let gate = ["--gate", "ttft p50 <= -20%", "--format", "json"];
+    let accept = |runs: &[&str], more: &[&str]| place.run(&[&["compare", "--accept"], runs, more].concat());
+    let doc = accept(&["a1", "b1", "a2", "b2"], &gate).expect(0).json();
+    assert_eq!((&doc["acceptance"], doc["pairs"].as_array().unwrap().len()), (&"passed".into(), 2));
+    let schema: Value =
+        serde_json::from_str(include_str!("../../../schemas/acceptance.schema.json")).unwrap();
+    assert!(jsonschema::validator_for(&schema).unwrap().is_valid(&doc));
+    // The other way round it is worse; twice the same workload is one; what the procedure asks for was not measured.
+    accept(&["b1", "a1", "b2", "a2"], &gate).expect(10);
+    let once = accept(&["a1", "b1", "a1", "b1"], &gate).expect(11).json();
+    assert!(once["reasons"][0].as_str().unwrap().starts_with("1 different workload instead"), "{once}");
+    accept(&["a1", "b1", "a2", "b2"], &[]).expect(11);
+    for name in ["report.html", "report.csv"] {
+        std::fs::remove_file(place.path("b2").join(name)).unwrap();
+    }
+    let bare = accept(&["a1", "b1", "a2", "b2"], &gate[..2]).expect(11).stdout;
+    assert!(bare.contains("missing b2/report.*") && bare.contains("Not accepted yet"), "{bare}");
+    let odd = accept(&["a1", "b1", "a2"], &gate).expect(1).stderr;
+    assert!(odd.contains("pairs of runs"), "{odd}");
 }
 
 #[test]

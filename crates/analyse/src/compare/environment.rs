@@ -18,7 +18,8 @@ use stopwatt_core::log::{Fact, LogEvent};
 pub struct Facts(BTreeMap<String, String>);
 
 /// Settings that say how a run is kept or shown, not what was measured.
-const IGNORED: [&str; 3] = ["record.", "analysis.", "target.api_key_env"];
+const IGNORED: [&str; 5] =
+    ["record.", "analysis.", "target.api_key_env", "target.licence", "workload.licence"];
 
 impl Facts {
     /// From a run's log and its `config.lock.json`.
@@ -39,6 +40,30 @@ impl Facts {
             }
         }
         Self(facts)
+    }
+}
+
+impl Facts {
+    /// As they were stored with an expectation.
+    pub(super) fn stored(facts: &BTreeMap<String, String>) -> Self {
+        Self(facts.clone())
+    }
+
+    /// Those in which two runs must agree to be compared.
+    pub fn binding(&self) -> BTreeMap<String, String> {
+        self.0.iter().filter(|(what, _)| forbids(what)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    /// Only those in which two runs must agree.
+    #[must_use]
+    pub fn only_binding(&self) -> Self {
+        Self(self.binding())
+    }
+
+    /// What the work was, for telling workloads apart: the model and what was asked of it.
+    pub fn work(&self) -> BTreeMap<String, String> {
+        let is_work = |what: &str| what == "engine.model" || forbids(what) && !what.starts_with("machine.");
+        self.0.iter().filter(|(what, _)| is_work(what)).map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 }
 

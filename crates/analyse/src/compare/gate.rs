@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use stopwatt_core::comparison::{GateResult, GateState};
+use stopwatt_core::metric::{Direction, Metric};
 use stopwatt_stats::compare::Margin;
 use stopwatt_stats::holm;
 
@@ -23,6 +24,11 @@ pub struct Gate {
     pub(super) limit: Margin,
 }
 
+/// Share of accesses that the L2 cache answered.
+pub(crate) const L2_HIT_RATE: &str = Metric::L2HitRate.name();
+/// Bytes that kernels moved to and from DRAM.
+pub(crate) const DRAM_BYTES: &str = "dram_bytes";
+
 /// The gates of the product requirements: latency −20 %, L2 hit rate +10 pp, energy per token −15 %, quality within 0.1 pp.
 pub fn prd() -> Vec<Gate> {
     let gate = |metric: &str, at_most, limit| Gate {
@@ -33,8 +39,8 @@ pub fn prd() -> Vec<Gate> {
     };
     vec![
         gate("e2e", true, Margin::Relative(-0.20)),
-        gate("l2_hit_rate", false, Margin::Absolute(0.10)),
-        gate("energy_per_token", true, Margin::Relative(-0.15)),
+        gate(L2_HIT_RATE, false, Margin::Absolute(0.10)),
+        gate(Metric::EnergyPerToken.name(), true, Margin::Relative(-0.15)),
         gate("quality_loss", true, Margin::Absolute(0.001)),
     ]
 }
@@ -88,6 +94,36 @@ impl fmt::Display for Gate {
 }
 
 impl Gate {
+    /// A metric that may be worse by less than `margin`: a share by so many points, another one relative to the
+    /// baseline. `None` where neither direction is worse.
+    pub fn not_worse(metric: &str, statistic: &str, better: Direction, margin: f64) -> Option<Self> {
+        let share = Metric::from_name(metric).is_some_and(Metric::is_share);
+        let at_most = match better {
+            Direction::Lower => true,
+            Direction::Higher => false,
+            Direction::Neutral => return None,
+        };
+        let signed = if at_most { margin } else { -margin };
+        Some(Self {
+            metric: metric.to_owned(),
+            statistic: statistic.to_owned(),
+            at_most,
+            limit: if share { Margin::Absolute(signed) } else { Margin::Relative(signed) },
+        })
+    }
+
+    /// The metric and the statistic that it limits.
+    pub fn subject(&self) -> (&str, &str) {
+        (&self.metric, &self.statistic)
+    }
+
+    /// The limit of the change, as in `delta` of a comparison.
+    pub fn limit(&self) -> f64 {
+        match self.limit {
+            Margin::Relative(v) | Margin::Absolute(v) => v,
+        }
+    }
+
     /// A gate that could not be judged.
     pub(super) fn missing(&self, candidate: &Side, point: Option<&str>, why: &str) -> GateResult {
         GateResult {

@@ -25,14 +25,16 @@ use stopwatt_stats::effect::hedges_g;
 use stopwatt_stats::{describe, holm};
 
 pub use environment::Facts;
+pub(crate) use gate::{DRAM_BYTES, L2_HIT_RATE};
 pub use gate::{Gate, GateError, prd};
 pub use needed::trials_needed;
 pub use side::{CsvError, Side};
 
-use side::{Metric, SidePoint};
+use side::{Metric, Setting, SidePoint};
+pub(crate) use side::{matching, setting};
 
 /// Spread between trials above which a reader is warned.
-const NOISY: f64 = 0.05;
+pub(crate) const NOISY: f64 = 0.05;
 
 /// How a comparison is made.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +81,8 @@ pub fn compare(baseline: &Side, candidates: &[Side], options: &Options) -> Compa
         differences: Vec::new(),
         gates: Vec::new(),
         gate: None,
+        causes: Vec::new(),
+        unchecked: Vec::new(),
         warnings: Vec::new(),
     };
     for side in std::iter::once(baseline).chain(candidates) {
@@ -128,20 +132,18 @@ fn candidate_against(baseline: &Side, candidate: &Side, options: &Options, doc: 
 
 /// Points of both sides that were measured at the same setting, in the baseline's order.
 fn matched<'a>(a: &'a Side, b: &'a Side, doc: &mut ComparisonDoc) -> Vec<(&'a SidePoint, &'a SidePoint)> {
-    let mut free: Vec<&SidePoint> = b.points.iter().collect();
-    let mut pairs = Vec::new();
-    // One point on each side is compared whatever its setting: a changed setting may be what is tried.
-    if let ([x], [y]) = (a.points.as_slice(), b.points.as_slice()) {
-        return vec![(x, y)];
+    let pairs = side::matching(&settings(a), &settings(b));
+    // What is named first was planned first.
+    for (side, other) in [(a, 0), (b, 1)] {
+        let found = |i: usize| pairs.iter().any(|&(x, y)| [x, y][other] == i);
+        let lone = side.points.iter().enumerate().filter(|(i, _)| !found(*i));
+        doc.unmatched.extend(lone.map(|(_, p)| format!("{}: {}", side.run.name, p.label())));
     }
-    for point in &a.points {
-        match free.iter().position(|other| point.same_setting(other)) {
-            Some(i) => pairs.push((point, free.remove(i))),
-            None => doc.unmatched.push(format!("{}: {}", a.run.name, point.label())),
-        }
-    }
-    doc.unmatched.extend(free.iter().map(|p| format!("{}: {}", b.run.name, p.label())));
-    pairs
+    pairs.into_iter().map(|(x, y)| (&a.points[x], &b.points[y])).collect()
+}
+
+fn settings(side: &Side) -> Vec<Setting> {
+    side.points.iter().map(|p| p.setting).collect()
 }
 
 /// Every statistic of every metric that either side has.
@@ -197,6 +199,7 @@ impl Row<'_> {
             p_holm: None,
             trials: [ours.len() as u64, theirs.len() as u64],
             cv: [variation(&ours), variation(&theirs)],
+            values: [a.to_vec(), b.to_vec()],
             primary: self.primary,
             verdict: self.primary.then_some(Verdict::Inconclusive),
             reason: None,

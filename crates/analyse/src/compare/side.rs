@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use stopwatt_core::comparison::ComparedRun;
+use stopwatt_core::expectations::Expectation;
 use stopwatt_core::metric::Direction;
-use stopwatt_core::metrics_doc::{MetricsDoc, Point};
+use stopwatt_core::metrics_doc::{MetricsDoc, Point, TrialValues};
 use stopwatt_stats::describe;
 
 use super::environment::Facts;
@@ -24,8 +25,7 @@ pub struct Side {
 pub(super) struct SidePoint {
     /// `None` for samples.
     pub(super) label: Option<String>,
-    /// Concurrency, rate, input and output, for matching.
-    setting: (Option<u32>, Option<f64>, Option<f64>, Option<f64>),
+    pub(super) setting: Setting,
     pub(super) metrics: Vec<Metric>,
 }
 
@@ -41,6 +41,23 @@ pub(super) struct Metric {
 }
 
 impl Metric {
+    /// The statistics that were made in each trial.
+    fn of_trials(name: &str, unit: &str, better: Direction, values: &TrialValues) -> Self {
+        let statistics =
+            [("mean", &values.mean), ("p50", &values.p50), ("p95", &values.p95), ("p99", &values.p99)];
+        Self {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            better,
+            share: stopwatt_core::Metric::from_name(name).is_some_and(stopwatt_core::Metric::is_share),
+            statistics: statistics
+                .into_iter()
+                .filter(|(_, v)| !v.is_empty())
+                .map(|(s, v)| (s, v.clone()))
+                .collect(),
+        }
+    }
+
     pub(super) fn of(&self, statistic: &str) -> Option<&[Option<f64>]> {
         self.statistics.iter().find(|(name, _)| *name == statistic).map(|(_, v)| v.as_slice())
     }
@@ -50,16 +67,39 @@ impl SidePoint {
     pub(super) fn label(&self) -> &str {
         self.label.as_deref().unwrap_or("samples")
     }
+}
 
-    /// Whether both were measured at the same load and planned lengths. Drawn lengths may differ a little.
-    pub(super) fn same_setting(&self, other: &Self) -> bool {
-        let near = |a: Option<f64>, b: Option<f64>| match (a, b) {
-            (Some(a), Some(b)) => (a - b).abs() <= 0.05 * a.abs().max(b.abs()),
-            (a, b) => a.is_none() && b.is_none(),
-        };
-        let (a, b) = (&self.setting, &other.setting);
-        a.0 == b.0 && near(a.1, b.1) && near(a.2, b.2) && near(a.3, b.3)
+/// What a point was asked to be: concurrency, rate, input and output.
+pub(crate) type Setting = (Option<u32>, Option<f64>, Option<f64>, Option<f64>);
+
+/// The setting of a point.
+pub(crate) fn setting(point: &Point) -> Setting {
+    (point.concurrency, point.rate_rps, point.input, point.output)
+}
+
+/// Positions of points of both sides that were measured at the same setting, in the order of `a`. One point on each
+/// side is paired whatever its setting: a changed setting may be what is tried.
+pub(crate) fn matching(a: &[Setting], b: &[Setting]) -> Vec<(usize, usize)> {
+    if a.len() == 1 && b.len() == 1 {
+        return vec![(0, 0)];
     }
+    let mut free: Vec<usize> = (0..b.len()).collect();
+    let mut pairs = Vec::new();
+    for (i, x) in a.iter().enumerate() {
+        if let Some(at) = free.iter().position(|&j| same(x, &b[j])) {
+            pairs.push((i, free.remove(at)));
+        }
+    }
+    pairs
+}
+
+/// Whether both are the same load and planned lengths. Drawn lengths may differ a little.
+fn same(a: &Setting, b: &Setting) -> bool {
+    let near = |a: Option<f64>, b: Option<f64>| match (a, b) {
+        (Some(a), Some(b)) => (a - b).abs() <= 0.05 * a.abs().max(b.abs()),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    a.0 == b.0 && near(a.1, b.1) && near(a.2, b.2) && near(a.3, b.3)
 }
 
 impl Side {
@@ -72,6 +112,26 @@ impl Side {
             fixed_clock: doc.env.fixed_clock,
         };
         Self { run, facts, points: doc.points.iter().map(point).collect() }
+    }
+
+    /// What is expected of a target; `name` is what it is called in the result.
+    pub fn of_expectation(name: &str, expected: &Expectation) -> Self {
+        let run = ComparedRun {
+            name: name.to_owned(),
+            run_id: Some(expected.run_id.clone()),
+            valid: Some(true),
+            fixed_clock: expected.fixed_clock,
+        };
+        let points = expected.points.iter().map(|p| SidePoint {
+            label: Some(p.label.clone()),
+            setting: (p.concurrency, p.rate_rps, p.input, p.output),
+            metrics: p
+                .metrics
+                .iter()
+                .map(|(name, m)| Metric::of_trials(name, &m.unit, m.better, &m.trials))
+                .collect(),
+        });
+        Self { run, facts: Facts::stored(&expected.facts), points: points.collect() }
     }
 
     /// Samples as `run,value` lines, one line a measured value: the mean of each run is its trial value.
@@ -139,24 +199,7 @@ pub enum CsvError {
 fn point(point: &Point) -> SidePoint {
     let metrics = point.trials.iter().filter_map(|(name, values)| {
         let summary = point.metrics.get(name)?;
-        let known = stopwatt_core::Metric::from_name(name);
-        let statistics =
-            [("mean", &values.mean), ("p50", &values.p50), ("p95", &values.p95), ("p99", &values.p99)];
-        Some(Metric {
-            name: name.clone(),
-            unit: summary.unit.clone(),
-            better: summary.better,
-            share: known.is_some_and(stopwatt_core::Metric::is_share),
-            statistics: statistics
-                .into_iter()
-                .filter(|(_, v)| !v.is_empty())
-                .map(|(s, v)| (s, v.clone()))
-                .collect(),
-        })
+        Some(Metric::of_trials(name, &summary.unit, summary.better, values))
     });
-    SidePoint {
-        label: Some(point.label.clone()),
-        setting: (point.concurrency, point.rate_rps, point.input, point.output),
-        metrics: metrics.collect(),
-    }
+    SidePoint { label: Some(point.label.clone()), setting: setting(point), metrics: metrics.collect() }
 }

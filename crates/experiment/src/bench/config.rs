@@ -114,6 +114,8 @@ pub struct TargetConfig {
     pub ca_cert: Option<String>,
     /// `tokenizer.json` to count tokens with, where the engine does not.
     pub tokenizer: Option<String>,
+    /// Licence of the model, to state it in reports.
+    pub licence: Option<String>,
 }
 
 /// Which endpoint is used.
@@ -222,6 +224,9 @@ pub struct WorkloadConfig {
     pub image_size: Option<String>,
     /// Images in each request.
     pub images_per_request: u32,
+
+    /// Licence of the recorded data or images, to state it in reports.
+    pub licence: Option<String>,
 }
 
 impl Default for WorkloadConfig {
@@ -251,6 +256,7 @@ impl Default for WorkloadConfig {
             images: None,
             image_size: None,
             images_per_request: 1,
+            licence: None,
         }
     }
 }

@@ -22,8 +22,9 @@ pub(super) fn charts(requests: &[&RequestRow], itl: Ordered, lang: Lang) -> Vec<
     };
     let [ttft, e2e, tpot] = [Metric::Ttft, Metric::E2e, Metric::Tpot].map(of);
     let itl = (Metric::Itl, itl);
-    let slow = cumulative(Text::CdfTitle, &[&ttft, &e2e], lang);
-    let fast = cumulative(Text::TokenCdfTitle, &[&tpot, &itl], lang);
+    let named = |(metric, values): &(Metric, Ordered)| (metric.title(lang).to_owned(), values.clone());
+    let slow = cumulative(Text::CdfTitle.get(lang), &[&ttft, &e2e].map(named), lang);
+    let fast = cumulative(Text::TokenCdfTitle.get(lang), &[&tpot, &itl].map(named), lang);
     [slow, fast, by_length(requests, lang), histogram(&itl.1, lang)].into_iter().flatten().collect()
 }
 
@@ -67,19 +68,28 @@ fn by_length(requests: &[&RequestRow], lang: Lang) -> Option<Chart> {
     })
 }
 
+/// One metric of several runs, a curve each; none where no run has two values.
+pub(crate) fn compared(metric: Metric, runs: &[(String, Vec<&RequestRow>)], lang: Lang) -> Option<Chart> {
+    let of = |(name, rows): &(String, Vec<&RequestRow>)| {
+        let values = rows.iter().filter_map(|r| request_metrics(r).value(metric));
+        (name.clone(), Ordered::from(values.collect::<Vec<f64>>()))
+    };
+    cumulative(metric.title(lang), &runs.iter().map(of).collect::<Vec<_>>(), lang)
+}
+
 /// Share of requests (or gaps) that took at most so long.
-fn cumulative(title: Text, series: &[&(Metric, Ordered)], lang: Lang) -> Option<Chart> {
+fn cumulative(title: &str, series: &[(String, Ordered)], lang: Lang) -> Option<Chart> {
     let present: Vec<_> = series.iter().filter(|(_, values)| values.n() > 1).collect();
     let all = || present.iter().flat_map(|(_, values)| [values.at(0), values.at(usize::MAX)]);
     // The unit in which the faster of the two reads well.
     let fastest = present.iter().map(|(_, values)| values.at(values.n() / 2)).fold(f64::INFINITY, f64::min);
     let scale = Scale::of(Kind::Time, fastest);
-    let layers = present.iter().enumerate().map(|(color, (metric, values))| {
-        let name = metric.title(lang).to_owned();
+    let layers = present.iter().enumerate().map(|(color, (name, values))| {
+        let name = name.clone();
         Layer::Line(Line { name, color, points: shares(values), steps: true, dots: false, area: false })
     });
     (!present.is_empty()).then(|| Chart {
-        title: title.get(lang).to_owned(),
+        title: title.to_owned(),
         caption: Text::CdfCaption.get(lang).to_owned(),
         x: Axis::log(all(), scale, Text::Latency.get(lang)),
         y: Axis::range(0., 1., Scale::of(Kind::Share, 1.), Text::ShareAxis.get(lang))

@@ -4,7 +4,7 @@
 //! series is thinned before it is drawn: a run of any length gives a page of about the same size.
 
 mod cost;
-mod distribution;
+pub(crate) mod distribution;
 mod engine;
 mod lengths;
 mod load;
@@ -60,7 +60,7 @@ impl Figures {
 }
 
 /// Successful measured requests of the headline point.
-fn headline_requests<'a>(view: &View<'a>) -> Vec<&'a RequestRow> {
+pub(crate) fn headline_requests<'a>(view: &View<'a>) -> Vec<&'a RequestRow> {
     let at = |r: &&RequestRow| headline(view).is_none_or(|p| r.point == p);
     view.record.measured().iter().filter(|r| r.end == EndKind::Ok).filter(at).collect()
 }

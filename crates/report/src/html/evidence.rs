@@ -194,7 +194,7 @@ impl Page<'_> {
     pub(super) fn reproduce(&self, m: &mut Markup) {
         let doc = self.view.doc;
         m.el_text("p", &[("class", "note at")], self.text(Text::ReproduceMeasure));
-        m.el_text("pre", &[], &command(&doc.pipeline.mode, &settings(self.view.config)));
+        m.el_lines("pre", &[], &command(&doc.pipeline.mode, &settings(self.view.config)));
         m.el_text("p", &[("class", "note at")], self.text(Text::ReproduceReport));
         m.el_text("pre", &[], &format!("stopwatt report {}", doc.run_id));
     }
@@ -207,18 +207,7 @@ impl Page<'_> {
         numbers: usize,
         body: impl FnOnce(&mut Markup),
     ) {
-        m.el("div", &[("class", "scroll")], |m| {
-            m.el("table", &[("class", "words rows")], |m| {
-                m.el("thead", &[], |m| {
-                    m.el("tr", &[], |m| {
-                        for (i, title) in headers.iter().enumerate() {
-                            let class = if i >= numbers { "n" } else { "" };
-                            m.el_text("th", &[("scope", "col"), ("class", class)], self.text(*title));
-                        }
-                    });
-                });
-                m.el("tbody", &[], body);
-            });
-        });
+        let headers: Vec<&str> = headers.iter().map(|t| self.text(*t)).collect();
+        super::words_table(m, &headers, numbers, body);
     }
 }

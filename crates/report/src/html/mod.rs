@@ -36,16 +36,22 @@ const SCRIPT: &str = include_str!("script.js");
 pub fn html(view: &View<'_>) -> String {
     let facts = Facts::read(view.log);
     let page = Page { view, figures: Figures::of(view, &facts), facts };
+    let title = format!("{} · {}", page.subject(), page.text(Text::ReportTitle));
+    document(view.lang, &title, |m| page.main(m))
+}
+
+/// A page with its content policy, its style and its script.
+pub(crate) fn document(lang: Lang, title: &str, main: impl FnOnce(&mut Markup)) -> String {
     let mut m = Markup::default();
     m.literal("<!doctype html>\n");
-    let lang = match view.lang {
+    let code = match lang {
         Lang::En => "en",
         Lang::Ko => "ko",
     };
-    m.el("html", &[("lang", lang)], |m| {
-        page.head(m);
+    m.el("html", &[("lang", code)], |m| {
+        head(m, title);
         m.el("body", &[], |m| {
-            m.el("main", &[], |m| page.main(m));
+            m.el("main", &[], main);
             m.literal("\n<script>");
             m.literal(SCRIPT);
             m.literal("</script>");
@@ -53,6 +59,21 @@ pub fn html(view: &View<'_>) -> String {
     });
     m.literal("\n");
     m.finish()
+}
+
+fn head(m: &mut Markup, title: &str) {
+    m.el("head", &[], |m| {
+        m.leaf("meta", &[("charset", "utf-8")]);
+        let policy = policy::content_policy(STYLE, SCRIPT);
+        m.leaf("meta", &[("http-equiv", "Content-Security-Policy"), ("content", &policy)]);
+        m.leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]);
+        m.leaf("meta", &[("name", "referrer"), ("content", "no-referrer")]);
+        m.leaf("meta", &[("name", "color-scheme"), ("content", "light dark")]);
+        m.el_text("title", &[], title);
+        m.literal("<style>");
+        m.literal(STYLE);
+        m.literal("</style>");
+    });
 }
 
 /// What every section draws from.
@@ -74,21 +95,6 @@ impl Page<'_> {
     /// Name of the model, else what was run.
     fn subject(&self) -> &str {
         self.facts.model.unwrap_or(&self.view.doc.pipeline.mode)
-    }
-
-    fn head(&self, m: &mut Markup) {
-        m.el("head", &[], |m| {
-            m.leaf("meta", &[("charset", "utf-8")]);
-            let policy = policy::content_policy(STYLE, SCRIPT);
-            m.leaf("meta", &[("http-equiv", "Content-Security-Policy"), ("content", &policy)]);
-            m.leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]);
-            m.leaf("meta", &[("name", "referrer"), ("content", "no-referrer")]);
-            m.leaf("meta", &[("name", "color-scheme"), ("content", "light dark")]);
-            m.el_text("title", &[], &format!("{} · {}", self.subject(), self.text(Text::ReportTitle)));
-            m.literal("<style>");
-            m.literal(STYLE);
-            m.literal("</style>");
-        });
     }
 
     fn main(&self, m: &mut Markup) {
@@ -141,11 +147,7 @@ impl Page<'_> {
     }
 
     fn section(&self, m: &mut Markup, id: &'static str, title: Text, content: impl FnOnce(&mut Markup)) {
-        m.literal("\n");
-        m.el("section", &[("id", id)], |m| {
-            m.el_text("h2", &[], self.text(title));
-            content(m);
-        });
+        section(m, id, self.text(title), content);
     }
 
     fn heading(&self, m: &mut Markup) {
@@ -213,6 +215,33 @@ impl Page<'_> {
     }
 }
 
-fn plots(m: &mut Markup, class: &'static str, charts: &[Chart]) {
+/// A part of the page with its title.
+pub(crate) fn section(m: &mut Markup, id: &'static str, title: &str, content: impl FnOnce(&mut Markup)) {
+    m.literal("\n");
+    m.el("section", &[("id", id)], |m| {
+        m.el_text("h2", &[], title);
+        content(m);
+    });
+}
+
+/// A table of words; columns from `numbers` on are numbers.
+pub(crate) fn words_table(m: &mut Markup, headers: &[&str], numbers: usize, body: impl FnOnce(&mut Markup)) {
+    m.el("div", &[("class", "scroll")], |m| {
+        m.el("table", &[("class", "words rows")], |m| {
+            m.el("thead", &[], |m| {
+                m.el("tr", &[], |m| {
+                    for (i, title) in headers.iter().enumerate() {
+                        let class = if i >= numbers { "n" } else { "" };
+                        m.el_text("th", &[("scope", "col"), ("class", class)], title);
+                    }
+                });
+            });
+            m.el("tbody", &[], body);
+        });
+    });
+}
+
+/// Plots side by side.
+pub(crate) fn plots(m: &mut Markup, class: &'static str, charts: &[Chart]) {
     m.el("div", &[("class", class)], |m| charts.iter().for_each(|chart| chart.write(m)));
 }

@@ -26,6 +26,6 @@ fn units(place: f64) -> String {
 }
 
 /// A place as a percentage, for what must not be stretched.
-fn percent(place: f64) -> String {
+pub(crate) fn percent(place: f64) -> String {
     format!("{}%", (place * 10_000.).round() / 100.)
 }

@@ -39,7 +39,7 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     pub fn new(plan: &'a Plan) -> Self {
-        Self { plan, rng: Rng(42), now: SECOND / 5, requests: vec![] }
+        Self { plan, rng: Rng(plan.seed), now: SECOND / 5, requests: vec![] }
     }
 
     /// Warm-up and every trial of a point.
@@ -113,7 +113,7 @@ impl<'a> World<'a> {
         let cold = if phase == Phase::Warmup && id < 6 { 2.2 } else { 1. };
         let prefill_s =
             (0.012 + 0.000_09 * f64::from(input)) * (1. + 0.16 * (load - 1.).sqrt()) * mood * cold;
-        let step_s = 0.0072 * (1. + 0.11 * (load - 1.)) * mood;
+        let step_s = 0.0072 * self.plan.slowdown * (1. + 0.11 * (load - 1.)) * mood;
         let ns = |s: f64| (s * SECOND as f64) as Nanos;
         let first = at + ns(prefill_s * self.rng.jitter(0.18));
         let mut chunks = vec![ChunkStamp::new(first, Some(1), ChunkKind::Content)];

@@ -7,6 +7,7 @@
 
 mod engine;
 pub mod odd;
+pub mod pair;
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,10 @@ pub struct Plan {
     pub model: String,
     /// Resamples of the intervals.
     pub resamples: u32,
+    /// Seed of the jitter, and name of the run.
+    pub seed: u64,
+    /// By how much a step takes longer.
+    pub slowdown: f64,
 }
 
 impl Plan {
@@ -51,6 +56,8 @@ impl Plan {
             failure_every: 61,
             model: "SmolLM2-135M-Instruct".into(),
             resamples: 200,
+            seed: 42,
+            slowdown: 1.,
         }
     }
 

@@ -1,17 +1,20 @@
 //! `stopwatt compare`: is the change real?
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use stopwatt_analyse::compare::{self, Facts, Gate, Options, Side};
-use stopwatt_core::comparison::{ComparisonDoc, GateState};
+use stopwatt_analyse::acceptance;
+use stopwatt_analyse::compare::{self, Gate, Options, Side};
+use stopwatt_analyse::rca;
+use stopwatt_core::comparison::{AcceptedPair, ComparisonDoc, GateState};
+use stopwatt_core::text::Lang;
 use stopwatt_core::{Direction, Metric};
-use stopwatt_record::catalogue;
-use stopwatt_record::run_dir::Run;
-use stopwatt_report::Analysed;
+use stopwatt_record::run_dir::write_atomically;
+use stopwatt_report::ComparisonView;
 
+use super::compared::Compared;
 use super::{Failure, Format, Language};
 use crate::exit::Outcome;
 
@@ -20,7 +23,8 @@ use crate::exit::Outcome;
 /// For each metric: the change relative to the baseline with its interval over trials, Hedges g, and a verdict:
 /// improved, regressed, equivalent (within the margin, with confidence) or inconclusive. Points of several runs are
 /// matched by their setting. Without gates the exit code is 0 whatever the verdict; with gates it is 0 when all pass, 10
-/// when one fails and 11 when the trials do not support an answer.
+/// when one fails and 11 when the trials do not support an answer. What explains a change, or the lack of a verdict, is
+/// named below: environment, input, kernels, memory, queueing, sample size, outliers, client.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  stopwatt compare before after\n  stopwatt compare before after --gate 'e2e p50 <= -20%' --gate 'error_rate <= +0pp'\n  stopwatt compare old.csv new.csv --metric step_time\n  stopwatt compare before after --format json"
@@ -60,6 +64,13 @@ pub(crate) struct CompareArgs {
     /// With --ci: accept runs whose clocks were not fixed
     #[arg(long, requires = "ci")]
     allow_unfixed_clock: bool,
+    /// Also write a page with both sides: verdict, plots, causes, checklist
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Judge a change for acceptance: the runs are pairs, BASELINE CANDIDATE of one workload after the other, at least
+    /// two; every pair must clear its gates (those of --prd-gates unless --gate names others) and hold every file
+    #[arg(long, conflicts_with = "html")]
+    accept: bool,
     /// Name of what a CSV file holds
     #[arg(long, value_name = "NAME", default_value = "value")]
     metric: String,
@@ -86,26 +97,15 @@ enum Better {
 
 /// Runs the command.
 pub(crate) fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let baseline = side(&args.baseline, args)?;
-    let candidates = args.candidates.iter().map(|c| side(c, args)).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut options = Options {
-        level: args.level,
-        margin: args.margin,
-        paired: args.paired,
-        gates: args.gates.clone(),
-        allow_differences: args.allow_differences,
-        ..Options::default()
-    };
-    if args.prd_gates {
-        options.gates.extend(compare::prd());
+    if args.accept {
+        return accept(args, out);
     }
-    if !args.primary.is_empty() {
-        options.primary.clone_from(&args.primary);
-    }
-    let mut doc = compare::compare(&baseline, &candidates, &options);
-    let unfixed = args.ci && !args.allow_unfixed_clock && !clocks_fixed(&doc);
-    if unfixed {
-        doc.warnings.push("clocks were not fixed: results of different runs are not comparable".to_owned());
+    let baseline = load(&args.baseline, args)?;
+    let candidates = args.candidates.iter().map(|c| load(c, args)).collect::<anyhow::Result<Vec<_>>>()?;
+    let options = options(args);
+    let (doc, unfixed) = judge(&baseline, &candidates, &options, args);
+    if let Some(path) = &args.html {
+        write_page(path, &doc, &baseline, &candidates, args.lang.into())?;
     }
     print(&doc, args.format, args.lang, out)?;
     Ok(match doc.gate {
@@ -116,24 +116,110 @@ pub(crate) fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Out
     })
 }
 
+fn options(args: &CompareArgs) -> Options {
+    let mut options = Options {
+        level: args.level,
+        margin: args.margin,
+        paired: args.paired,
+        gates: args.gates.clone(),
+        allow_differences: args.allow_differences,
+        ..Options::default()
+    };
+    if args.prd_gates || args.accept && args.gates.is_empty() {
+        options.gates.extend(compare::prd());
+    }
+    if !args.primary.is_empty() {
+        options.primary.clone_from(&args.primary);
+    }
+    options
+}
+
+/// The comparison with its causes, and whether unfixed clocks forbid a pass.
+fn judge(
+    baseline: &Compared,
+    candidates: &[Compared],
+    options: &Options,
+    args: &CompareArgs,
+) -> (ComparisonDoc, bool) {
+    let sides: Vec<Side> = candidates.iter().map(|c| c.side.clone()).collect();
+    let mut doc = compare::compare(&baseline.side, &sides, options);
+    let unfixed = args.ci && !args.allow_unfixed_clock && !clocks_fixed(&doc);
+    if unfixed {
+        doc.warnings.push("clocks were not fixed: results of different runs are not comparable".to_owned());
+    }
+    let seen: Vec<_> = candidates.iter().map(Compared::seen).collect();
+    rca::explain(&mut doc, baseline.seen(), &seen);
+    (doc, unfixed)
+}
+
 fn clocks_fixed(doc: &ComparisonDoc) -> bool {
     std::iter::once(&doc.baseline).chain(&doc.candidates).all(|run| run.fixed_clock == Some(true))
 }
 
 /// A run by any of its names, or a table of samples.
-fn side(name: &str, args: &CompareArgs) -> anyhow::Result<Side> {
+fn load(name: &str, args: &CompareArgs) -> anyhow::Result<Compared> {
     let path = Path::new(name);
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
         let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {name}"))?;
         let better = if args.better == Better::Higher { Direction::Higher } else { Direction::Lower };
         return Side::of_csv(name, &text, &args.metric, better)
+            .map(Compared::samples)
             .with_context(|| format!("failed to read {name}"))
             .map_err(|e| Failure::new(Outcome::Usage, e).into());
     }
-    let run = Run::open(&catalogue::resolve(&super::runs_root(), name)?)?;
-    let analysed = Analysed::read(&run, None)?;
-    let facts = Facts::of_run(&analysed.log, &analysed.config);
-    Ok(Side::of_run(name, &analysed.doc, facts))
+    Compared::run(name)
+}
+
+fn write_page(
+    path: &Path,
+    doc: &ComparisonDoc,
+    baseline: &Compared,
+    candidates: &[Compared],
+    lang: Lang,
+) -> anyhow::Result<()> {
+    let views: Vec<_> = candidates.iter().map(|c| c.view(lang)).collect();
+    let view = ComparisonView { doc, baseline: baseline.view(lang), candidates: &views, lang };
+    write_atomically(path, stopwatt_report::comparison_html(&view).as_bytes())?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Pairs of runs, one a workload: every one must pass with every file there.
+fn accept(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let names: Vec<&String> = std::iter::once(&args.baseline).chain(&args.candidates).collect();
+    if names.len() < 2 * acceptance::WORKLOADS || !names.len().is_multiple_of(2) {
+        let error = anyhow::anyhow!(
+            "--accept takes pairs of runs, BASELINE CANDIDATE for each of at least {} workloads; {} runs were given",
+            acceptance::WORKLOADS,
+            names.len()
+        );
+        return Err(Failure::new(Outcome::Usage, error).into());
+    }
+    let options = options(args);
+    let mut unfixed = false;
+    let mut workloads = Vec::new();
+    for pair in names.chunks_exact(2) {
+        let (before, after) = (load(pair[0], args)?, load(pair[1], args)?);
+        let work = before.side.facts.work();
+        let (comparison, not_fixed) = judge(&before, std::slice::from_ref(&after), &options, args);
+        unfixed |= not_fixed;
+        let artefacts = before.artefacts().into_iter().chain(after.artefacts()).collect();
+        workloads.push(acceptance::Workload { pair: AcceptedPair { comparison, artefacts }, work });
+    }
+    let mut doc = acceptance::accept(workloads);
+    if unfixed && doc.acceptance == GateState::Passed {
+        doc.acceptance = GateState::Inconclusive;
+        doc.reasons.push("clocks were not fixed".to_owned());
+    }
+    match args.format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
+        Format::Csv => super::compared::csv(doc.pairs.iter().map(|p| &p.comparison), out)?,
+        Format::Table => {
+            let style = super::terminal_style(None);
+            write!(out, "{}", stopwatt_report::acceptance(&doc, args.lang.into(), style))?;
+        }
+    }
+    Ok(Outcome::of_gate(doc.acceptance))
 }
 
 /// Prints a comparison.
@@ -155,7 +241,7 @@ pub(super) fn print(
 }
 
 /// `ttft p50` or `tpot`.
-fn parse_primary(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_primary(text: &str) -> Result<(String, String), String> {
     let mut words = text.split_whitespace();
     let (metric, statistic) = (words.next().unwrap_or_default(), words.next().unwrap_or("mean"));
     if words.next().is_some() || !matches!(statistic, "mean" | "p50" | "p95" | "p99") {

@@ -7,6 +7,7 @@ use stopwatt_experiment::bench::{BenchError, ResumeError};
 use stopwatt_experiment::sop::{SopError, TargetError};
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
+use stopwatt_record::expectations::ExpectationsError;
 use stopwatt_record::import::ImportError;
 use stopwatt_record::merge::MergeError;
 use stopwatt_record::run_dir::RunError;
@@ -111,6 +112,7 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref::<TargetError>().and_then(TargetError::hint))
             .or_else(|| cause.downcast_ref::<BenchError>().and_then(BenchError::hint))
             .or_else(|| cause.downcast_ref::<ConfigError>().and_then(ConfigError::hint))
+            .or_else(|| cause.downcast_ref::<ExpectationsError>().and_then(ExpectationsError::hint))
             .or_else(|| cause.downcast_ref::<MergeError>().and_then(MergeError::hint))
             .or_else(|| cause.downcast_ref::<RunError>().and_then(RunError::hint))
             .or_else(|| cause.downcast_ref::<RebuildError>().and_then(RebuildError::hint))

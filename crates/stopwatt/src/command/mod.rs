@@ -3,7 +3,9 @@
 pub(crate) mod bench;
 mod calibrate;
 pub(crate) mod compare;
+mod compared;
 pub(crate) mod doctor;
+pub(crate) mod expect;
 pub(crate) mod explain;
 pub(crate) mod export;
 mod failure;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::json;
-use stopwatt_analyse::compare::{self, Facts, Gate, Options, Side};
+use stopwatt_analyse::compare::{self, Gate, Options};
+use stopwatt_analyse::rca;
 use stopwatt_core::comparison::{ComparisonDoc, GateState, Verdict};
 use stopwatt_core::log::Fact;
 use stopwatt_experiment::bench::Stop;
@@ -16,6 +17,7 @@ use stopwatt_record::config::Resolved;
 use stopwatt_record::run_dir::{Run, write_atomically};
 
 use super::compare::{parse_level, parse_percent, print as print_comparison};
+use super::compared::Compared;
 use super::procedure::{ProcedureArgs, lock, program, watcher, write_reports};
 use super::{Failure, Format};
 use crate::exit::Outcome;
@@ -205,9 +207,8 @@ impl Pair<'_> {
         for ((finished, side), config) in
             finished.into_iter().zip([sop::Side::Baseline, sop::Side::Candidate]).zip(self.sides)
         {
-            let written = write_reports(&finished.path, &config.value, procedure.lang)?;
-            let facts = Facts::of_run(&written.analysed.log, &written.analysed.config);
-            sides.push(Side::of_run(side.name(), &written.analysed.doc, facts));
+            write_reports(&finished.path, &config.value, procedure.lang)?;
+            sides.push(Compared::open(side.name(), &finished.path)?);
             let real = finished.failure.filter(|f| !matches!(f, sop::TargetError::OtherSide));
             failure = failure
                 .or(real.map(|f| anyhow::Error::new(f).context(format!("the {} failed", side.name()))));
@@ -226,7 +227,8 @@ impl Pair<'_> {
             gates: self.gates.clone(),
             ..Options::default()
         };
-        let doc = compare::compare(&sides[0], &sides[1..], &options);
+        let mut doc = compare::compare(&sides[0].side, &[sides[1].side.clone()], &options);
+        rca::explain(&mut doc, sides[0].seen(), &[sides[1].seen()]);
         let mut text = serde_json::to_vec_pretty(&doc)?;
         text.push(b'\n');
         write_atomically(&dir.join("compare.json"), &text)?;
