@@ -37,7 +37,7 @@ fn a_run_is_judged_by_what_was_stored() {
 
     let store = ["expect", "first", "--file-dir", "known", "--update-expectations"];
     let said = place.run(&store).expect(0).stderr;
-    assert!(said.contains("stored `bench:single"), "{said}");
+    assert!(said.contains("stored `bench:batch"), "{said}");
     let files: Vec<_> = std::fs::read_dir(place.path("known")).unwrap().map(|e| e.unwrap().path()).collect();
     let [file] = files.as_slice() else { panic!("{files:?}") };
     let name = file.file_name().unwrap().to_str().unwrap();

@@ -153,7 +153,8 @@ fn judge(run: &Named, args: &ExpectArgs) -> anyhow::Result<JudgedRun> {
     }
     options.gates = expectation::gates(&expected, &options.primary, args.margin);
     let baseline = Side::of_expectation(Text::ExpectedTitle.get(args.lang.into()), &expected);
-    let candidate = Side { facts: run.compared.side.facts.only_binding(), ..run.compared.side.clone() };
+    let mut candidate = run.compared.side.clone();
+    candidate.facts = candidate.facts.only_binding();
     let mut doc = compare::compare(&baseline, &[candidate], &options);
     let now = &analysed(&run.compared).doc.env.hash;
     if *now != expected.env_hash {
