@@ -41,6 +41,7 @@ impl Run {
             errors: Default::default(),
             metrics: doc.metrics.clone(),
             engine: Default::default(),
+            power: Default::default(),
             trials: Default::default(),
         }];
         let run = Self {
