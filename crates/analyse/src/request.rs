@@ -64,8 +64,10 @@ pub fn request_metrics(row: &RequestRow) -> RequestMetrics {
     let since = |from: Option<Nanos>, to: Option<Nanos>| Some(seconds(to? - from?));
     let begin = row.send_begin_ns();
     let stream = row.stream;
-    // An iteration of a target that is no server has no first byte: it ends when it ends, not with its last token.
-    let is_iteration = row.first_byte_ns.is_none() && row.written_ns.is_some() && row.end == EndKind::Ok;
+    // An iteration of a target that is no server ended well without status and first byte: it ends when it ends, not
+    // with its last token.
+    let answered = row.status.is_some() || row.first_byte_ns.is_some();
+    let is_iteration = !answered && row.written_ns.is_some() && row.end == EndKind::Ok;
     let last = if is_iteration { Some(row.end_ns) } else { stream.map(|s| s.last_token_ns) };
     let with_gaps = stream.filter(|s| s.gaps() > 0);
     RequestMetrics {
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn an_iteration_ends_with_its_end() {
         let mut r = ok_request(0, 0, &[10, 25]);
-        (r.first_byte_ns, r.written_ns, r.end_ns) = (None, Some(0), 30 * MS);
+        (r.status, r.first_byte_ns, r.written_ns, r.end_ns) = (None, None, Some(0), 30 * MS);
         let m = request_metrics(&RequestRow::of(&r));
         assert_eq!((m.ttft, m.e2e, m.e2e_from_schedule), (Some(0.01), Some(0.03), Some(0.03)));
         r.chunks.clear();
