@@ -155,7 +155,7 @@ codes! {
         "switch a time service on, on every machine", "모든 장비에서 시각 동기화를 켜십시오" }
     /// Times of a target are durations of its own.
     DurationsPlaced { "durations_placed", false, "the target told how long its iterations took, not when: they are placed back to back, and what happened between them is not seen", "대상이 반복의 시각이 아니라 걸린 시간만 알림: 이어 붙여 기록했으며 반복 사이의 일은 알 수 없음",
-        "let the target tell `start_ns` and `end_ns` of CLOCK_MONOTONIC", "대상이 CLOCK_MONOTONIC의 `start_ns`와 `end_ns`를 알리게 하십시오" }
+        "let the target tell `start_ns` and `end_ns` of CLOCK_MONOTONIC", "대상이 `CLOCK_MONOTONIC`의 `start_ns`와 `end_ns`를 알리게 하십시오" }
     /// Trials made different outputs.
     OutputsDiffer { "outputs_differ", false, "the outputs of two trials have different hashes: the target does not do the same each time", "시행마다 출력의 해시가 다름: 대상이 매번 같은 일을 하지 않음",
         "fix its seed (STOPWATT_SEED) and its inputs", "시드(STOPWATT_SEED)와 입력을 고정하십시오" }

@@ -8,6 +8,8 @@ use nvml_wrapper_sys::bindings::{
     nvmlGpmMetricId_t_NVML_GPM_METRIC_DRAM_CACHE_MISS as CACHE_MISS, nvmlGpmMetricsGet_t,
 };
 use serde::Serialize;
+use stopwatt_core::Nanos;
+use stopwatt_core::clock::monotonic_raw;
 
 use super::{reason, turn};
 use crate::Unavailable;
@@ -31,6 +33,7 @@ pub struct Utilisation {
 pub struct Gpm {
     nvml: &'static Nvml,
     device: Device<'static>,
+    taken_ns: Nanos,
     /// `None` only while it is dropped.
     last: Option<GpmSample<'static>>,
 }
@@ -41,6 +44,10 @@ impl Drop for Gpm {
         self.last = None;
     }
 }
+
+/// Shortest time between two samples: the driver renews its counters each 100 ms and calls everything idle between two
+/// samples of one of these (H100, driver 580).
+const LEAST: Nanos = 200_000_000;
 
 const ASKED: [GpmMetricId; 5] = [
     GpmMetricId::SmUtil,
@@ -57,13 +64,18 @@ impl Gpm {
             return Err(Unavailable::NotSupported { what });
         }
         let last = device.gpm_sample().map_err(|e| reason(what, &e))?;
-        Ok(Self { nvml, device, last: Some(last) })
+        Ok(Self { nvml, device, taken_ns: monotonic_raw(), last: Some(last) })
     }
 
-    /// Means since the call before, or since opening. Empty when the driver gives nothing for the time between.
+    /// Means since the last call that gave any, or since opening. Empty when it is called again within 0.2 s, or when the
+    /// driver gives nothing for the time between.
     pub fn read(&mut self) -> Utilisation {
+        if monotonic_raw() - self.taken_ns < LEAST {
+            return Utilisation::default();
+        }
         let _turn = turn();
         let Ok(now) = self.device.gpm_sample() else { return Utilisation::default() };
+        self.taken_ns = monotonic_raw();
         let Some(last) = self.last.replace(now) else { return Utilisation::default() };
         let Some(now) = &self.last else { return Utilisation::default() };
         let values = gpm_metrics_get(self.nvml, &last, now, &ASKED);

@@ -23,7 +23,7 @@ pub struct Row {
 pub struct GpuRow {
     /// Its sensors.
     pub reading: GpuReading,
-    /// Use of its parts since the row before.
+    /// Use of its parts; in one row of several, since the driver renews it each 100 ms only.
     pub utilisation: Utilisation,
 }
 

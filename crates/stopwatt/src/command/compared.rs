@@ -25,10 +25,20 @@ struct Recorded {
     artefacts: Vec<Artefact>,
 }
 
+/// A name for pages and files: of an absolute path its last two folders, since the others say where somebody lives.
+fn shown(name: &str) -> String {
+    let path = Path::new(name);
+    if !path.is_absolute() {
+        return name.to_owned();
+    }
+    let parts: Vec<_> = path.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy()).collect();
+    parts.into_iter().rev().filter(|p| p != "/").collect::<Vec<_>>().join("/")
+}
+
 impl Compared {
     /// A run by any of its names.
     pub(super) fn run(name: &str) -> anyhow::Result<Self> {
-        Self::open(name, &catalogue::resolve(&super::runs_root(), name)?)
+        Self::open(&shown(name), &catalogue::resolve(&super::runs_root(), name)?)
     }
 
     /// The run in a directory, called `name` in the result.
