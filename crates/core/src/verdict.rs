@@ -158,7 +158,7 @@ codes! {
         "let the target tell `start_ns` and `end_ns` of CLOCK_MONOTONIC", "대상이 `CLOCK_MONOTONIC`의 `start_ns`와 `end_ns`를 알리게 하십시오" }
     /// Trials made different outputs.
     OutputsDiffer { "outputs_differ", false, "the outputs of two trials have different hashes: the target does not do the same each time", "시행마다 출력의 해시가 다름: 대상이 매번 같은 일을 하지 않음",
-        "fix its seed (STOPWATT_SEED) and its inputs", "시드(STOPWATT_SEED)와 입력을 고정하십시오" }
+        "fix its seed (STOPWATT_SEED) and its inputs", "시드(`STOPWATT_SEED`)와 입력을 고정하십시오" }
     /// A model shorter than the scenario wants: its context.
     ShortContext { "short_context", false, "the model's context of {0} tokens is shorter than 4K; shorter inputs are measured", "모델의 문맥이 {0} 토큰으로 4K보다 짧아 더 짧은 입력을 측정함",
         "start the engine with a longer context", "엔진을 더 긴 문맥으로 시작하십시오" }
