@@ -121,6 +121,5 @@ fn join(a: GpuTrial, b: GpuTrial) -> GpuTrial {
         },
         temperature_c: a.temperature_c.max(b.temperature_c),
         throttle,
-        foreign_processes: a.foreign_processes.max(b.foreign_processes),
     }
 }

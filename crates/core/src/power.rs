@@ -81,8 +81,6 @@ pub struct GpuTrial {
     pub temperature_c: Option<u32>,
     /// Reasons for lowered clocks, with the share of readings that showed them. An idle GPU is none.
     pub throttle: Vec<(String, f64)>,
-    /// Processes on the GPUs that are not the measured ones, at most at one time.
-    pub foreign_processes: Option<u32>,
 }
 
 /// What the sensors said of a point, its trials together.

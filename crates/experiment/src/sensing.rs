@@ -341,6 +341,5 @@ fn gpu_use(rows: &[Row], window: Window) -> Option<GpuTrial> {
         sm_clock_range_mhz: clocks.iter().copied().min().zip(clocks.iter().copied().max()),
         temperature_c: each().filter_map(|g| g.reading.temp_c).max(),
         throttle: throttle.into_iter().map(|(w, n)| (w, n as f64 / rows.len() as f64)).collect(),
-        foreign_processes: None,
     })
 }

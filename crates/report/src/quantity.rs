@@ -24,6 +24,10 @@ pub(crate) enum Kind {
     Bytes,
     /// A share of one, shown in percent.
     Share,
+    /// Joules, shown as µJ, mJ, J or kJ.
+    Energy,
+    /// Watts.
+    Power,
     /// A number whose unit stands in the metric's title, or that has none.
     Plain,
 }
@@ -35,6 +39,8 @@ pub(crate) fn kind(metric: Metric) -> Kind {
         _ => match metric.info().unit {
             "s" => Kind::Time,
             "B" => Kind::Bytes,
+            "J" => Kind::Energy,
+            "W" => Kind::Power,
             _ => Kind::Plain,
         },
     }
@@ -71,6 +77,11 @@ impl Scale {
             Kind::Bytes if m < 1024. * 1024. * 1024. => ("MiB", 1. / (1024. * 1024.)),
             Kind::Bytes => ("GiB", 1. / (1024. * 1024. * 1024.)),
             Kind::Share => ("%", 100.),
+            Kind::Energy if m > 0. && m < 1e-3 => ("µJ", 1e6),
+            Kind::Energy if m < 1. => ("mJ", 1e3),
+            Kind::Energy if m < 1e4 => ("J", 1.),
+            Kind::Energy => ("kJ", 1e-3),
+            Kind::Power => ("W", 1.),
             Kind::Plain => ("", 1.),
         };
         Self { unit, factor }
@@ -203,6 +214,10 @@ mod tests {
         check(Kind::Share, 0.0125, None, "1.25%");
         check(Kind::Plain, 12_345.6, None, "12,346");
         check(Kind::Plain, 2.306, None, "2.31");
+        check(Kind::Energy, 0.000_226, None, "226 µJ");
+        check(Kind::Energy, 29.6, None, "29.6 J");
+        check(Kind::Energy, 20_943., None, "20.9 kJ");
+        check(Kind::Power, 649.2, None, "649 W");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! passes in between, so nothing of its time is taken (SOP §6.4). What is not there leaves its reason in `run.log`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use stopwatt_core::cache_counters::NcuDocument;
 use stopwatt_core::log::Fact;
 use stopwatt_load::Stop;
 use stopwatt_record::run_dir::{RunError, RunWriter};
@@ -92,14 +93,15 @@ impl Instruments {
         let _ = std::fs::remove_dir_all(&scratch);
         match found {
             Ok(None) => Ok(()),
-            Ok(Some((document, hits))) => {
-                for (run, (l2_hit, dram_read_bytes, dram_write_bytes)) in (0..).zip(hits) {
+            Ok(Some((document, each))) => {
+                for (run, one) in (0..).zip(each) {
+                    let total = |quantity: &str| one.totals.get(quantity).map(|v| v.mean);
                     record.log(Fact::CacheRun {
                         point: 0,
                         run,
-                        l2_hit,
-                        dram_read_bytes,
-                        dram_write_bytes,
+                        l2_hit: one.l2_hit_pct().map(|v| v.mean / 100.0),
+                        dram_read_bytes: total("dram_read_bytes"),
+                        dram_write_bytes: total("dram_write_bytes"),
                     })?;
                 }
                 let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
@@ -109,17 +111,14 @@ impl Instruments {
         }
     }
 
-    #[expect(clippy::type_complexity, reason = "a row of three numbers a run")]
+    /// The counters of all runs together and of each; `None` when it was interrupted.
     fn profiled(
         &self,
         cache: &CacheOptions,
-        scratch: &std::path::Path,
+        scratch: &Path,
         launch: &dyn Launch,
         stop: &Stop,
-    ) -> Result<
-        Option<(stopwatt_core::cache_counters::NcuDocument, Vec<(Option<f64>, Option<f64>, Option<f64>)>)>,
-        String,
-    > {
+    ) -> Result<Option<(NcuDocument, Vec<NcuDocument>)>, String> {
         let words = |e: stopwatt_sensor::Unavailable| e.to_string();
         let ncu = ncu::find(None, self.search_path.as_deref()).map_err(words)?;
         let mut runs: Vec<(PathBuf, PathBuf)> = Vec::new();
@@ -145,14 +144,7 @@ impl Instruments {
                 }
             }
         }
-        let document = ncu::read(&ncu, &cache.ncu, &name, &runs).map_err(words)?;
-        let each = runs.iter().map(|run| {
-            let one = ncu::read(&ncu, &cache.ncu, &name, std::slice::from_ref(run)).map_err(words)?;
-            let total = |quantity: &str| one.totals.get(quantity).map(|v| v.mean);
-            let l2 = one.l2_hit_pct().map(|v| v.mean / 100.0);
-            Ok((l2, total("dram_read_bytes"), total("dram_write_bytes")))
-        });
-        Ok(Some((document, each.collect::<Result<Vec<_>, String>>()?)))
+        ncu::read(&ncu, &cache.ncu, &name, &runs).map(Some).map_err(words)
     }
 
     /// The target once, behind the profiler; its name.

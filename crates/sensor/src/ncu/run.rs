@@ -50,19 +50,21 @@ pub fn prefix(ncu: &Ncu, options: &Options, report: &Path, log: &Path) -> Result
     Ok(own.into_iter().chain(arguments(options, report)?).collect())
 }
 
-/// Reads what [`prefix`] left: one report and one log of ncu for each run of `program`, a name without its path.
+/// Reads what [`prefix`] left: one report and one log of ncu for each run of `program`, a name without its path. The
+/// document of all runs together comes with that of each.
 pub fn read(
     ncu: &Ncu,
     options: &Options,
     program: &str,
     runs: &[(PathBuf, PathBuf)],
-) -> Result<NcuDocument, Unavailable> {
+) -> Result<(NcuDocument, Vec<NcuDocument>), Unavailable> {
     let of = |(report, log): &(PathBuf, PathBuf)| match report.exists() {
         true => launches(ncu, options, report),
         false => Err(messages::reason(&fs::read_to_string(log).unwrap_or_default())),
     };
     let runs = runs.iter().map(of).collect::<Result<Vec<_>, _>>()?;
-    joined(ncu, options, program.to_owned(), &runs)
+    let of = |runs: &[Vec<Launch>]| joined(ncu, options, program.to_owned(), runs);
+    Ok((of(&runs)?, runs.iter().map(|run| of(std::slice::from_ref(run))).collect::<Result<_, _>>()?))
 }
 
 fn wanted(options: &Options) -> Result<Vec<Quantity>, Unavailable> {
@@ -168,7 +170,8 @@ mod tests {
         let runs = [(report.clone(), log)];
         assert_eq!(read(&ncu, &options, "runner", &runs).unwrap_err(), Unavailable::GpuCounterPermission);
         assert!(Command::new(&words[0]).args(&words[1..]).status().unwrap().success());
-        assert_eq!(read(&ncu, &options, "runner", &runs).unwrap().l2_hit_pct().unwrap().mean, 75.0);
+        let (all, each) = read(&ncu, &options, "runner", &runs).unwrap();
+        assert_eq!((all.l2_hit_pct().unwrap().mean, each.len()), (75.0, 1));
     }
 
     #[test]
