@@ -21,6 +21,7 @@ pub mod expectations;
 pub mod fingerprint;
 pub mod gpu;
 pub mod import;
+pub mod kernel_table;
 pub mod log;
 pub mod metric;
 mod metric_ko;

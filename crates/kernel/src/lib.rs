@@ -4,4 +4,6 @@
 //! functions, and profiles measure exactly these functions, so a prediction made from a profile can be held against
 //! what the engine does.
 
+pub mod case;
 pub mod cpu;
+pub mod cuda;

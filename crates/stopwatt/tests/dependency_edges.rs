@@ -12,13 +12,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("wire", &["core"]),
     ("serving", &["core"]),
     ("record", &["core"]),
-    ("kernel", &[]),
+    ("kernel", &["core", "stats"]),
     ("sensor", &["core", "stats"]),
     ("load", &["core", "wire"]),
     ("model", &["kernel"]),
     ("analyse", &["core", "stats", "serving"]),
     ("engine", &["core", "wire", "serving", "kernel", "model"]),
-    ("experiment", &["core", "stats", "wire", "serving", "record", "load", "sensor", "analyse"]),
+    ("experiment", &["core", "stats", "wire", "serving", "record", "load", "sensor", "kernel", "analyse"]),
     ("report", &["core", "stats", "record", "analyse"]),
 ];
 
