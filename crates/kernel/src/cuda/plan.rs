@@ -117,6 +117,9 @@ pub struct Expectation {
     pub tolerance: f64,
 }
 
+/// Tells what an element should be: contents, position of the operand, index of the element.
+pub type Expected = dyn Fn(&Contents<'_>, usize, usize) -> Expectation + Send + Sync;
+
 /// Everything needed to run an operator with kernels of our own.
 pub struct Plan {
     /// Buffers.
@@ -124,7 +127,7 @@ pub struct Plan {
     /// Launches, in order.
     pub steps: Vec<Step>,
     /// What element `index` of result operand `operand` should be, from the inputs.
-    pub expected: Box<dyn Fn(&Contents<'_>, usize, usize) -> Expectation + Send + Sync>,
+    pub expected: Box<Expected>,
 }
 
 /// What a plan needs to know of a device.
