@@ -28,6 +28,7 @@ mod metric_ko;
 pub mod metrics_doc;
 pub mod power;
 pub mod request;
+pub mod roofline;
 pub mod row;
 pub mod search;
 pub mod stream;

@@ -5,12 +5,46 @@
 //! ```
 //!
 //! The method (how many samples, when to stop, what to discard) is the same for every device and lives in
-//! `timing`; a device only sets an operator up, checks it, and times a batch of calls.
+//! [`crate::timing`]; a device only sets an operator up, checks it, and times a batch of calls.
 
-use stopwatt_core::kernel_table::{CacheState, Launch, Op};
+use stopwatt_core::kernel_table::{CacheState, Clocks, Dtype, Dtypes, Launch, Op, OpKind};
+
+/// What a device is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// `cpu` or `cuda`.
+    pub kind: &'static str,
+    /// Name that it gives itself.
+    pub name: String,
+    /// Cores in use, or streaming multiprocessors.
+    pub units: u32,
+    /// Instruction set, or compute capability.
+    pub instructions: String,
+    /// Driver and libraries with their versions, for the record.
+    pub libraries: Vec<(String, String)>,
+}
 
 /// A device whose kernels can be profiled.
 pub trait Device {
+    /// What it is.
+    fn about(&self) -> About;
+
+    /// Formats in which this device keeps the operands of `kind` when a model is in `dtype`. A CPU widens activations.
+    fn formats(&self, _kind: OpKind, dtype: Dtype) -> Dtypes {
+        Dtypes::all(dtype)
+    }
+
+    /// Shortest sample that its clock can time well, in seconds.
+    fn sample_s(&self) -> f64 {
+        200e-6
+    }
+
+    /// Why times taken now are not this program's alone, for instance that another process computes on the device;
+    /// `None` when they are.
+    fn shared(&mut self) -> Option<String> {
+        None
+    }
+
     /// Sets `op` up with fresh random operands. Memory, libraries' searches and first-touch costs belong here or in
     /// [`Case::check`], never in [`Case::sample`].
     ///
@@ -46,6 +80,16 @@ pub trait Case {
     ///
     /// See [`CaseError`].
     fn sample(&mut self, calls: u32) -> Result<f64, CaseError>;
+
+    /// The device was throttled, or its clock was low, during the last sample.
+    fn throttled(&mut self) -> bool {
+        false
+    }
+
+    /// Clocks and power now, for the record; asked once, after sampling.
+    fn clocks(&mut self) -> Clocks {
+        Clocks::default()
+    }
 }
 
 /// Which kernel runs. `None` where the library does not tell.

@@ -7,3 +7,4 @@
 pub mod case;
 pub mod cpu;
 pub mod cuda;
+pub mod timing;

@@ -11,6 +11,7 @@ use stopwatt_core::comparison::{AcceptanceDoc, ComparisonDoc};
 use stopwatt_core::expectations::{ExpectationReport, Expectations};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
+use stopwatt_core::roofline::Roofline;
 
 use crate::config::{ConfigLock, schema_text};
 
@@ -26,6 +27,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("run.log.schema.json", of::<LogEvent>()),
         ("ncu.schema.json", of::<NcuDocument>()),
         ("calibration.schema.json", of::<ClientCeiling>()),
+        ("roofline.schema.json", of::<Roofline>()),
     ]
 }
 
