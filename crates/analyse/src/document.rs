@@ -106,6 +106,7 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
             _ => None,
         }),
         client: client::used(&measured, input.log, end.client_rss_bytes),
+        reproduces: input.settings.reproduces.clone(),
         cost,
         points,
         validity,

@@ -7,6 +7,15 @@ use stopwatt_core::metrics_doc::Env;
 /// What of the engine's own words belongs to the hash; the rest (limits, start-up times) may differ.
 const ENGINE_KEYS: [&str; 3] = ["model", "engine", "engine_version"];
 
+/// Whether a field of the fingerprint, by its dotted name, is part of the hash.
+pub(crate) fn binds(field: &str) -> bool {
+    match field.split_once('.') {
+        Some(("engine", key)) => ENGINE_KEYS.contains(&key),
+        Some(_) => false,
+        None => matches!(field, "cpu" | "cpus" | "memory_bytes" | "gpus" | "driver"),
+    }
+}
+
 /// Reads the environment from the log.
 pub(crate) fn environment(log: &[LogEvent], seed: u64) -> Env {
     let found = log.iter().find_map(|e| match &e.fact {

@@ -34,6 +34,7 @@ mod point;
 mod power;
 pub mod rca;
 pub mod recorded;
+pub mod reproduction;
 pub mod request;
 pub mod search;
 pub mod settings;

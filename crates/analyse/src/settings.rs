@@ -28,6 +28,9 @@ pub struct Settings {
     pub cache: Option<CacheState>,
     /// What the machine costs; without it there is no cost.
     pub cost: Option<CostSettings>,
+    /// The run that this one repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reproduces: Option<String>,
 }
 
 /// What an engine's prefix cache holds before a run.
@@ -66,6 +69,7 @@ impl Default for Settings {
             slos: Vec::new(),
             cache: None,
             cost: None,
+            reproduces: None,
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod metric;
 mod metric_ko;
 pub mod metrics_doc;
 pub mod power;
+pub mod reproduction;
 pub mod request;
 pub mod roofline;
 pub mod row;

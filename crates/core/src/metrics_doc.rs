@@ -360,6 +360,9 @@ pub struct MetricsDoc {
     pub search: Option<Search>,
     /// Cost of the load client.
     pub client: ClientUse,
+    /// The run that this one repeats; `None` unless `stopwatt reproduce` made it.
+    #[serde(default)]
+    pub reproduces: Option<String>,
     /// What tokens cost; `None` without a price.
     #[serde(default)]
     pub cost: Option<Cost>,

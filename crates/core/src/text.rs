@@ -239,6 +239,17 @@ texts! {
     OriginDefault { "default", "기본값" }
     SettingsNote { "Settings that were chosen come first; the rest are defaults.", "직접 지정한 설정이 먼저, 나머지는 기본값입니다." }
     ReproduceMeasure { "Measure again with the same settings:", "같은 설정으로 다시 측정:" }
+    ReproduceRun { "Do all of it again and judge it against this run:", "전부 다시 측정하고 이 실행과 비교:" }
+    Reproduces { "Repeats run", "반복한 실행" }
+    ReproductionTitle { "Reproduction", "재현" }
+    OriginalRun { "Original", "원본" }
+    RepeatedRun { "Repeated", "재측정" }
+    ReproducedYes { "reproduced", "재현됨" }
+    ReproducedNo { "not reproduced", "재현되지 않음" }
+    ReproductionEnvironment { "What differs in the environment (✗ is part of its hash)", "환경의 차이 (✗ 표시는 환경 해시에 포함됨)" }
+    ReproductionSettings { "Settings given anew", "새로 지정한 설정" }
+    ReproductionSame { "Nothing known differs in the environment", "알려진 환경 차이가 없습니다" }
+    ReproductionNote { "Intervals at {} %, over trials. Reproduced: the change is within {} % with confidence. Judged metrics are corrected together (Holm).", "{} % 신뢰구간, 시행 단위. 재현됨: 변화가 {} % 이내임이 확실할 때. 판정 지표는 함께 보정합니다(Holm)." }
     ReproduceReport { "Make this page again from the record:", "기록에서 이 페이지 다시 만들기:" }
     DirectionLower { "lower is better", "낮을수록 좋음" }
     DirectionHigher { "higher is better", "높을수록 좋음" }

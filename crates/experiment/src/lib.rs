@@ -12,3 +12,5 @@ pub mod bench;
 pub mod calibrate;
 mod sensing;
 pub mod sop;
+
+pub use sensing::fingerprint;

@@ -220,7 +220,7 @@ impl Sensing {
 }
 
 /// The machine with its GPUs, as a run's fingerprint has it.
-pub(crate) fn fingerprint() -> Fingerprint {
+pub fn fingerprint() -> Fingerprint {
     let mut fingerprint = stopwatt_record::host::fingerprint();
     let facts: Vec<GpuFacts> = nvml::gpus().unwrap_or_default().iter().map(Gpu::facts).collect();
     if !facts.is_empty() {

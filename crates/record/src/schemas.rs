@@ -11,6 +11,7 @@ use stopwatt_core::comparison::{AcceptanceDoc, ComparisonDoc};
 use stopwatt_core::expectations::{ExpectationReport, Expectations};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
+use stopwatt_core::reproduction::ReproductionDoc;
 use stopwatt_core::roofline::Roofline;
 
 use crate::config::{ConfigLock, schema_text};
@@ -23,6 +24,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("acceptance.schema.json", of::<AcceptanceDoc>()),
         ("expectations.schema.json", of::<Expectations>()),
         ("expectation-report.schema.json", of::<ExpectationReport>()),
+        ("reproduction.schema.json", of::<ReproductionDoc>()),
         ("config.lock.schema.json", of::<ConfigLock>()),
         ("run.log.schema.json", of::<LogEvent>()),
         ("ncu.schema.json", of::<NcuDocument>()),

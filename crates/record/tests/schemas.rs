@@ -272,6 +272,7 @@ fn summary() -> Value {
         best: None,
         client: ClientUse::default(),
         cost: None,
+        reproduces: None,
         validity: Validity::default(),
     };
     serde_json::to_value(doc).expect("a summary is JSON")

@@ -36,6 +36,7 @@ mod notes;
 mod points;
 mod quantity;
 mod rebuild;
+mod reproduction;
 mod search;
 mod settings;
 mod summary;
@@ -57,6 +58,7 @@ pub use csv::csv;
 pub use dialect::{dialect_csv, dialect_terminal};
 pub use html::html;
 pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};
+pub use reproduction::{reproduction, reproduction_csv};
 pub use terminal::{Style, terminal};
 pub use trace::Trace;
 

@@ -20,6 +20,7 @@ pub(crate) fn heading(doc: &MetricsDoc, facts: &Facts<'_>, lang: Lang) -> Vec<(T
         (Text::Machine, facts.fingerprint.map(|f| machine(f, lang))),
         (Text::Date, date),
         (Text::RunName, Some(doc.run_id.clone())),
+        (Text::Reproduces, doc.reproduces.clone()),
     ]
     .into_iter()
     .filter_map(|(title, value)| Some((title, value.filter(|v| !v.is_empty())?)))

@@ -521,5 +521,6 @@ pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
         slos,
         cache: config.workload.cache,
         cost: None,
+        reproduces: None,
     })
 }

@@ -49,7 +49,7 @@ pub use config::{
 };
 pub use error::SopError;
 pub use instruments::{Instruments, NCU_JSON};
-pub use pair::{Side, order, pair};
+pub use pair::{Side, each_trial_anew, order, pair};
 pub use planned::{CacheKeys, CostKeys, GraphKeys, QualityKeys, SolverKeys, TransformKeys};
 pub use recording::{Finished, Watch, stage};
 pub use run::{Setup, run};

@@ -7,7 +7,7 @@
 //! What drifts over minutes (heat, other load) meets both sides alike, and each pair in the other order than the one
 //! before, so that a steady drift cancels.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stopwatt_load::Stop;
 
@@ -87,6 +87,31 @@ pub fn pair(
     // Both are closed before either's failure is told.
     let (first, second) = (a.recording.close(first), b.recording.close(second));
     Ok([first?, second?])
+}
+
+/// Measures one side alone as a pair does, a new process for each trial: into `out`, or into a new folder under `root`.
+///
+/// # Errors
+/// As [`run`](super::run::run).
+pub fn each_trial_anew(
+    setup: &Setup<'_>,
+    root: &Path,
+    out: Option<PathBuf>,
+    watcher: &mut dyn Watcher,
+    stop: &Stop,
+    watch: Watch<'_>,
+) -> Result<Finished, SopError> {
+    let recording = Recording::create(setup.config, &setup.lock, root, out, stop)?;
+    let mut side = Measured { setup, recording, watcher };
+    let mut outcome = Ok(());
+    for trial in 0..setup.config.pipeline.trials {
+        outcome = side.trial(trial, watch);
+        if outcome.is_err() {
+            break;
+        }
+    }
+    let outcome = outcome.and_then(|()| side.instruments(stop));
+    side.recording.close(outcome)
 }
 
 /// One side being measured.

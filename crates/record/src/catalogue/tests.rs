@@ -59,6 +59,7 @@ fn metrics(id: &str, ttft: f64) -> String {
         best: None,
         client: ClientUse::default(),
         cost: None,
+        reproduces: None,
         validity: Validity { valid: true, reasons: Vec::new() },
     };
     serde_json::to_string(&doc).unwrap()

@@ -20,6 +20,7 @@ mod error;
 mod file;
 mod layers;
 mod lock;
+mod locked;
 mod merge;
 mod origin;
 mod schema;
@@ -32,6 +33,7 @@ pub use file::read_file;
 pub use layers::{Layers, Resolved, Settings};
 pub(crate) use lock::settings_hash;
 pub use lock::{ConfigLock, Hashes, LockedSetting, Versions};
+pub use locked::Locked;
 pub use origin::Origin;
 pub(crate) use schema::pretty as schema_text;
 

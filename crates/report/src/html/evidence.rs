@@ -195,6 +195,8 @@ impl Page<'_> {
         let doc = self.view.doc;
         m.el_text("p", &[("class", "note at")], self.text(Text::ReproduceMeasure));
         m.el_lines("pre", &[], &command(&doc.pipeline.mode, &settings(self.view.config)));
+        m.el_text("p", &[("class", "note at")], self.text(Text::ReproduceRun));
+        m.el_text("pre", &[], &format!("stopwatt reproduce {}", doc.run_id));
         m.el_text("p", &[("class", "note at")], self.text(Text::ReproduceReport));
         m.el_text("pre", &[], &format!("stopwatt report {}", doc.run_id));
     }

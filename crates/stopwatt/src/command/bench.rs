@@ -247,6 +247,30 @@ pub(super) fn measure(
     shown: &Shown,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
+    let (written, signal) = measure_only(resolved, config_lock, unfinished, shown)?;
+    match shown.dialect {
+        Some(dialect) => report::print_dialect(&written, dialect, shown.format, out)?,
+        None => report::print(&written, shown.format, shown.lang.into(), out)?,
+    }
+    if let Some(outcome) = signal {
+        return Ok(outcome);
+    }
+    let doc = &written.analysed.doc;
+    Ok(match doc.status {
+        RunStatus::Incomplete => Outcome::MeasurementFailed,
+        RunStatus::Complete if nothing_measured(doc) => Outcome::MeasurementFailed,
+        RunStatus::Complete if shown.strict && !doc.validity.valid => Outcome::MeasurementFailed,
+        RunStatus::Complete => Outcome::Done,
+    })
+}
+
+/// Measures and writes the reports; with the outcome of a signal, if there was one.
+pub(super) fn measure_only(
+    resolved: &Resolved<BenchConfig>,
+    config_lock: serde_json::Value,
+    unfinished: Option<bench::Unfinished>,
+    shown: &Shown,
+) -> anyhow::Result<(report::Written, Option<Outcome>)> {
     let config = &resolved.value;
     let setup = bench::Setup {
         config: config.clone(),
@@ -266,20 +290,7 @@ pub(super) fn measure(
     progress.end();
 
     let written = report::write(&finished.path, shown.lang.into())?;
-    match shown.dialect {
-        Some(dialect) => report::print_dialect(&written, dialect, shown.format, out)?,
-        None => report::print(&written, shown.format, shown.lang.into(), out)?,
-    }
-    if let Some(outcome) = signals.outcome() {
-        return Ok(outcome);
-    }
-    let doc = &written.analysed.doc;
-    Ok(match doc.status {
-        RunStatus::Incomplete => Outcome::MeasurementFailed,
-        RunStatus::Complete if nothing_measured(doc) => Outcome::MeasurementFailed,
-        RunStatus::Complete if shown.strict && !doc.validity.valid => Outcome::MeasurementFailed,
-        RunStatus::Complete => Outcome::Done,
-    })
+    Ok((written, signals.outcome()))
 }
 
 /// What is locked: every setting with its origin, and what analysis needs.

@@ -17,6 +17,7 @@ mod place;
 mod price;
 mod procedure;
 pub(crate) mod report;
+pub(crate) mod reproduce;
 mod resume;
 pub(crate) mod run;
 pub(crate) mod runs;

@@ -24,7 +24,7 @@ use crate::exit::Outcome;
 use crate::stop::Signals;
 
 /// What is judged; gates are judged beside.
-const PRIMARY: [(&str, &str); 4] =
+pub(super) const PRIMARY: [(&str, &str); 4] =
     [("e2e", "mean"), ("ttft", "mean"), ("tpot", "mean"), ("output_throughput", "mean")];
 
 /// Measure a baseline and a candidate in turns (A B B A …), and say whether the change is accepted

@@ -74,7 +74,7 @@ fn remember(path: &Path) {
 /// A run whose reports were written.
 pub(crate) struct Written {
     pub(crate) analysed: Analysed,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// Prints the summary.

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_experiment::bench::{BenchConfig, Stop};
-use stopwatt_experiment::sop::{self, SopConfig, TargetKind};
+use stopwatt_experiment::sop::{self, SopConfig, TargetError, TargetKind};
 use stopwatt_record::config::{Layers, Resolved};
 
 use super::procedure::{ProcedureArgs, lock, program, watcher, write_reports};
-use super::{bench, report};
+use super::{Language, bench, report};
 use crate::exit::Outcome;
+use crate::progress::Progress;
 use crate::stop::Signals;
 
 /// Measure any program or engine by the measurement procedure, and write a run
@@ -58,23 +59,14 @@ pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     if config.target.kind == TargetKind::Bench {
         return engine(args, &resolved, folder, out);
     }
-    let stop = Stop::new();
-    let launch = program(&resolved, &stop)?;
-    let on_signal = stop.clone();
-    let signals = Signals::install(move || on_signal.interrupt())?;
-    let mut progress = procedure.progress();
-    let setup = sop::Setup { config, lock: lock(&resolved)?, launch: &launch };
-    let mut watcher = watcher(config);
-    let finished = sop::run(&setup, &super::runs_root(), folder, watcher.as_mut(), &stop, &mut |event| {
-        progress.show(event)
-    })?;
-    progress.end();
-    let written = write_reports(&finished.path, config, procedure.lang)?;
+    let what = What { lock: lock(&resolved)?, folder, each_trial_anew: false, lang: procedure.lang };
+    let measured = program_run(&resolved, what, procedure.progress())?;
+    let written = measured.written;
     report::print(&written, procedure.format, procedure.lang.into(), out)?;
-    if let Some(outcome) = signals.outcome() {
+    if let Some(outcome) = measured.signal {
         return Ok(outcome);
     }
-    if let Some(failure) = finished.failure {
+    if let Some(failure) = measured.failure {
         return Err(failure.into());
     }
     let doc = &written.analysed.doc;
@@ -84,6 +76,50 @@ pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
         RunStatus::Complete if args.strict && !doc.validity.valid => Outcome::MeasurementFailed,
         RunStatus::Complete => Outcome::Done,
     })
+}
+
+/// How a program is measured, beside its settings.
+pub(super) struct What {
+    /// What is locked.
+    pub(super) lock: serde_json::Value,
+    /// Folder of the run; `None` makes one.
+    pub(super) folder: Option<PathBuf>,
+    /// A new process for each trial, as in a pair.
+    pub(super) each_trial_anew: bool,
+    /// Language of the report.
+    pub(super) lang: Language,
+}
+
+/// A program that was measured.
+pub(super) struct Measured {
+    pub(super) written: report::Written,
+    /// What a signal asked for, if there was one.
+    pub(super) signal: Option<Outcome>,
+    /// What went wrong with the target.
+    pub(super) failure: Option<TargetError>,
+}
+
+/// Measures a program and writes the reports.
+pub(super) fn program_run(
+    resolved: &Resolved<SopConfig>,
+    what: What,
+    mut progress: Progress,
+) -> anyhow::Result<Measured> {
+    let config = &resolved.value;
+    let stop = Stop::new();
+    let launch = program(resolved, &stop)?;
+    let on_signal = stop.clone();
+    let signals = Signals::install(move || on_signal.interrupt())?;
+    let setup = sop::Setup { config, lock: what.lock, launch: &launch };
+    let mut watcher = watcher(config);
+    let measure = if what.each_trial_anew { sop::each_trial_anew } else { sop::run };
+    let finished =
+        measure(&setup, &super::runs_root(), what.folder, watcher.as_mut(), &stop, &mut |event| {
+            progress.show(event);
+        })?;
+    progress.end();
+    let written = write_reports(&finished.path, config, what.lang)?;
+    Ok(Measured { written, signal: signals.outcome(), failure: finished.failure })
 }
 
 /// An engine: `stopwatt bench` with the procedure's warm-up and repeats.
