@@ -40,7 +40,7 @@ const TABLE: u64 = 8 << 20;
 fn main() -> ExitCode {
     let mode = std::env::args().nth(1);
     let path = std::env::var("PATH").ok().map(OsString::from);
-    let folders = cupti::library_folders(&[], path.as_deref());
+    let folders = stopwatt_nvlib::library_folders(&[], path.as_deref());
     let result = match mode.as_deref() {
         Some("--child") => return child(folders),
         Some("--work") => Work::open(&folders).and_then(|mut work| work.run()).map_err(Into::into),
@@ -129,7 +129,7 @@ macro_rules! call {
 
 fn open(stem: &str, folders: &[PathBuf]) -> Result<Library, String> {
     let mut last = format!("{stem} not found");
-    for path in cupti::find(stem, folders) {
+    for path in stopwatt_nvlib::find(stem, folders) {
         // SAFETY: NVIDIA's own library, which stays open.
         match unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) } {
             Ok(library) => return Ok(library),

@@ -148,7 +148,7 @@ fn admin_only(params: &str) -> Option<bool> {
 }
 
 fn cupti_library(search_path: Option<&OsStr>) -> Result<String, Unavailable> {
-    let folders = cupti::library_folders(&[], search_path);
+    let folders = stopwatt_nvlib::library_folders(&[], search_path);
     let library = cupti::open_library(&folders)?;
     drop(library);
     Ok("libcupti can be opened".to_owned())

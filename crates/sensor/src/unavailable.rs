@@ -126,6 +126,12 @@ pub enum Unavailable {
     },
 }
 
+impl From<stopwatt_nvlib::Missing> for Unavailable {
+    fn from(missing: stopwatt_nvlib::Missing) -> Self {
+        Self::Library { library: missing.library, detail: missing.detail }
+    }
+}
+
 impl Unavailable {
     /// What would help, when anything does.
     pub fn hint(&self) -> Option<&'static str> {

@@ -2,7 +2,6 @@
 
 use std::ffi::{c_int, c_void};
 
-use super::libraries;
 use crate::Unavailable;
 
 type Context = *mut c_void;
@@ -23,7 +22,7 @@ const CAPABILITY: [c_int; 2] = [75, 76];
 
 impl Driver {
     pub(super) fn open() -> Result<Self, Unavailable> {
-        let library = libraries::open("libcuda", &[])?;
+        let library = super::open("libcuda", &[])?;
         macro_rules! symbol {
             ($name:literal) => {
                 // SAFETY: the symbol has the signature that cuda.h gives it; the field's type is that signature.

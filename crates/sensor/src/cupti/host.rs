@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::PathBuf;
 
 use super::ffi::{self, Cupti};
-use super::libraries;
+use super::open;
 use crate::Unavailable;
 use crate::ncu::quantities;
 
@@ -122,8 +122,8 @@ pub fn counters_of_chip(
 /// Opens CUPTI. Its host library is opened first, so that CUPTI finds it by name wherever it lies; where the loader finds
 /// it by itself that may fail without harm.
 pub(super) fn load(folders: &[PathBuf]) -> Result<(Cupti, Option<libloading::Library>), Unavailable> {
-    let host_library = libraries::open("libnvperf_host", folders).ok();
-    Ok((Cupti::load(libraries::open("libcupti", folders)?)?, host_library))
+    let host_library = open("libnvperf_host", folders).ok();
+    Ok((Cupti::load(open("libcupti", folders)?)?, host_library))
 }
 
 #[cfg(test)]

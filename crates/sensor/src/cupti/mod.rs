@@ -11,17 +11,19 @@ mod child;
 mod driver;
 mod ffi;
 mod host;
-mod libraries;
 mod session;
 
 pub use child::{child_main, run_child};
 pub use host::counters_of_chip;
-pub use libraries::{find, library_folders};
 pub use session::{Range, profile_range};
 
 /// Opens CUPTI to see whether it can be; dropping the answer closes it.
 pub(crate) fn open_library(
     folders: &[std::path::PathBuf],
-) -> Result<libloading::Library, crate::Unavailable> {
-    libraries::open("libcupti", folders)
+) -> Result<stopwatt_nvlib::Library, crate::Unavailable> {
+    open("libcupti", folders)
+}
+
+fn open(stem: &str, folders: &[std::path::PathBuf]) -> Result<stopwatt_nvlib::Library, crate::Unavailable> {
+    Ok(stopwatt_nvlib::open(stem, folders)?.library)
 }

@@ -23,7 +23,7 @@ pub struct Range {
     pub runs: u32,
     /// Device when the thread has no context yet.
     pub device: i32,
-    /// Folders with CUDA libraries, from [`super::library_folders`].
+    /// Folders with CUDA libraries, from [`stopwatt_nvlib::library_folders`].
     pub folders: Vec<PathBuf>,
 }
 
