@@ -38,6 +38,8 @@ enum Command {
     Doctor(command::doctor::DoctorArgs),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
+    #[command(hide = true)]
+    CudaCheck(command::cuda_check::CudaCheckArgs),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Merge(args) => command::merge::run(args, &mut out),
         Command::Doctor(args) => command::doctor::run(args, &mut out),
         Command::Guard(args) => command::guard::run(args, &mut out),
+        Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),
     };
     let flushed = out.flush();
     match result {

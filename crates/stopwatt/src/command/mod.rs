@@ -4,6 +4,7 @@ pub(crate) mod bench;
 mod calibrate;
 pub(crate) mod compare;
 mod compared;
+pub(crate) mod cuda_check;
 pub(crate) mod doctor;
 pub(crate) mod expect;
 pub(crate) mod explain;

@@ -1,0 +1,133 @@
+//! A CUDA device as a [`Device`].
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind, Shape};
+
+use super::Unavailable;
+use super::floor::FloorIssue;
+use super::gpu::{Facts, Gpu};
+use super::issue::{CudaCase, Issue};
+use super::linear::{LinearIssue, Lt};
+use super::plan::{Plan, Target};
+use super::plan_case::PlanIssue;
+use crate::case::{About, Case, CaseError, Device};
+
+/// A CUDA device and the libraries that were needed so far.
+pub struct CudaDevice {
+    gpu: Rc<Gpu>,
+    lt: Option<Rc<Lt>>,
+}
+
+/// Opens device `index`, in CUDA's order. `folders` hold the libraries ([`stopwatt_nvlib::library_folders`]); those for
+/// some operators only are opened when such an operator is asked for.
+///
+/// # Errors
+///
+/// [`Unavailable`] when there is no driver or no such device.
+pub fn open(index: u32, folders: &[PathBuf]) -> Result<CudaDevice, Unavailable> {
+    Ok(CudaDevice { gpu: Gpu::open(index, folders)?, lt: None })
+}
+
+impl CudaDevice {
+    /// What it is.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.gpu.facts
+    }
+
+    /// What plans need to know of it.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.gpu.facts.target
+    }
+
+    /// Sets up a plan that is no operator's, for instance one of a memory level.
+    ///
+    /// # Errors
+    ///
+    /// See [`CaseError`].
+    pub fn prepare_plan(
+        &self,
+        plan: Plan,
+        launch: Launch,
+        cache: CacheState,
+    ) -> Result<Box<dyn Case + 'static>, CaseError> {
+        self.gpu.enter()?;
+        self.case(PlanIssue::new(&self.gpu, plan, cache)?, launch, cache)
+    }
+
+    pub(super) fn gpu(&self) -> &Rc<Gpu> {
+        &self.gpu
+    }
+
+    fn lt(&mut self) -> Result<Rc<Lt>, CaseError> {
+        if self.lt.is_none() {
+            self.lt = Some(Rc::new(Lt::open(&self.gpu)?));
+        }
+        self.lt.clone().ok_or_else(|| CaseError::Failed { reason: "cuBLASLt is not open".to_owned() })
+    }
+
+    fn case<'a, I: Issue + 'a>(
+        &self,
+        issue: I,
+        launch: Launch,
+        cache: CacheState,
+    ) -> Result<Box<dyn Case + 'a>, CaseError> {
+        Ok(Box::new(CudaCase::new(&self.gpu, issue, launch, cache)?))
+    }
+}
+
+impl Device for CudaDevice {
+    fn about(&self) -> About {
+        let facts = &self.gpu.facts;
+        let (major, minor) = facts.target.capability;
+        let mut libraries = vec![("cuda_driver".to_owned(), facts.driver_cuda.clone())];
+        if let Ok(compiler) = self.gpu.compiler() {
+            libraries.push(("nvrtc".to_owned(), compiler.nvrtc.version()));
+        }
+        if let Some(lt) = &self.lt {
+            libraries.push(("cublaslt".to_owned(), lt.version()));
+        }
+        About {
+            kind: "cuda",
+            name: facts.name.clone(),
+            units: facts.target.sm_count,
+            instructions: format!("sm_{major}{minor}"),
+            libraries,
+        }
+    }
+
+    /// Products of 8-bit operands come out in bf16, as serving engines have them.
+    fn formats(&self, kind: OpKind, dtype: Dtype) -> Dtypes {
+        match (kind, dtype) {
+            (OpKind::Linear, Dtype::F8E4m3 | Dtype::I8) => {
+                Dtypes { output: Dtype::Bf16, ..Dtypes::all(dtype) }
+            }
+            _ => Dtypes::all(dtype),
+        }
+    }
+
+    fn prepare(
+        &mut self,
+        op: &Op,
+        launch: Launch,
+        cache: CacheState,
+    ) -> Result<Box<dyn Case + '_>, CaseError> {
+        self.gpu.enter()?;
+        match (op.kind, op.shape) {
+            (OpKind::Linear, Shape::Matrix { m, n, k }) => {
+                let issue = LinearIssue::new(&self.lt()?, [m, n, k], op.dtypes, cache)?;
+                self.case(issue, launch, cache)
+            }
+            (OpKind::EmptyLaunch | OpKind::EmptyGraph, Shape::Launches { kernels }) => {
+                let as_graph = op.kind == OpKind::EmptyGraph;
+                self.case(FloorIssue::new(&self.gpu, kernels, as_graph)?, launch, CacheState::Warm)
+            }
+            _ => Err(CaseError::Unsupported {
+                reason: format!("{:?} on a shape of this form on CUDA devices", op.kind),
+            }),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Number formats of device memory, read as double precision, and what rounding to them costs.
+
+use rayon::prelude::*;
+
+use super::plan::Element;
+
+/// Values of little-endian `bytes`; a rest shorter than an element is left out.
+pub(super) fn widen(element: Element, bytes: &[u8]) -> Vec<f64> {
+    match element {
+        Element::F32 => of(bytes, |b| f64::from(f32::from_le_bytes(b))),
+        Element::F16 => of(bytes, |b| half::f16::from_le_bytes(b).to_f64()),
+        Element::Bf16 => of(bytes, |b| half::bf16::from_le_bytes(b).to_f64()),
+        Element::F8E4m3 => of(bytes, |[b]| e4m3(b)),
+        Element::I8 => of(bytes, |b| f64::from(i8::from_le_bytes(b))),
+        Element::I32 => of(bytes, |b| f64::from(i32::from_le_bytes(b))),
+    }
+}
+
+fn of<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64 + Sync) -> Vec<f64> {
+    bytes
+        .par_chunks_exact(N)
+        .with_min_len(1 << 14)
+        .map(|chunk| value(chunk.try_into().expect("a chunk is as long as an element")))
+        .collect()
+}
+
+/// Value of an 8-bit number with 4 exponent (bias 7) and 3 mantissa bits; there is no infinity, all ones is NaN.
+fn e4m3(bits: u8) -> f64 {
+    let sign = if bits & 0x80 == 0 { 1.0 } else { -1.0 };
+    let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f64::from(bits & 7));
+    match (exponent, bits & 7) {
+        (15, 7) => f64::NAN,
+        (0, _) => sign * mantissa * 2f64.powi(-9),
+        _ => sign * (1.0 + mantissa / 8.0) * 2f64.powi(exponent - 7),
+    }
+}
+
+/// Largest relative error of rounding to a format: half a step of its mantissa; 0 for integers.
+pub(super) fn rounding(element: Element) -> f64 {
+    2f64.powi(match element {
+        Element::F32 => -24,
+        Element::F16 => -11,
+        Element::Bf16 => -8,
+        Element::F8E4m3 => -4,
+        Element::I8 | Element::I32 => return 0.0,
+    })
+}
+
+/// A deterministic sequence of well-mixed numbers (splitmix64), for choosing what to check.
+pub(super) struct Mixed(pub(super) u64);
+
+impl Mixed {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// `count` positions below `len`, the first and the last among them; all of them when there are no more.
+    pub(super) fn positions(&mut self, len: usize, count: usize) -> Vec<usize> {
+        if len <= count {
+            return (0..len).collect();
+        }
+        let mut all = vec![0, len - 1];
+        while all.len() < count {
+            all.push((self.next() % len as u64) as usize);
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_bit_floats_have_their_published_values() {
+        // Largest, smallest normal and smallest subnormal number of E4M3 in "FP8 formats for deep learning", table 1.
+        assert_eq!(
+            widen(Element::F8E4m3, &[0x7e, 0x08, 0x01, 0x00, 0xb8]),
+            [448.0, 0.015_625, 2f64.powi(-9), 0.0, -1.0]
+        );
+        assert!(e4m3(0xff).is_nan());
+    }
+
+    #[test]
+    fn poison_is_not_a_number_in_every_floating_format() {
+        for element in [Element::F32, Element::F16, Element::Bf16, Element::F8E4m3] {
+            assert!(widen(element, &[0xff; 8]).iter().all(|v| v.is_nan()), "{element:?}");
+        }
+        assert_eq!(widen(Element::I32, &[0xff; 4]), [-1.0]);
+    }
+
+    #[test]
+    fn the_ends_are_always_checked() {
+        let positions = Mixed(1).positions(1000, 16);
+        assert_eq!((positions[0], *positions.last().unwrap()), (0, 999));
+        assert_eq!(Mixed(1).positions(3, 16), [0, 1, 2]);
+    }
+}
