@@ -195,7 +195,7 @@ fn gather() -> Plan {
                 Argument::I32(COUNT as i32),
             ],
         }],
-        expected: Box::new(|contents, _, index| {
+        expected: Box::new(|contents, _, index, _| {
             let value = 1.5 * contents.operands[0][contents.operands[1][index] as usize] - 2.0;
             Expectation { value, tolerance: 1e-6 * (value.abs() + 1.0) }
         }),

@@ -12,6 +12,7 @@ use super::issue::{CudaCase, Issue};
 use super::linear::{LinearIssue, Lt};
 use super::plan::{Plan, Target};
 use super::plan_case::PlanIssue;
+use super::plans;
 use crate::case::{About, Case, CaseError, Device};
 
 /// A CUDA device and the libraries that were needed so far.
@@ -125,9 +126,10 @@ impl Device for CudaDevice {
                 let as_graph = op.kind == OpKind::EmptyGraph;
                 self.case(FloorIssue::new(&self.gpu, kernels, as_graph)?, launch, CacheState::Warm)
             }
-            _ => Err(CaseError::Unsupported {
-                reason: format!("{:?} on a shape of this form on CUDA devices", op.kind),
-            }),
+            _ => {
+                let plan = plans::plan(op, &self.gpu.facts.target)?;
+                self.prepare_plan(plan, launch, cache)
+            }
         }
     }
 }

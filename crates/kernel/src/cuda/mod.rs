@@ -1,13 +1,15 @@
 //! CUDA: libraries opened at run time, our own kernels compiled at run time, and how calls are timed.
 //!
 //! ```text
-//! Op ──► plan (pure) ──► Plan: sources, grids, operands ──► plan_case ─┐
-//!   └──► linear, convolution, recurrent, floor (NVIDIA's libraries) ───┴─► Issue ──► CudaCase: check, sample
-//!                                                                                    (graphs, events, rotation)
+//! Op ──► plans (pure) ──► Plan: sources, grids, operands ──► plan_case ─┐
+//!   └──► linear, convolution, recurrent, floor (NVIDIA's libraries) ────┴─► Issue ──► CudaCase: check, sample
+//! Probe ──► probes (pure): what measures the machine                                 (graphs, events, rotation)
 //! ```
 //!
-//! [`plan`] needs neither a GPU nor a library, so every kernel's geometry is tested and every source is compiled
-//! without one. Everything else answers with a reason when a library, a function or a device is missing.
+//! [`plan`], [`plans`] and [`probes`] need neither a GPU nor a library, so every kernel's geometry is tested and every
+//! source is compiled without one. On the CPU the sources run in an emulation of blocks, warps and matrix
+//! instructions, and are held against double precision there (`tests/cuda_emulated.rs`). Everything else answers with
+//! a reason when a library, a function or a device is missing.
 //!
 //! Invariants:
 //!
@@ -30,6 +32,9 @@ mod memory;
 mod numbers;
 pub mod plan;
 mod plan_case;
+pub mod plans;
+pub mod probes;
+pub mod source;
 mod timer;
 mod unavailable;
 

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::plan::Element;
+use crate::case::CaseError;
 
 /// Values of little-endian `bytes`; a rest shorter than an element is left out.
 pub(super) fn widen(element: Element, bytes: &[u8]) -> Vec<f64> {
@@ -22,6 +23,17 @@ fn of<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64 + Sync) -> Ve
         .with_min_len(1 << 14)
         .map(|chunk| value(chunk.try_into().expect("a chunk is as long as an element")))
         .collect()
+}
+
+/// Numbers rounded to a floating format of 16 or 32 bits.
+pub(super) fn narrow(element: Element, values: &[f32]) -> Result<Vec<u8>, CaseError> {
+    let bits = |of: fn(f32) -> u16| values.iter().flat_map(|v| of(*v).to_le_bytes()).collect();
+    match element {
+        Element::F32 => Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        Element::F16 => Ok(bits(|v| half::f16::from_f32(v).to_bits())),
+        Element::Bf16 => Ok(bits(|v| half::bf16::from_f32(v).to_bits())),
+        other => Err(CaseError::Unsupported { reason: format!("given numbers in format {other:?}") }),
+    }
 }
 
 /// Value of an 8-bit number with 4 exponent (bias 7) and 3 mantissa bits; there is no infinity, all ones is NaN.

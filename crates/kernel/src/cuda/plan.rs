@@ -51,10 +51,22 @@ pub enum Fill {
     },
     /// These integers, for instance block tables and lengths.
     Integers(Vec<i32>),
+    /// These numbers, rounded to the format.
+    Numbers(Vec<f32>),
+    /// Uniform random integers in `0 .. limit`, fresh ones in each copy of a rotation: row numbers, token numbers.
+    Below {
+        /// First integer that does not occur.
+        limit: u32,
+    },
     /// Nothing that may survive: every byte 0xff (NaN in floating formats). Results and scratch memory.
     Poison,
     /// Zero bytes: counters that a kernel increments.
     Zero,
+}
+
+impl Fill {
+    /// Uniform random values in `[-1, 1]`.
+    pub const UNIT: Fill = Fill::Uniform { scale: 1.0 };
 }
 
 /// One buffer.
@@ -66,10 +78,51 @@ pub struct Operand {
     pub len: usize,
     /// Content before a call.
     pub fill: Fill,
-    /// Gets a copy of its own for each rotation when caches shall be cold. Tables and scratch need none.
+    /// Gets a copy of its own for each rotation when caches shall be cold. Tables and scratch need none. How many
+    /// copies are enough follows from the bytes that a call touches, not from lengths: a call may read few rows of a
+    /// large table.
     pub rotates: bool,
-    /// Holds a result that [`Plan::expected`] is about.
+    /// Holds a result that [`Plan::expected`] is about. A result that is filled with something else than poison is
+    /// also an input.
     pub result: bool,
+}
+
+impl Operand {
+    /// Rotating operand that a call reads.
+    #[must_use]
+    pub const fn input(element: Element, len: usize, fill: Fill) -> Self {
+        Self { element, len, fill, rotates: true, result: false }
+    }
+
+    /// The same for all rotations.
+    #[must_use]
+    pub const fn table(element: Element, len: usize, fill: Fill) -> Self {
+        Self { element, len, fill, rotates: false, result: false }
+    }
+
+    /// Rotating operand that a call writes, poisoned before.
+    #[must_use]
+    pub const fn result(element: Element, len: usize) -> Self {
+        Self { element, len, fill: Fill::Poison, rotates: true, result: true }
+    }
+
+    /// Operand that a call reads and replaces.
+    #[must_use]
+    pub const fn updated(element: Element, len: usize, fill: Fill) -> Self {
+        Self { element, len, fill, rotates: true, result: true }
+    }
+
+    /// Memory between steps.
+    #[must_use]
+    pub const fn scratch(element: Element, len: usize) -> Self {
+        Self { element, len, fill: Fill::Poison, rotates: false, result: false }
+    }
+
+    /// Zero before a call, and left zero by it.
+    #[must_use]
+    pub const fn counters(len: usize) -> Self {
+        Self { element: Element::I32, len, fill: Fill::Zero, rotates: false, result: false }
+    }
 }
 
 /// An argument of a kernel.
@@ -102,9 +155,10 @@ pub struct Step {
     pub arguments: Vec<Argument>,
 }
 
-/// The operands' contents as numbers, one slice an operand; results are what the device computed.
+/// What the operands held before the call, as numbers; one slice an operand of the plan, widened to double precision.
+/// Of operands that a call replaces, too, it is what they held before.
 pub struct Contents<'a> {
-    /// One an operand of the plan, widened to double precision.
+    /// One an operand of the plan; empty for poisoned ones.
     pub operands: &'a [Vec<f64>],
 }
 
@@ -117,8 +171,11 @@ pub struct Expectation {
     pub tolerance: f64,
 }
 
-/// Tells what an element should be: contents, position of the operand, index of the element.
-pub type Expected = dyn Fn(&Contents<'_>, usize, usize) -> Expectation + Send + Sync;
+/// Tells what an element should be: contents, position of the operand, index of the element, and what was found there.
+///
+/// Only choices among equals (a drawn token whose threshold rounding may move) look at what was found, and only to
+/// tell whether it is one of the right answers.
+pub type Expected = dyn Fn(&Contents<'_>, usize, usize, f64) -> Expectation + Send + Sync;
 
 /// Everything needed to run an operator with kernels of our own.
 pub struct Plan {
@@ -126,7 +183,7 @@ pub struct Plan {
     pub operands: Vec<Operand>,
     /// Launches, in order.
     pub steps: Vec<Step>,
-    /// What element `index` of result operand `operand` should be, from the inputs.
+    /// What an element of a result should be, from the inputs.
     pub expected: Box<Expected>,
 }
 

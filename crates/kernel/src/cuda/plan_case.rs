@@ -10,7 +10,7 @@ use super::compile::Kernel;
 use super::gpu::Gpu;
 use super::issue::{Issue, sets};
 use super::memory::{Rotating, of_size};
-use super::numbers::{Mixed, widen};
+use super::numbers::{Mixed, narrow, widen};
 use super::plan::{Argument, Contents, Fill, Operand, Plan};
 use crate::case::CaseError;
 
@@ -85,6 +85,17 @@ impl PlanIssue {
                 Fill::Uniform { scale } if first_alone => place.refill_first(&self.gpu, seed, *scale)?,
                 Fill::Uniform { scale } => place.fill_uniform(&self.gpu, seed, *scale)?,
                 Fill::Integers(values) => place.fill_from(&self.gpu, bytemuck::cast_slice(values))?,
+                Fill::Numbers(values) => place.fill_from(&self.gpu, &narrow(operand.element, values)?)?,
+                Fill::Below { limit } => {
+                    let mut random = Mixed(seed);
+                    let most = u64::from((*limit).max(1));
+                    let sets = if first_alone || !operand.rotates { 1 } else { self.sets };
+                    for set in 0..sets {
+                        let values: Vec<i32> =
+                            (0..operand.len).map(|_| (random.next() % most) as i32).collect();
+                        self.gpu.to_device(place.at(set), bytemuck::cast_slice(&values))?;
+                    }
+                }
                 Fill::Poison => place.fill_bytes(&self.gpu, 0xff)?,
                 Fill::Zero => place.fill_bytes(&self.gpu, 0)?,
             }
@@ -163,7 +174,7 @@ fn deviation(plan: &Plan, contents: &[Vec<f64>], results: &[(usize, Vec<f64>)], 
             let here = part
                 .par_iter()
                 .map(|index| {
-                    let expected = (plan.expected)(&contents, *position, *index);
+                    let expected = (plan.expected)(&contents, *position, *index, values[*index]);
                     let off = (values[*index] - expected.value).abs() / expected.tolerance;
                     // Exact where nothing may deviate: 0/0.
                     if values[*index] == expected.value {

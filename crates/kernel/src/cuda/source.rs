@@ -1,0 +1,41 @@
+//! The kernels' texts. Each begins with the same two files: what a kernel needs of PTX, and number formats.
+
+use super::plan::Source;
+
+macro_rules! sources {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub const $name: Source = Source {
+                name: $file,
+                text: concat!(
+                    include_str!("source/intrinsics.cu"),
+                    include_str!("source/prelude.cu"),
+                    include_str!(concat!("source/", $file, ".cu")),
+                ),
+            };
+        )*
+
+        /// Every source.
+        pub const ALL: &[Source] = &[$($name),*];
+    };
+}
+
+sources! {
+    /// Normalisation of rows.
+    NORM = "norm";
+    /// Element-wise activations.
+    ACTIVATION = "activation";
+    /// Softmax of rows.
+    SOFTMAX = "softmax";
+    /// Rotary embedding, gather of embedding rows.
+    ROWS = "rows";
+    /// Choice of a token.
+    SAMPLE = "sample";
+    /// Streams and gathers.
+    BANDWIDTH = "bandwidth";
+    /// First-level cache and shared memory.
+    CACHE = "cache";
+    /// Pointer chase, empty kernel, kernel that waits for the host.
+    LATENCY = "latency";
+}

@@ -1,0 +1,100 @@
+//! Plans that cover every kernel, format, width of access and branch, small enough for an emulation.
+
+use stopwatt_core::kernel_table::{Dtype, Dtypes, Op, OpKind, Shape};
+use stopwatt_kernel::cuda::plan::{Plan, Target};
+use stopwatt_kernel::cuda::plans::plan;
+use stopwatt_kernel::cuda::probes::Level;
+use stopwatt_kernel::cuda::probes::bandwidth::{Order, cached, gather, stream, triad};
+use stopwatt_kernel::cuda::probes::latency::chase;
+
+/// A device with few multiprocessors, so that small shapes count as large ones.
+pub(crate) const SMALL: Target =
+    Target { sm_count: 2, capability: (8, 0), shared_bytes_per_block: 163 << 10, l2_bytes: 1 << 20 };
+
+pub(crate) const H100: Target =
+    Target { sm_count: 132, capability: (9, 0), shared_bytes_per_block: 227 << 10, l2_bytes: 50 << 20 };
+
+const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
+
+pub(crate) fn op(kind: OpKind, shape: Shape, dtype: Dtype) -> Op {
+    Op { kind, shape, dtypes: Dtypes::all(dtype) }
+}
+
+fn rows(rows: u32, cols: u32) -> Shape {
+    Shape::Rows { rows, cols }
+}
+
+/// Operators on small shapes.
+pub(crate) fn operators() -> Vec<(Op, Target)> {
+    let mut ops = Vec::new();
+    let mut add = |kind, shape, dtype, target| ops.push((op(kind, shape, dtype), target));
+    for dtype in FLOATS {
+        for kind in [OpKind::LayerNorm, OpKind::RmsNorm, OpKind::AddRmsNorm] {
+            // A warp a row with a ragged last block, whole rows, odd widths, several accesses a thread.
+            for (shape, target) in [
+                (rows(5, 128), H100),
+                (rows(3, 1000), H100),
+                (rows(9, 4096), SMALL),
+                (rows(2, 77), H100),
+                (rows(1, 1), H100),
+            ] {
+                add(kind, shape, dtype, target);
+            }
+        }
+        for kind in [OpKind::Gelu, OpKind::SiluMul] {
+            for (shape, target) in
+                [(rows(3, 1000), H100), (rows(9, 7680), SMALL), (rows(5, 33), H100), (rows(2, 6), H100)]
+            {
+                add(kind, shape, dtype, target);
+            }
+        }
+        for shape in [rows(3, 40), rows(2, 1000), rows(1, 12_345), rows(1, 34_000), rows(3, 1)] {
+            add(OpKind::Softmax, shape, dtype, H100);
+        }
+        for (heads, head_dim) in [(4, 128), (3, 64), (2, 10)] {
+            let shape = Shape::Heads { tokens: 5, heads, kv_heads: 1, head_dim };
+            add(OpKind::Rope, shape, dtype, H100);
+        }
+        for hidden in [64, 100, 7] {
+            add(OpKind::Embedding, Shape::Lookup { tokens: 9, vocab: 50, hidden }, dtype, H100);
+        }
+        for shape in [rows(3, 20_000), rows(2, 1001), rows(300, 40)] {
+            add(OpKind::Argmax, shape, dtype, H100);
+        }
+        for shape in [rows(3, 12_000), rows(2, 1001), rows(2, 20)] {
+            add(OpKind::TopKTopP, shape, dtype, H100);
+        }
+    }
+    ops
+}
+
+/// Everything: operators and probes.
+pub(crate) fn plans() -> Vec<(String, Plan)> {
+    let mut all: Vec<(String, Plan)> = operators()
+        .into_iter()
+        .map(|(op, target)| {
+            let name = format!("{:?} {:?} {}", op.kind, op.shape, op.dtypes.input.name());
+            let plan = plan(&op, &target).unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name, plan)
+        })
+        .collect();
+    let mut probe = |name: &str, probe: Result<stopwatt_kernel::cuda::probes::Probe, _>| {
+        let probe: Result<_, stopwatt_kernel::case::CaseError> = probe;
+        all.push((name.to_owned(), probe.unwrap_or_else(|error| panic!("{name}: {error}")).plan));
+    };
+    for reads in 0..=8 {
+        probe(&format!("stream {reads}/8"), stream(Level::Memory, 5 << 15, reads, 1, &SMALL));
+    }
+    probe("stream of the second level", stream(Level::Second, 40 << 15, 8, 2, &SMALL));
+    probe("triad", triad(150 << 10));
+    for granule in [16, 32, 64, 128, 512] {
+        probe("gather at random", gather(Level::Memory, 1 << 18, granule, Order::Random, &SMALL));
+        probe("gather in strides", gather(Level::Second, 1 << 17, granule, Order::Stride(8), &SMALL));
+    }
+    probe("cache of the first level", cached(Level::First, 4, &SMALL));
+    probe("cache in shared memory", cached(Level::Shared, 3, &SMALL));
+    probe("chase in shared memory", chase(Level::Shared, 4096, 4, 100));
+    probe("chase in the first level", chase(Level::First, 1 << 14, 128, 1000));
+    probe("chase in memory", chase(Level::Memory, 1 << 20, 128, 1000));
+    all
+}

@@ -1,0 +1,47 @@
+//! Every plan on a CUDA device, held against double precision. Skipped, and said so, where there is none.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    unused_crate_dependencies,
+    reason = "tests"
+)]
+
+#[path = "cuda/cases.rs"]
+#[allow(dead_code, reason = "shared with the tests that need no device")]
+mod cases;
+
+use stopwatt_core::kernel_table::{CacheState, Launch};
+use stopwatt_kernel::cuda::{CudaDevice, open};
+
+fn device() -> Option<CudaDevice> {
+    let path = std::env::var_os("PATH");
+    match open(0, &stopwatt_nvlib::library_folders(&[], path.as_deref())) {
+        Ok(device) => Some(device),
+        Err(reason) => {
+            eprintln!("skipped: {reason}");
+            None
+        }
+    }
+}
+
+#[test]
+fn every_plan_computes_rightly_on_a_gpu() {
+    let Some(device) = device() else { return };
+    let mut wrong = Vec::new();
+    for (launch, cache) in [(Launch::Eager, CacheState::Warm), (Launch::Graph, CacheState::Cold)] {
+        for (name, plan) in cases::plans() {
+            let result = device.prepare_plan(plan, launch, cache).and_then(|mut case| {
+                let deviation = case.check(11)?;
+                case.sample(3)?;
+                Ok(deviation)
+            });
+            match result {
+                Ok(deviation) if deviation <= 1.0 => eprintln!("{name} {launch:?} {cache:?}: {deviation:.3}"),
+                other => wrong.push(format!("{name} {launch:?} {cache:?}: {other:?}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} plans are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
