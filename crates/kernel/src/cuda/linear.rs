@@ -28,6 +28,8 @@ const WORKSPACE: usize = 32 << 20;
 const CHECKED: usize = 16;
 /// Scales of 8-bit floating-point operands, input and weight. Not 1, so that forgetting them shows.
 const SCALES: [f32; 2] = [0.75, 1.25];
+/// Bytes from one scale to the other: the library's kernels for 8-bit operands refuse scales that are not aligned.
+const SCALE_STEP: usize = 256;
 
 /// The library, open on a device.
 pub(super) struct Lt {
@@ -188,7 +190,7 @@ impl Descriptors {
         all.set(Setting::TransposeA, &TRANSPOSED)?;
         if let Some(scales) = scales {
             // The scale of A is the weight's. Fast accumulation is what serving engines run.
-            all.set(Setting::ScaleA, &(scales + 4))?;
+            all.set(Setting::ScaleA, &(scales + SCALE_STEP as u64))?;
             all.set(Setting::ScaleB, &scales)?;
             all.set(Setting::FastAccumulation, &1_i8)?;
         }
@@ -306,8 +308,10 @@ impl LinearIssue {
         }
         let scales = match formats.operand.0 {
             Element::F8E4m3 => {
-                let buffer = Buffer::new(&gpu, size_of_val(&SCALES))?;
-                gpu.to_device(buffer.address(), bytemuck::cast_slice(&SCALES))?;
+                let buffer = Buffer::new(&gpu, SCALES.len() * SCALE_STEP)?;
+                for (at, scale) in (buffer.address()..).step_by(SCALE_STEP).zip(SCALES) {
+                    gpu.to_device(at, &scale.to_le_bytes())?;
+                }
                 Some(buffer)
             }
             _ => None,
