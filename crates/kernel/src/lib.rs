@@ -8,3 +8,4 @@ pub mod case;
 pub mod cpu;
 pub mod cuda;
 pub mod timing;
+pub mod torch;

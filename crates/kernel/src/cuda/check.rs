@@ -6,6 +6,7 @@ use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind,
 
 use super::compile::Compiler;
 use super::device::{CudaDevice, open};
+use super::ffi::cudnn::Cudnn;
 use super::gpu::SUPPORT;
 use super::linear::Lt;
 use super::memory::Rotating;
@@ -37,7 +38,13 @@ pub fn check(index: u32, folders: &[PathBuf], tell: &mut dyn FnMut(Finding)) {
             .map_err(|e| e.to_string()),
     );
     say("cublasLt", Lt::probe(folders).map_err(|e| e.to_string()));
-    for stem in ["libcudnn", "libnccl", "libcupti"] {
+    say(
+        "cudnn",
+        Cudnn::open(folders)
+            .map(|c| format!("{} ({})", c.version(), c.path.display()))
+            .map_err(|e| e.to_string()),
+    );
+    for stem in ["libnccl", "libcupti"] {
         let opened = stopwatt_nvlib::open(stem, folders);
         say(stem, opened.map(|o| o.path.display().to_string()).map_err(|e| e.to_string()));
     }
@@ -72,6 +79,12 @@ pub fn check(index: u32, folders: &[PathBuf], tell: &mut dyn FnMut(Finding)) {
         for (launch, cache) in [(Launch::Graph, CacheState::Cold), (Launch::Eager, CacheState::Warm)] {
             let name = format!("{} {launch:?} {cache:?}", label(&op));
             say(&name, words(run(&mut device, &op, launch, cache, 50)));
+        }
+    }
+    for op in layers() {
+        for launch in [Launch::Eager, Launch::Graph] {
+            let name = format!("{} {launch:?} Cold", label(&op));
+            say(&name, words(run(&mut device, &op, launch, CacheState::Cold, 20)));
         }
     }
     let side = 8192;
@@ -128,6 +141,35 @@ fn products() -> Vec<Op> {
     all
 }
 
+/// Convolutions and recurrent layers of a usual size.
+fn layers() -> Vec<Op> {
+    let image = Shape::Image {
+        batch: 32,
+        channels: 128,
+        height: 28,
+        width: 28,
+        filters: 256,
+        kernel: 3,
+        stride: 2,
+        padding: 1,
+    };
+    let sequence = Shape::Sequence { batch: 16, steps: 32, input: 512, hidden: 768, layers: 2 };
+    let mut all = Vec::new();
+    for dtype in [Dtype::Bf16, Dtype::F16, Dtype::Tf32, Dtype::F32] {
+        all.push(Op { kind: OpKind::Conv2d, shape: image, dtypes: Dtypes::all(dtype) });
+    }
+    for (kind, dtype) in [
+        (OpKind::Lstm, Dtype::F16),
+        (OpKind::Lstm, Dtype::F32),
+        (OpKind::Lstm, Dtype::Bf16),
+        (OpKind::Gru, Dtype::F16),
+        (OpKind::Gru, Dtype::F32),
+    ] {
+        all.push(Op { kind, shape: sequence, dtypes: Dtypes::all(dtype) });
+    }
+    all
+}
+
 fn compile(device: &CudaDevice) -> Result<String, CaseError> {
     let code = device.gpu().compiler()?.compile(&SUPPORT, &[])?;
     Ok(format!("{} bytes of machine code", code.len()))
@@ -163,21 +205,9 @@ fn gather() -> Plan {
     let table: Vec<i32> = (0..COUNT as i32).map(|i| i.wrapping_mul(7919).rem_euclid(COUNT as i32)).collect();
     Plan {
         operands: vec![
-            Operand {
-                element: Element::Bf16,
-                len: COUNT,
-                fill: Fill::Uniform { scale: 3.0 },
-                rotates: true,
-                result: false,
-            },
-            Operand {
-                element: Element::I32,
-                len: COUNT,
-                fill: Fill::Integers(table),
-                rotates: false,
-                result: false,
-            },
-            Operand { element: Element::F32, len: COUNT, fill: Fill::Poison, rotates: true, result: true },
+            Operand::input(Element::Bf16, COUNT, Fill::Uniform { scale: 3.0 }),
+            Operand::table(Element::I32, COUNT, Fill::Integers(table)),
+            Operand::result(Element::F32, COUNT),
         ],
         steps: vec![Step {
             source: SUPPORT,

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind, Shape};
 
 use super::Unavailable;
+use super::convolution::{ConvolutionIssue, Geometry};
+use super::dnn::Dnn;
 use super::floor::FloorIssue;
 use super::gpu::{Facts, Gpu};
 use super::issue::{CudaCase, Issue};
@@ -13,12 +15,14 @@ use super::linear::{LinearIssue, Lt};
 use super::plan::{Plan, Target};
 use super::plan_case::PlanIssue;
 use super::plans;
+use super::recurrent::{Cell, Layers, RecurrentIssue};
 use crate::case::{About, Case, CaseError, Device};
 
 /// A CUDA device and the libraries that were needed so far.
 pub struct CudaDevice {
     gpu: Rc<Gpu>,
     lt: Option<Rc<Lt>>,
+    dnn: Option<Rc<Dnn>>,
 }
 
 /// Opens device `index`, in CUDA's order. `folders` hold the libraries ([`stopwatt_nvlib::library_folders`]); those for
@@ -28,7 +32,7 @@ pub struct CudaDevice {
 ///
 /// [`Unavailable`] when there is no driver or no such device.
 pub fn open(index: u32, folders: &[PathBuf]) -> Result<CudaDevice, Unavailable> {
-    Ok(CudaDevice { gpu: Gpu::open(index, folders)?, lt: None })
+    Ok(CudaDevice { gpu: Gpu::open(index, folders)?, lt: None, dnn: None })
 }
 
 impl CudaDevice {
@@ -56,7 +60,7 @@ impl CudaDevice {
         cache: CacheState,
     ) -> Result<Box<dyn Case + 'static>, CaseError> {
         self.gpu.enter()?;
-        self.case(PlanIssue::new(&self.gpu, plan, cache)?, launch, cache)
+        self.case(PlanIssue::new(&self.gpu, plan, cache, None)?, launch, cache)
     }
 
     pub(super) fn gpu(&self) -> &Rc<Gpu> {
@@ -64,10 +68,21 @@ impl CudaDevice {
     }
 
     fn lt(&mut self) -> Result<Rc<Lt>, CaseError> {
-        if self.lt.is_none() {
-            self.lt = Some(Rc::new(Lt::open(&self.gpu)?));
+        if let Some(lt) = &self.lt {
+            return Ok(lt.clone());
         }
-        self.lt.clone().ok_or_else(|| CaseError::Failed { reason: "cuBLASLt is not open".to_owned() })
+        let lt = Rc::new(Lt::open(&self.gpu)?);
+        self.lt = Some(lt.clone());
+        Ok(lt)
+    }
+
+    fn dnn(&mut self) -> Result<Rc<Dnn>, CaseError> {
+        if let Some(dnn) = &self.dnn {
+            return Ok(dnn.clone());
+        }
+        let dnn = Rc::new(Dnn::open(&self.gpu)?);
+        self.dnn = Some(dnn.clone());
+        Ok(dnn)
     }
 
     fn case<'a, I: Issue + 'a>(
@@ -87,6 +102,9 @@ impl Device for CudaDevice {
         let mut libraries = vec![("cuda_driver".to_owned(), facts.driver_cuda.clone())];
         if let Ok(compiler) = self.gpu.compiler() {
             libraries.push(("nvrtc".to_owned(), compiler.nvrtc.version()));
+        }
+        if let Some(dnn) = &self.dnn {
+            libraries.push(("cudnn".to_owned(), dnn.table.version()));
         }
         if let Some(lt) = &self.lt {
             libraries.push(("cublaslt".to_owned(), lt.version()));
@@ -126,9 +144,30 @@ impl Device for CudaDevice {
                 let as_graph = op.kind == OpKind::EmptyGraph;
                 self.case(FloorIssue::new(&self.gpu, kernels, as_graph)?, launch, CacheState::Warm)
             }
+            (
+                OpKind::Conv2d,
+                Shape::Image { batch, channels, height, width, filters, kernel, stride, padding },
+            ) => {
+                let [batch, channels, height, width] = [batch, channels, height, width].map(|s| s as usize);
+                let [filters, kernel, stride, padding] =
+                    [filters, kernel, stride, padding].map(|s| s as usize);
+                let geometry = Geometry { batch, channels, height, width, filters, kernel, stride, padding };
+                let issue = ConvolutionIssue::new(&self.dnn()?, geometry, op.dtypes, cache)?;
+                self.case(issue, launch, cache)
+            }
+            (OpKind::Lstm | OpKind::Gru, Shape::Sequence { batch, steps, input, hidden, layers }) => {
+                let cell = if op.kind == OpKind::Lstm { Cell::Lstm } else { Cell::Gru };
+                let [batch, steps, input, hidden, layers] =
+                    [batch, steps, input, hidden, layers].map(|s| s as usize);
+                let size = Layers { batch, steps, input, hidden, layers };
+                let issue = RecurrentIssue::new(&self.dnn()?, cell, size, op.dtypes, cache)?;
+                self.case(issue, launch, cache)
+            }
             _ => {
                 let plan = plans::plan(op, &self.gpu.facts.target)?;
-                self.prepare_plan(plan, launch, cache)
+                let touched = op.work().map(|w| w.bytes() as u64);
+                let issue = PlanIssue::new(&self.gpu, plan, cache, touched)?;
+                self.case(issue, launch, cache)
             }
         }
     }

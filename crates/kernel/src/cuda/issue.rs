@@ -17,7 +17,7 @@ pub(super) trait Issue {
     /// Sets of operands that calls rotate through.
     fn sets(&self) -> usize;
 
-    /// Bytes of one set.
+    /// Bytes of one set that a call touches.
     fn set_bytes(&self) -> u64;
 
     /// Fresh operands from `seed`, poisoned results, one call, and the largest deviation in multiples of what is
@@ -94,7 +94,11 @@ impl<I: Issue> CudaCase<I> {
         self.kernels = Some(match captured {
             Ok(kernels) => kernels,
             Err(lost @ CaseError::Lost { .. }) => return Err(lost),
-            Err(_) => Vec::new(),
+            Err(_) => {
+                // How many launches a call queues is not known, so neither is whether the queue would take them.
+                self.holds = false;
+                Vec::new()
+            }
         });
         Ok(())
     }

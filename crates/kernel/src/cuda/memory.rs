@@ -102,6 +102,20 @@ impl Rotating {
         gpu.launch(&kernel, gpu.striding_grid(), [256, 1, 1], 0, &arguments)
     }
 
+    /// Random integers in `0 .. limit`, others in every copy, or in the first alone.
+    pub(super) fn fill_below(
+        &self,
+        gpu: &Gpu,
+        seed: u64,
+        limit: u32,
+        first_alone: bool,
+    ) -> Result<(), CaseError> {
+        let kernel = gpu.kernel(&SUPPORT, "fill_below", &[])?;
+        let count = if first_alone { self.len } else { self.buffer.bytes() / self.element.bytes() };
+        let arguments = [self.buffer.address(), count as u64, seed, u64::from(limit.max(1))];
+        gpu.launch(&kernel, gpu.striding_grid(), [256, 1, 1], 0, &arguments)
+    }
+
     /// One byte in every copy.
     pub(super) fn fill_bytes(&self, gpu: &Gpu, value: u8) -> Result<(), CaseError> {
         gpu.set_bytes(self.buffer.address(), value, self.buffer.bytes())
@@ -115,6 +129,11 @@ impl Rotating {
             });
         }
         (0..self.sets).try_for_each(|set| gpu.to_device(self.at(set), data))
+    }
+
+    /// Content of the first copy.
+    pub(super) fn read_all(&self, gpu: &Gpu) -> Result<Vec<u8>, CaseError> {
+        self.read(gpu, 0, self.len)
     }
 
     /// Content of the first copy from element `from` on.

@@ -1,15 +1,15 @@
 //! CUDA: libraries opened at run time, our own kernels compiled at run time, and how calls are timed.
 //!
 //! ```text
-//! Op ──► plans (pure) ──► Plan: sources, grids, operands ──► plan_case ─┐
-//!   └──► linear, convolution, recurrent, floor (NVIDIA's libraries) ────┴─► Issue ──► CudaCase: check, sample
-//! Probe ──► probes (pure): what measures the machine                                 (graphs, events, rotation)
+//! Op ─────► plans  (pure) ──► Plan: sources, grids, operands ──► plan_case ─┐
+//! Probe ──► probes (pure) ──┘                                               ├─► Issue ──► CudaCase: check, sample
+//! Op ─────► linear, convolution, recurrent, floor (NVIDIA's libraries) ─────┘             (graphs, events, rotation)
 //! ```
 //!
-//! [`plan`], [`plans`] and [`probes`] need neither a GPU nor a library, so every kernel's geometry is tested and every
-//! source is compiled without one. On the CPU the sources run in an emulation of blocks, warps and matrix
-//! instructions, and are held against double precision there (`tests/cuda_emulated.rs`). Everything else answers with
-//! a reason when a library, a function or a device is missing.
+//! Plans, probes and sources need neither a GPU nor a library, so every kernel's geometry is tested and every source is
+//! compiled without one; on the CPU they run in an emulation of blocks, warps and matrix instructions, and are held
+//! against double precision there (`tests/cuda_emulated.rs`). Everything else answers with a reason when a library, a
+//! function or a device is missing.
 //!
 //! Invariants:
 //!
@@ -22,7 +22,9 @@
 
 mod check;
 mod compile;
+mod convolution;
 mod device;
+mod dnn;
 mod ffi;
 mod floor;
 mod gpu;
@@ -34,6 +36,7 @@ pub mod plan;
 mod plan_case;
 pub mod plans;
 pub mod probes;
+mod recurrent;
 pub mod source;
 mod timer;
 mod unavailable;

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::plan::Element;
-use crate::case::CaseError;
 
 /// Values of little-endian `bytes`; a rest shorter than an element is left out.
 pub(super) fn widen(element: Element, bytes: &[u8]) -> Vec<f64> {
@@ -17,23 +16,37 @@ pub(super) fn widen(element: Element, bytes: &[u8]) -> Vec<f64> {
     }
 }
 
+/// Little-endian bytes of `values`, rounded to the format; integers saturate.
+pub(super) fn narrow(element: Element, values: &[f32]) -> Vec<u8> {
+    let each = |bytes: &dyn Fn(f32) -> Vec<u8>| values.iter().flat_map(|v| bytes(*v)).collect();
+    match element {
+        Element::F32 => each(&|v| v.to_le_bytes().to_vec()),
+        Element::F16 => each(&|v| half::f16::from_f32(v).to_le_bytes().to_vec()),
+        Element::Bf16 => each(&|v| half::bf16::from_f32(v).to_le_bytes().to_vec()),
+        Element::F8E4m3 => each(&|v| vec![nearest_e4m3(v)]),
+        Element::I8 => each(&|v| (v.round_ties_even() as i8).to_le_bytes().to_vec()),
+        Element::I32 => each(&|v| (v.round_ties_even() as i32).to_le_bytes().to_vec()),
+    }
+}
+
+/// The 8-bit number nearest to `value`, the even one of two; beyond the largest, that one.
+fn nearest_e4m3(value: f32) -> u8 {
+    let sign = if value.is_sign_negative() { 0x80 } else { 0 };
+    let wanted = f64::from(value.abs());
+    // 127 positive numbers in ascending order: the last is NaN.
+    let best = (0_u8..127).min_by(|a, b| {
+        let (off_a, off_b) = ((e4m3(*a) - wanted).abs(), (e4m3(*b) - wanted).abs());
+        off_a.total_cmp(&off_b).then((a & 1).cmp(&(b & 1)))
+    });
+    sign | best.unwrap_or(0)
+}
+
 fn of<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64 + Sync) -> Vec<f64> {
     bytes
         .par_chunks_exact(N)
         .with_min_len(1 << 14)
         .map(|chunk| value(chunk.try_into().expect("a chunk is as long as an element")))
         .collect()
-}
-
-/// Numbers rounded to a floating format of 16 or 32 bits.
-pub(super) fn narrow(element: Element, values: &[f32]) -> Result<Vec<u8>, CaseError> {
-    let bits = |of: fn(f32) -> u16| values.iter().flat_map(|v| of(*v).to_le_bytes()).collect();
-    match element {
-        Element::F32 => Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect()),
-        Element::F16 => Ok(bits(|v| half::f16::from_f32(v).to_bits())),
-        Element::Bf16 => Ok(bits(|v| half::bf16::from_f32(v).to_bits())),
-        other => Err(CaseError::Unsupported { reason: format!("given numbers in format {other:?}") }),
-    }
 }
 
 /// Value of an 8-bit number with 4 exponent (bias 7) and 3 mantissa bits; there is no infinity, all ones is NaN.
@@ -105,6 +118,17 @@ mod tests {
             assert!(widen(element, &[0xff; 8]).iter().all(|v| v.is_nan()), "{element:?}");
         }
         assert_eq!(widen(Element::I32, &[0xff; 4]), [-1.0]);
+    }
+
+    #[test]
+    fn numbers_are_rounded_to_the_nearest() {
+        // Steps of 1/8 between 1 and 2: 1.0625 lies between 1 and 1.125, and 1 is even.
+        assert_eq!(
+            widen(Element::F8E4m3, &narrow(Element::F8E4m3, &[1.0625, -1.2, 1e9])),
+            [1.0, -1.25, 448.0]
+        );
+        assert_eq!(widen(Element::Bf16, &narrow(Element::Bf16, &[1.5, -3.0])), [1.5, -3.0]);
+        assert_eq!(widen(Element::I8, &narrow(Element::I8, &[2.5, 300.0])), [2.0, 127.0]);
     }
 
     #[test]

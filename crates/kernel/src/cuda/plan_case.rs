@@ -30,7 +30,7 @@ pub(super) struct PlanIssue {
     steps: Vec<Loaded>,
     operands: Vec<Rotating>,
     sets: usize,
-    set_bytes: u64,
+    touched_bytes: u64,
 }
 
 /// Elements of results that are checked at most.
@@ -39,11 +39,20 @@ const CHECKED: usize = 512;
 const CHECK_LIMIT_NS: i64 = 2_000_000_000;
 
 impl PlanIssue {
-    pub(super) fn new(gpu: &Rc<Gpu>, plan: Plan, cache: CacheState) -> Result<Self, CaseError> {
+    pub(super) fn new(
+        gpu: &Rc<Gpu>,
+        plan: Plan,
+        cache: CacheState,
+        touched_bytes: Option<u64>,
+    ) -> Result<Self, CaseError> {
         let bytes = |o: &Operand| (o.len * o.element.bytes()) as u64;
         let set_bytes: u64 = plan.operands.iter().filter(|o| o.rotates).map(bytes).sum();
         let fixed: u64 = plan.operands.iter().filter(|o| !o.rotates).map(bytes).sum();
-        let sets = if set_bytes == 0 { 1 } else { sets(cache, set_bytes, gpu.facts.target.l2_bytes) };
+        // A call may touch little of a large table: then more copies of it are needed, as far as they fit.
+        let touched_bytes = touched_bytes.unwrap_or(set_bytes).clamp(1, set_bytes.max(1));
+        let wanted = sets(cache, touched_bytes, gpu.facts.target.l2_bytes);
+        let room = gpu.memory()?.0 / 2;
+        let sets = room.checked_div(set_bytes).map_or(1, |most| wanted.min(most as usize).max(1));
         let mut steps = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             let kernel = gpu.kernel(&step.source, step.entry, &step.defines)?;
@@ -69,7 +78,7 @@ impl PlanIssue {
             .map(|o| Rotating::new(gpu, o.element, o.len, if o.rotates { sets } else { 1 }))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| of_size(e, total))?;
-        let issue = Self { gpu: gpu.clone(), plan, steps, operands, sets, set_bytes };
+        let issue = Self { gpu: gpu.clone(), plan, steps, operands, sets, touched_bytes };
         issue.fill(1, false)?;
         // The first call loads code and touches memory for the first time.
         issue.issue(0)?;
@@ -85,17 +94,8 @@ impl PlanIssue {
                 Fill::Uniform { scale } if first_alone => place.refill_first(&self.gpu, seed, *scale)?,
                 Fill::Uniform { scale } => place.fill_uniform(&self.gpu, seed, *scale)?,
                 Fill::Integers(values) => place.fill_from(&self.gpu, bytemuck::cast_slice(values))?,
-                Fill::Numbers(values) => place.fill_from(&self.gpu, &narrow(operand.element, values)?)?,
-                Fill::Below { limit } => {
-                    let mut random = Mixed(seed);
-                    let most = u64::from((*limit).max(1));
-                    let sets = if first_alone || !operand.rotates { 1 } else { self.sets };
-                    for set in 0..sets {
-                        let values: Vec<i32> =
-                            (0..operand.len).map(|_| (random.next() % most) as i32).collect();
-                        self.gpu.to_device(place.at(set), bytemuck::cast_slice(&values))?;
-                    }
-                }
+                Fill::Numbers(values) => place.fill_from(&self.gpu, &narrow(operand.element, values))?,
+                Fill::Below { limit } => place.fill_below(&self.gpu, seed, *limit, first_alone)?,
                 Fill::Poison => place.fill_bytes(&self.gpu, 0xff)?,
                 Fill::Zero => place.fill_bytes(&self.gpu, 0)?,
             }
@@ -103,13 +103,14 @@ impl PlanIssue {
         Ok(())
     }
 
+    /// What the first set holds; nothing of what is poisoned.
     fn read(&self) -> Result<Vec<Vec<f64>>, CaseError> {
-        self.plan
-            .operands
-            .iter()
-            .zip(&self.operands)
-            .map(|(operand, place)| Ok(widen(operand.element, &place.read(&self.gpu, 0, operand.len)?)))
-            .collect()
+        let operands = self.plan.operands.iter().zip(&self.operands);
+        let read = operands.map(|(operand, place)| match operand.fill {
+            Fill::Poison => Ok(Vec::new()),
+            _ => Ok(widen(operand.element, &place.read_all(&self.gpu)?)),
+        });
+        read.collect()
     }
 }
 
@@ -135,23 +136,20 @@ impl Issue for PlanIssue {
     }
 
     fn set_bytes(&self) -> u64 {
-        self.set_bytes
+        self.touched_bytes
     }
 
     fn verify(&self, seed: u64) -> Result<f64, CaseError> {
         self.fill(seed, true)?;
         // In-place operators overwrite what they read, so inputs are read before and results after.
-        let mut contents = self.read()?;
+        let contents = self.read()?;
         self.issue(0)?;
         self.gpu.wait()?;
         let mut results = Vec::new();
         for (position, operand) in self.plan.operands.iter().enumerate() {
             if operand.result {
                 let place = &self.operands[position];
-                let values = widen(operand.element, &place.read(&self.gpu, 0, operand.len)?);
-                if operand.fill == Fill::Poison {
-                    contents[position].clone_from(&values);
-                }
+                let values = widen(operand.element, &place.read_all(&self.gpu)?);
                 results.push((position, values));
             }
         }

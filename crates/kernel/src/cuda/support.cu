@@ -57,6 +57,13 @@ extern "C" __global__ void fill_uniform(void* out, u64 count, u64 seed, float sc
     }
 }
 
+// Uniform integers in 0 .. limit.
+extern "C" __global__ void fill_below(int* out, u64 count, u64 seed, u32 limit) {
+    u64 step = (u64)gridDim.x * blockDim.x;
+    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step)
+        out[i] = (int)(((mixed(seed + i) >> 32) * limit) >> 32);
+}
+
 // Keeps the stream waiting until the host sets flag[0]; gives up after limit_ns and says so in flag[1].
 extern "C" __global__ void hold(volatile u32* flag, u64 limit_ns) {
     u64 start, now;

@@ -6,6 +6,7 @@
 //! Field names are the C names without prefix. Calling one is `unsafe`; the modules that wrap them say why it is sound.
 
 pub(super) mod cublaslt;
+pub(super) mod cudnn;
 pub(super) mod driver;
 pub(super) mod nvrtc;
 
@@ -61,4 +62,32 @@ fn text(pointer: *const c_char) -> String {
     }
     // SAFETY: not null, and a constant of a library that is never closed.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::Unavailable;
+
+    /// Where a library is installed, each function is in it.
+    #[test]
+    fn libraries_that_are_there_have_every_function() {
+        let path = std::env::var_os("PATH");
+        let folders = stopwatt_nvlib::library_folders(&[], path.as_deref());
+        let opened = [
+            driver::Driver::open(&[]).map(|_| ()),
+            nvrtc::Nvrtc::open(&folders).map(|_| ()),
+            cublaslt::CublasLt::open(&folders).map(|_| ()),
+            cudnn::Cudnn::open(&folders).map(|_| ()),
+        ];
+        for reason in opened.into_iter().filter_map(Result::err) {
+            assert!(matches!(reason, Unavailable::Library(_)), "{reason}");
+        }
+    }
+
+    #[test]
+    fn versions_of_both_counting_ways_are_read() {
+        assert_eq!(cudnn::numbers(91_900), [9, 19, 0]);
+        assert_eq!(cudnn::numbers(8907), [8, 9, 7]);
+    }
 }

@@ -54,8 +54,10 @@ pub fn stream(
     }
     let passes = passes | 1;
     let words = |share: u32| (rounds * u64::from(share) * threads * ACCESS / 4) as usize;
-    // One round a block streams best from memory; blocks that stay go round and round in the cache.
-    let grid = if passes == 1 { rounds } else { rounds.min(u64::from(target.sm_count) * 2048 / threads) };
+    // One round a block streams best to memory; blocks that stay go round and round in the cache, and collect what they
+    // read without meeting at the collector each round.
+    let stays = passes > 1 || reads > writes;
+    let grid = if stays { rounds.min(u64::from(target.sm_count) * 2048 / threads) } else { rounds };
     let step = Step {
         source: source::BANDWIDTH,
         entry: "stream",
