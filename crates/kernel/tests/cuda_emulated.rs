@@ -58,3 +58,23 @@ fn tokens_are_chosen() {
 fn probes_touch_what_they_say() {
     check(&["stream", "triad", "gather", "cache", "chase"]);
 }
+
+#[test]
+fn decode_attends() {
+    check(&["AttentionDecode"]);
+}
+
+#[test]
+fn prefill_attends() {
+    check(&["AttentionPrefill"]);
+}
+
+#[test]
+fn experts_compute() {
+    check(&["MoeExperts"]);
+}
+
+#[test]
+fn peaks_compute_what_they_count() {
+    check(&["peak"]);
+}

@@ -74,9 +74,22 @@ fn shapes_and_formats_that_no_kernel_covers_are_refused_with_a_reason() {
         cases::op(OpKind::RmsNorm, Shape::Rows { rows: 0, cols: 64 }, Dtype::Bf16),
         cases::op(OpKind::RmsNorm, Shape::Matrix { m: 1, n: 1, k: 1 }, Dtype::Bf16),
         cases::op(OpKind::Argmax, Shape::Rows { rows: 70_000, cols: 64 }, Dtype::F32),
+        cases::op(OpKind::AttentionDecode, attention(96, 8), Dtype::Bf16),
+        cases::op(OpKind::AttentionDecode, attention(128, 7), Dtype::Bf16),
+        cases::op(OpKind::AttentionPrefill, attention(128, 8), Dtype::F32),
+        cases::op(OpKind::MoeExperts, experts(100, 2), Dtype::Bf16),
+        cases::op(OpKind::MoeExperts, experts(128, 9), Dtype::Bf16),
         cases::op(OpKind::Linear, Shape::Matrix { m: 1, n: 1, k: 1 }, Dtype::Bf16),
         cases::op(OpKind::Gelu, Shape::Rows { rows: u32::MAX, cols: u32::MAX }, Dtype::Bf16),
     ] {
         assert!(plan(&op, &cases::H100).is_err(), "{op:?}");
     }
+}
+
+fn attention(head_dim: u32, heads: u32) -> Shape {
+    Shape::Attention { sequences: 1, new_tokens: 1, cached: 9, heads, kv_heads: 2, head_dim, page: 16 }
+}
+
+fn experts(hidden: u32, top_k: u32) -> Shape {
+    Shape::Experts { tokens: 4, experts: 8, top_k, hidden, intermediate: 64, skew_percent: 0 }
 }

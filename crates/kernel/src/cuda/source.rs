@@ -38,4 +38,12 @@ sources! {
     CACHE = "cache";
     /// Pointer chase, empty kernel, kernel that waits for the host.
     LATENCY = "latency";
+    /// Chains of one instruction.
+    PEAK = "peak";
+    /// Attention of one new token a sequence.
+    DECODE = "decode";
+    /// Causal attention of several new tokens.
+    PREFILL = "prefill";
+    /// Products of routed experts.
+    EXPERTS = "experts";
 }

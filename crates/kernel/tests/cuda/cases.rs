@@ -6,6 +6,7 @@ use stopwatt_kernel::cuda::plans::plan;
 use stopwatt_kernel::cuda::probes::Level;
 use stopwatt_kernel::cuda::probes::bandwidth::{Order, cached, gather, stream, triad};
 use stopwatt_kernel::cuda::probes::latency::chase;
+use stopwatt_kernel::cuda::probes::peak::{Unit, peak};
 
 /// A device with few multiprocessors, so that small shapes count as large ones.
 pub(crate) const SMALL: Target =
@@ -13,6 +14,9 @@ pub(crate) const SMALL: Target =
 
 pub(crate) const H100: Target =
     Target { sm_count: 132, capability: (9, 0), shared_bytes_per_block: 227 << 10, l2_bytes: 50 << 20 };
+
+/// A small device with 8-bit floating point.
+pub(crate) const ADA: Target = Target { capability: (8, 9), ..SMALL };
 
 const FLOATS: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::Bf16];
 
@@ -65,6 +69,34 @@ pub(crate) fn operators() -> Vec<(Op, Target)> {
             add(OpKind::TopKTopP, shape, dtype, H100);
         }
     }
+    for dtype in [Dtype::F16, Dtype::Bf16] {
+        // Sequences, new tokens, cached tokens, query heads, key-value heads, width, page.
+        for ([sequences, new_tokens, cached, heads, kv_heads, head_dim, page], target) in [
+            ([2, 1, 299, 8, 2, 128, 16], SMALL),
+            ([3, 1, 70, 8, 1, 64, 16], H100),
+            ([1, 1, 150, 6, 2, 256, 32], H100),
+            ([2, 1, 40, 2, 2, 128, 0], SMALL),
+            ([1, 1, 0, 1, 1, 64, 16], H100),
+            ([2, 70, 0, 2, 1, 128, 16], H100),
+            ([1, 130, 75, 4, 2, 64, 16], H100),
+            ([1, 33, 0, 1, 1, 128, 0], H100),
+            ([1, 1, 64, 2, 2, 64, 16], H100),
+        ] {
+            let shape = Shape::Attention { sequences, new_tokens, cached, heads, kv_heads, head_dim, page };
+            if new_tokens == 1 {
+                add(OpKind::AttentionDecode, shape, dtype, target);
+            }
+            if head_dim < 256 && (new_tokens > 1 || cached == 64) {
+                add(OpKind::AttentionPrefill, shape, dtype, target);
+            }
+        }
+        for [tokens, experts, top_k, hidden, intermediate, skew_percent] in
+            [[9, 4, 2, 128, 64, 120], [40, 2, 1, 64, 192, 0], [130, 2, 2, 192, 64, 0]]
+        {
+            let shape = Shape::Experts { tokens, experts, top_k, hidden, intermediate, skew_percent };
+            add(OpKind::MoeExperts, shape, dtype, H100);
+        }
+    }
     ops
 }
 
@@ -96,5 +128,12 @@ pub(crate) fn plans() -> Vec<(String, Plan)> {
     probe("chase in shared memory", chase(Level::Shared, 4096, 4, 100));
     probe("chase in the first level", chase(Level::First, 1 << 14, 128, 1000));
     probe("chase in memory", chase(Level::Memory, 1 << 20, 128, 1000));
+    for dtype in FLOATS {
+        probe(&format!("peak of cores {}", dtype.name()), peak(Unit::Cores(dtype), 50, &SMALL));
+    }
+    probe("peak of integers", peak(Unit::Integers, 50, &SMALL));
+    for dtype in [Dtype::F16, Dtype::Bf16, Dtype::Tf32, Dtype::I8, Dtype::F8E4m3] {
+        probe(&format!("peak of matrix units {}", dtype.name()), peak(Unit::Matrix(dtype), 10, &ADA));
+    }
     all
 }

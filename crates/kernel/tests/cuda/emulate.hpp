@@ -380,14 +380,14 @@ struct Fragments {
 };
 
 // Elements of `bits` bits: `per` in a word; the sum has 8·per terms.
-template <int PER, class Widen>
-static void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1, Widen widen) {
+template <int PER, class Number, class Widen>
+static void multiply(Number (&c)[4], const u32 (&a)[4], u32 b0, u32 b1, Widen widen) {
     const Fragments mine = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
     auto slots = exchange(mine);
     const unsigned lane = current->number % 32;
     for (unsigned i = 0; i < 4; i++) {
         const unsigned row = lane / 4 + 8 * (i / 2), column = lane % 4 * 2 + i % 2;
-        float sum = c[i];
+        Number sum = c[i];
         for (unsigned k = 0; k < 8 * PER; k++) {
             const unsigned half = k / (4 * PER), thread = k % (4 * PER) / PER, element = k % PER;
             const Fragments left = from_lane<Fragments>(slots, row % 8 * 4 + thread);
@@ -404,6 +404,38 @@ DEVICE void multiply_bf16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 }
 DEVICE void multiply_f16(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     emulated::multiply<2>(c, a, b0, b1, [](u32 word, unsigned i) { return f16_to_float((u16)(word >> 16 * i)); });
+}
+
+DEVICE void multiply_tf32(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    emulated::multiply<1>(c, a, b0, b1, [](u32 word, unsigned) { return bits_to_float(word & 0xffffe000u); });
+}
+DEVICE void multiply_i8(int (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    emulated::multiply<4>(c, a, b0, b1, [](u32 word, unsigned i) { return (int)(signed char)(word >> 8 * i); });
+}
+DEVICE void multiply_e4m3(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    emulated::multiply<4>(c, a, b0, b1, [](u32 word, unsigned i) {
+        const int bits = word >> 8 * i & 255, exponent = bits >> 3 & 15, fraction = bits & 7;
+        const float size = exponent == 0 ? ldexpf((float)fraction, -9) : ldexpf((float)(8 + fraction), exponent - 10);
+        return bits & 128 ? -size : size;
+    });
+}
+
+namespace emulated {
+template <class Widen, class Narrow>
+static u32 fma_two(u32 a, u32 b, u32 c, Widen widen, Narrow narrow) {
+    u32 d = 0;
+    for (int i = 0; i < 32; i += 16) {
+        // Products of two 11-bit numbers are exact in single precision; sums are rounded twice at most.
+        const double exact = (double)widen((u16)(a >> i)) * widen((u16)(b >> i)) + widen((u16)(c >> i));
+        d |= (u32)narrow((float)exact) << i;
+    }
+    return d;
+}
+}  // namespace emulated
+
+DEVICE u32 fma_f16x2(u32 a, u32 b, u32 c) { return emulated::fma_two(a, b, c, f16_to_float, float_to_f16); }
+DEVICE u32 fma_bf16x2(u32 a, u32 b, u32 c) {
+    return emulated::fma_two(a, b, c, [](u16 bits) { return bits_to_float((u32)bits << 16); }, float_to_bf16);
 }
 
 namespace emulated {

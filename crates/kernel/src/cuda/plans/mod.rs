@@ -1,6 +1,8 @@
 //! From an operator to the launches of our own kernels. Pure: no GPU, no library.
 
 mod activation;
+mod attention;
+mod experts;
 mod norm;
 mod rows;
 mod sample;
@@ -25,6 +27,9 @@ pub fn plan(op: &Op, target: &Target) -> Result<Plan, CaseError> {
         OpKind::Embedding => rows::embedding(op),
         OpKind::Argmax => sample::argmax(op, target),
         OpKind::TopKTopP => sample::top_k_top_p(op, target),
+        OpKind::AttentionDecode => attention::decode(op, target),
+        OpKind::AttentionPrefill => attention::prefill(op, target),
+        OpKind::MoeExperts => experts::plan(op, target),
         _ => Err(unsupported("Stopwatt has no kernel of its own for this operator")),
     }
 }

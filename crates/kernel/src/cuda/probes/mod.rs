@@ -6,6 +6,7 @@
 
 pub mod bandwidth;
 pub mod latency;
+pub mod peak;
 
 use super::plan::Plan;
 
@@ -26,6 +27,11 @@ pub enum Measures {
         read_bytes: f64,
         /// Bytes written.
         write_bytes: f64,
+    },
+    /// It computes: a multiplication and an addition are two operations.
+    Operations {
+        /// How many.
+        count: f64,
     },
     /// It measures itself: this operand holds the cycles and then the nanoseconds of one dependent load.
     StepTime {

@@ -1,0 +1,208 @@
+// Attention of one new token a sequence over a paged cache.
+//
+//   ELEMENT   F16 or BF16
+//   HEAD_DIM  64, 128 or 256
+//   GROUP     query heads of one block; they share keys and values
+//   PAGE      tokens of a cache block
+//
+//   keys, values   [cache block][PAGE][kv head][HEAD_DIM]
+//   queries, out   [sequence][query head][HEAD_DIM]
+//
+// A team of lanes has one token, 16 bytes a lane, so that a warp reads whole rows. A team takes TOKENS tokens at a
+// time: all their keys and values are under way before the first is used. Blocks take a chunk of the tokens each;
+// where a sequence has several chunks, `combine` merges them.
+typedef ELEMENT E;
+typedef E::stored T;
+typedef Chunk<E, 8> Piece;
+
+#define WARPS 4
+#define TOKENS 4
+#define TEAM (HEAD_DIM / 8)
+#define TEAMS (WARPS * 32 / TEAM)
+
+// Softmax over part of the tokens, in base 2: largest score, sum of weights, weighted sum of values (8 of its numbers).
+struct Part {
+    float max, sum, value[8];
+};
+
+DEVICE void merge(Part& into, float max, float sum, const float (&value)[8]) {
+    const float top = fmaxf(into.max, max);
+    // Parts without a token have the maximum −∞.
+    const float a = into.max == MINUS_INFINITY ? 0.0f : exp2_fast(into.max - top);
+    const float b = max == MINUS_INFINITY ? 0.0f : exp2_fast(max - top);
+    into.max = top;
+    into.sum = into.sum * a + sum * b;
+#pragma unroll
+    for (int i = 0; i < 8; i++) into.value[i] = into.value[i] * a + value[i] * b;
+}
+
+// Blocks (chunk, kv head × share of its group, sequence). With one chunk `out` gets the result; else `parts` gets, for
+// each sequence, query head and chunk, HEAD_DIM weighted sums, the largest score and the sum of weights.
+extern "C" __global__ void __launch_bounds__(WARPS * 32)
+    decode(const T* __restrict__ queries, const T* __restrict__ keys, const T* __restrict__ values,
+           const int* __restrict__ table, const int* __restrict__ lengths, float* __restrict__ parts, T* __restrict__ out,
+           int heads, int kv_heads, int pages, int chunk, float scale) {
+    const int shares = heads / kv_heads / GROUP;
+    const int kv_head = blockIdx.y / shares, first_head = blockIdx.y * GROUP;
+    const int sequence = blockIdx.z;
+    const int team = threadIdx.x / TEAM, lane = threadIdx.x % TEAM;
+    const int begin = blockIdx.x * chunk;
+    const int length = lengths[sequence];
+    const int end = begin + chunk < length ? begin + chunk : length;
+    table += (u64)sequence * pages;
+
+    float query[GROUP][8];
+#pragma unroll
+    for (int g = 0; g < GROUP; g++) {
+        Piece piece;
+        piece.load(queries + ((u64)sequence * heads + first_head + g) * HEAD_DIM + lane * 8);
+#pragma unroll
+        for (int i = 0; i < 8; i++) query[g][i] = piece.get(i) * (scale * LOG2_E);
+    }
+    Part part[GROUP];
+#pragma unroll
+    for (int g = 0; g < GROUP; g++) {
+        part[g].max = MINUS_INFINITY;
+        part[g].sum = 0.0f;
+#pragma unroll
+        for (int i = 0; i < 8; i++) part[g].value[i] = 0.0f;
+    }
+
+    // Pages are looked up one round ahead: what they point to can then be read at once.
+    int page[TOKENS];
+#pragma unroll
+    for (int t = 0; t < TOKENS; t++) {
+        const int token = begin + t * TEAMS + team;
+        page[t] = token < end ? table[token / PAGE] : 0;
+    }
+    // All threads go round equally often, for the shuffles.
+    for (int base = begin; base < end; base += TOKENS * TEAMS) {
+        Piece key[TOKENS], value[TOKENS];
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++) {
+            const int token = base + t * TEAMS + team;
+            const u64 at = (((u64)page[t] * PAGE + token % PAGE) * kv_heads + kv_head) * HEAD_DIM + lane * 8;
+            key[t].bits = value[t].bits = make_uint4(0, 0, 0, 0);
+            if (token < end) {
+                key[t].bits = load_once((const uint4*)(keys + at));
+                value[t].bits = load_once((const uint4*)(values + at));
+            }
+        }
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++) {
+            const int token = base + (TOKENS + t) * TEAMS + team;
+            page[t] = token < end ? table[token / PAGE] : 0;
+        }
+        float score[GROUP][TOKENS];
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++) {
+#pragma unroll
+            for (int g = 0; g < GROUP; g++) score[g][t] = 0.0f;
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                const float k = key[t].get(i);
+#pragma unroll
+                for (int g = 0; g < GROUP; g++) score[g][t] = fmaf(query[g][i], k, score[g][t]);
+            }
+        }
+#pragma unroll
+        for (int g = 0; g < GROUP; g++) {
+            float top = part[g].max;
+#pragma unroll
+            for (int t = 0; t < TOKENS; t++) {
+#pragma unroll
+                for (int step = TEAM / 2; step > 0; step /= 2)
+                    score[g][t] += __shfl_xor_sync(0xffffffffu, score[g][t], step);
+                if (base + t * TEAMS + team >= end) score[g][t] = MINUS_INFINITY;
+                top = fmaxf(top, score[g][t]);
+            }
+            if (top == MINUS_INFINITY) {
+#pragma unroll
+                for (int t = 0; t < TOKENS; t++) score[g][t] = 0.0f;
+                continue;
+            }
+            const float shrink = exp2_fast(part[g].max - top);
+            part[g].max = top;
+            part[g].sum *= shrink;
+#pragma unroll
+            for (int i = 0; i < 8; i++) part[g].value[i] *= shrink;
+#pragma unroll
+            for (int t = 0; t < TOKENS; t++) {
+                score[g][t] = exp2_fast(score[g][t] - top);
+                part[g].sum += score[g][t];
+            }
+        }
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++)
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                const float v = value[t].get(i);
+#pragma unroll
+                for (int g = 0; g < GROUP; g++) part[g].value[i] = fmaf(score[g][t], v, part[g].value[i]);
+            }
+    }
+
+    // Teams of a warp, then warps.
+    __shared__ float sums[WARPS][GROUP][HEAD_DIM];
+    __shared__ float ends[WARPS][GROUP][2];
+    const int warp = threadIdx.x / 32;
+#pragma unroll
+    for (int g = 0; g < GROUP; g++) {
+#pragma unroll
+        for (int step = TEAM; step < 32; step *= 2) {
+            float other[8];
+            const float max = __shfl_xor_sync(0xffffffffu, part[g].max, step);
+            const float sum = __shfl_xor_sync(0xffffffffu, part[g].sum, step);
+#pragma unroll
+            for (int i = 0; i < 8; i++) other[i] = __shfl_xor_sync(0xffffffffu, part[g].value[i], step);
+            merge(part[g], max, sum, other);
+        }
+        if (threadIdx.x % 32 < TEAM) {
+#pragma unroll
+            for (int i = 0; i < 8; i++) sums[warp][g][lane * 8 + i] = part[g].value[i];
+            if (lane == 0) {
+                ends[warp][g][0] = part[g].max;
+                ends[warp][g][1] = part[g].sum;
+            }
+        }
+    }
+    __syncthreads();
+    for (int at = threadIdx.x; at < GROUP * HEAD_DIM; at += WARPS * 32) {
+        const int g = at / HEAD_DIM, i = at % HEAD_DIM;
+        float top = MINUS_INFINITY, weight = 0.0f, value = 0.0f;
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) top = fmaxf(top, ends[w][g][0]);
+#pragma unroll
+        for (int w = 0; w < WARPS; w++) {
+            const float share = ends[w][g][0] == MINUS_INFINITY ? 0.0f : exp2_fast(ends[w][g][0] - top);
+            weight += ends[w][g][1] * share;
+            value += sums[w][g][i] * share;
+        }
+        const u64 row = (u64)sequence * heads + first_head + g;
+        if (gridDim.x == 1) {
+            out[row * HEAD_DIM + i] = E::narrow(value / weight);
+        } else {
+            float* part = parts + (row * gridDim.x + blockIdx.x) * (HEAD_DIM + 2);
+            part[i] = value;
+            if (i == 0) {
+                part[HEAD_DIM] = top;
+                part[HEAD_DIM + 1] = weight;
+            }
+        }
+    }
+}
+
+// Merges the chunks of one query head. A block a head, a thread a number.
+extern "C" __global__ void __launch_bounds__(HEAD_DIM) combine(const float* __restrict__ parts, T* __restrict__ out, int chunks) {
+    parts += (u64)blockIdx.x * chunks * (HEAD_DIM + 2);
+    float top = MINUS_INFINITY;
+    for (int c = 0; c < chunks; c++) top = fmaxf(top, parts[c * (HEAD_DIM + 2) + HEAD_DIM]);
+    float weight = 0.0f, value = 0.0f;
+    for (int c = 0; c < chunks; c++) {
+        const float* part = parts + c * (HEAD_DIM + 2);
+        const float share = exp2_fast(part[HEAD_DIM] - top);
+        weight += part[HEAD_DIM + 1] * share;
+        value += part[threadIdx.x] * share;
+    }
+    out[(u64)blockIdx.x * HEAD_DIM + threadIdx.x] = E::narrow(value / weight);
+}
