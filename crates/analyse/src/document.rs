@@ -55,7 +55,17 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
     let l2_hit_pct = reasons.check("l2_hit_pct", l2).map(|share| share * 100.0);
     let energy = metrics.get(Metric::EnergyPerToken.name()).map(|m| &m.mean);
     let ept_j_per_tok = reasons.check("ept_j_per_tok", energy);
-    reasons.add("quality_delta_pct", "no baseline to compare the outputs with");
+    let quality_delta_pct = match crate::quality::delta_told(input.log) {
+        Some(delta) => reasons.check("quality_delta_pct", Some(&delta.pct)),
+        None => {
+            let untold = crate::quality::told(input.log).err();
+            reasons.add(
+                "quality_delta_pct",
+                untold.unwrap_or("no baseline to compare the outputs with (`pair`, `compare`)"),
+            );
+            None
+        }
+    };
     if cost.is_none() {
         reasons.add("cost", "no price was given (--price)");
     }
@@ -86,7 +96,7 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
         throughput_toks_s,
         l2_hit_pct,
         ept_j_per_tok,
-        quality_delta_pct: None,
+        quality_delta_pct,
         reasons: reasons.0,
         metrics,
         custom: crate::custom::custom(input.log, input.settings),
@@ -107,6 +117,7 @@ pub(crate) fn build(input: &Input<'_>) -> MetricsDoc {
         }),
         client: client::used(&measured, input.log, end.client_rss_bytes),
         reproduces: input.settings.reproduces.clone(),
+        quality: crate::quality::summary(input.log, input.settings),
         cost,
         points,
         validity,

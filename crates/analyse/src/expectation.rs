@@ -114,6 +114,7 @@ fn point(point: &Point) -> ExpectedPoint {
         rate_rps: point.rate_rps,
         input: point.input,
         output: point.output,
+        engine_settings: point.engine_settings.clone(),
         metrics: point.trials.iter().filter_map(metric).collect(),
     }
 }

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use stopwatt_core::clock::Nanos;
+use stopwatt_core::cpu_counters::CpuTrial;
 use stopwatt_core::log::{EngineCounters, Fact, LogEvent, PlannedPoint, ReadStamps};
 use stopwatt_core::power::{GpuTrial, TrialEnergy};
+use stopwatt_core::quality::Quality;
 use stopwatt_core::stream::TrialKey;
 use stopwatt_core::{EndKind, RequestRow};
 
@@ -32,10 +34,12 @@ pub(crate) struct Point<'a> {
     pub(crate) planned: PlannedPoint,
     /// Trials that measured anything, in order.
     pub(crate) trials: Vec<Trial<'a>>,
-    /// L2 hit rate of each profiled run.
-    pub(crate) l2_hits: Vec<f64>,
+    /// Cache counters of each profiled run.
+    pub(crate) cache_runs: Vec<CacheRun>,
     /// Why there is none.
     pub(crate) no_cache: Option<&'a str>,
+    /// How good the outputs are, or why that is not known.
+    pub(crate) quality: Result<&'a Quality, &'a str>,
     /// Power of the machine after the load, in watts, or why it is not known.
     pub(crate) idle_w: Result<f64, Option<&'a str>>,
     /// Gaps of the whole record.
@@ -61,6 +65,16 @@ pub(crate) struct Trial<'a> {
     pub(crate) expected_hits: Option<u64>,
     /// What sensors said; `None` where the run had none.
     pub(crate) power: Option<TrialPower<'a>>,
+    /// What the CPU's counters said, or why they did not; `None` where nobody looked.
+    pub(crate) cpu: Option<Result<&'a CpuTrial, &'a str>>,
+}
+
+/// What [`Fact::CacheRun`] says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CacheRun {
+    pub(crate) l2_hit: Option<f64>,
+    /// Bytes read and written, of one iteration.
+    pub(crate) dram_bytes: Option<f64>,
 }
 
 /// What [`Fact::TrialPower`] says.
@@ -174,7 +188,9 @@ impl<'a> Measured<'a> {
         let mut expected: BTreeMap<(u32, u32), u64> = BTreeMap::new();
         let mut readings: Vec<Reading<'a>> = Vec::new();
         let mut powers: BTreeMap<TrialKey, TrialPower<'a>> = BTreeMap::new();
-        let mut l2_hits: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        let mut cpu: BTreeMap<TrialKey, Result<&'a CpuTrial, &'a str>> = BTreeMap::new();
+        let mut cache_runs: BTreeMap<u32, Vec<CacheRun>> = BTreeMap::new();
+        let quality = crate::quality::told(log);
         let (mut no_cache, mut idle_w) = (None, Err(None));
         for event in log {
             match &event.fact {
@@ -210,8 +226,15 @@ impl<'a> Measured<'a> {
                     let (energy, reason, gpu) = (energy.as_ref(), reason.as_deref(), gpu.as_ref());
                     powers.insert((*point, *trial), TrialPower { energy, reason, gpu });
                 }
-                Fact::CacheRun { point, l2_hit, .. } => {
-                    l2_hits.entry(*point).or_default().extend(l2_hit);
+                Fact::TrialCpu { point, trial, counts, reason } => {
+                    let counted = counts.as_ref().ok_or(reason.as_deref().unwrap_or("not counted"));
+                    cpu.insert((*point, *trial), counted);
+                }
+                Fact::CacheRun { point, l2_hit, dram_read_bytes, dram_write_bytes, iterations, .. } => {
+                    let each = iterations.filter(|n| *n > 0).map(|n| n as f64);
+                    let bytes = dram_read_bytes.zip(*dram_write_bytes).map(|(r, w)| r + w);
+                    let dram_bytes = bytes.zip(each).map(|(bytes, n)| bytes / n);
+                    cache_runs.entry(*point).or_default().push(CacheRun { l2_hit: *l2_hit, dram_bytes });
                 }
                 Fact::CacheUnavailable { reason } => no_cache = Some(reason.as_str()),
                 Fact::SensorsEnded { idle_w: watts, idle_reason, .. } => {
@@ -247,9 +270,9 @@ impl<'a> Measured<'a> {
                 ..readings.partition_point(|r| r.at_ns <= end_ns.max(start_ns));
             let readings = readings[inside].to_vec();
             let expected_hits = expected.get(&key).copied();
-            let power = powers.get(&key).copied();
+            let (power, cpu) = (powers.get(&key).copied(), cpu.get(&key).copied());
             let trial =
-                Trial { index: key.1, end, start_ns, end_ns, requests, readings, expected_hits, power };
+                Trial { index: key.1, end, start_ns, end_ns, requests, readings, expected_hits, power, cpu };
             match points.last_mut() {
                 Some(point) if point.index == key.0 => point.trials.push(trial),
                 _ => {
@@ -258,8 +281,9 @@ impl<'a> Measured<'a> {
                         index: key.0,
                         planned,
                         trials: vec![trial],
-                        l2_hits: l2_hits.remove(&key.0).unwrap_or_default(),
+                        cache_runs: cache_runs.remove(&key.0).unwrap_or_default(),
                         no_cache,
+                        quality,
                         idle_w,
                         gaps: record.gaps(),
                     });

@@ -12,6 +12,7 @@ use stopwatt_stats::quantile::{quantile, sort, supported};
 use crate::engine_use::{engine_use, rise};
 use crate::measured::{Point, Row, Trial};
 use crate::power;
+use crate::quality::of_items;
 use crate::request::seconds;
 use crate::settings::Settings;
 use crate::summary::{Range, mean_of_trials, of_observations, of_trials, with_failures};
@@ -143,6 +144,13 @@ fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
 }
 
 fn per_trial(point: &Point<'_>, metric: Metric, settings: &Settings) -> MetricSummary {
+    if metric == Metric::QualityLoss {
+        let absent = || MetricSummary::unavailable(metric, "items are summed up by their mean");
+        return match crate::quality::losses(point.quality) {
+            Err(reason) => MetricSummary::unavailable(metric, &reason),
+            Ok(losses) => MetricSummary { mean: of_items(&losses, Range::Share, settings), ..absent() },
+        };
+    }
     if let Some(Err(reason)) = power::values(point, metric) {
         return MetricSummary::unavailable(metric, &reason);
     }

@@ -1,9 +1,10 @@
 //! Power, energy and cache counters of a point, from what sensors said of its trials.
 
 use stopwatt_core::Metric;
+use stopwatt_core::cpu_counters::CpuTrial;
 use stopwatt_core::power::{GpuTrial, PowerUse, TrialEnergy};
 
-use crate::measured::{Point, Row, Trial};
+use crate::measured::{CacheRun, Point, Row, Trial};
 
 /// The values a trial of a sensor's metric, or why there is none; `None` for metrics that no sensor gives.
 pub(crate) fn values(point: &Point<'_>, metric: Metric) -> Option<Result<Vec<f64>, String>> {
@@ -35,10 +36,14 @@ pub(crate) fn values(point: &Point<'_>, metric: Metric) -> Option<Result<Vec<f64
         Metric::EnergyPerRequest => energies(point, |e, t| Some(gross(e)? / requests(t)?), NO_REQUESTS),
         Metric::GpuMemory => of_gpu(point, |g| Some(g.memory_peak_bytes? as f64)),
         Metric::GpuUse => of_gpu(point, |g| g.sm_use),
-        Metric::L2HitRate if point.l2_hits.is_empty() => {
-            Err(point.no_cache.unwrap_or("no cache counters were read").to_owned())
-        }
-        Metric::L2HitRate => Ok(point.l2_hits.clone()),
+        Metric::L2HitRate => of_cache(point, |run| run.l2_hit, "the profiler did not count L2 sectors"),
+        Metric::DramBytes => of_cache(
+            point,
+            |run| run.dram_bytes,
+            "the profiler did not count bytes of the memory, or the record does not say for how many iterations",
+        ),
+        Metric::L1dHitRate => of_cpu(point, CpuTrial::l1d_hit, "L1d reads"),
+        Metric::LlcHitRate => of_cpu(point, CpuTrial::llc_hit, "accesses of the last cache"),
         _ => return None,
     })
 }
@@ -64,6 +69,30 @@ fn energies(
 fn first_reason(point: &Point<'_>) -> String {
     let reason = point.trials.iter().find_map(|t| t.power?.reason);
     reason.unwrap_or("no power was measured").to_owned()
+}
+
+fn of_cache(
+    point: &Point<'_>,
+    of: fn(&CacheRun) -> Option<f64>,
+    uncounted: &str,
+) -> Result<Vec<f64>, String> {
+    let values: Vec<f64> = point.cache_runs.iter().filter_map(of).collect();
+    match (values.is_empty(), point.cache_runs.is_empty()) {
+        (false, _) => Ok(values),
+        (true, false) => Err(uncounted.to_owned()),
+        (true, true) => Err(point.no_cache.unwrap_or("no cache counters were read").to_owned()),
+    }
+}
+
+fn of_cpu(point: &Point<'_>, of: fn(&CpuTrial) -> Option<f64>, what: &str) -> Result<Vec<f64>, String> {
+    let told = || point.trials.iter().filter_map(|t| t.cpu);
+    let values: Vec<f64> = told().filter_map(Result::ok).filter_map(of).collect();
+    match (values.is_empty(), told().find_map(Result::err), told().next()) {
+        (false, ..) => Ok(values),
+        (true, Some(reason), _) => Err(reason.to_owned()),
+        (true, None, Some(_)) => Err(format!("the CPU does not count {what}")),
+        (true, None, None) => Err("no CPU counters were read".to_owned()),
+    }
 }
 
 fn of_gpu(point: &Point<'_>, of: impl Fn(&GpuTrial) -> Option<f64>) -> Result<Vec<f64>, String> {
@@ -121,5 +150,83 @@ fn join(a: GpuTrial, b: GpuTrial) -> GpuTrial {
         },
         temperature_c: a.temperature_c.max(b.temperature_c),
         throttle,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stopwatt_core::log::{Fact, LogEvent};
+    use stopwatt_core::metrics_doc::MetricsDoc;
+    use stopwatt_core::power::{EnergyMethod, PowerSource};
+
+    use super::*;
+    use crate::testing::{log, whole_requests, whole_run};
+    use crate::{Input, Recorded, Settings, analyse};
+
+    fn doc(more: Vec<Fact>) -> MetricsDoc {
+        let facts: Vec<Fact> = whole_run().into_iter().chain(more).collect();
+        let log: Vec<LogEvent> = log(&facts);
+        let record = Recorded::of(&whole_requests());
+        analyse(&Input { log: &log, record: &record, settings: &Settings::default() })
+    }
+
+    fn mean(doc: &MetricsDoc, metric: Metric) -> (Option<f64>, Option<String>) {
+        let mean = &doc.points[0].metrics[metric.name()].mean;
+        (mean.value, mean.reason.clone())
+    }
+
+    #[test]
+    fn energy_is_divided_by_tokens_never_by_iterations() {
+        let energy = TrialEnergy {
+            source: PowerSource::Gpu,
+            method: EnergyMethod::Counter,
+            gross_j: 80.0,
+            duration_s: 2.0,
+            tick_s: 0.1,
+            edge_j: 0.0,
+            gain_j: 0.0,
+            checks: Vec::new(),
+            disagreement: false,
+        };
+        let told = Fact::TrialPower { point: 0, trial: 0, energy: Some(energy), reason: None, gpu: None };
+        let doc = doc(vec![told]);
+        // Two requests of four tokens each ended in the trial.
+        assert_eq!(mean(&doc, Metric::EnergyPerToken).0, Some(10.0));
+        assert_eq!(mean(&doc, Metric::EnergyPerRequest).0, Some(40.0));
+        assert_eq!(mean(&doc, Metric::Power).0, Some(40.0));
+    }
+
+    #[test]
+    fn bytes_of_the_memory_are_those_of_an_iteration() {
+        let run = |run, iterations| Fact::CacheRun {
+            point: 0,
+            run,
+            l2_hit: Some(0.5),
+            dram_read_bytes: Some(3e6),
+            dram_write_bytes: Some(1e6),
+            iterations,
+        };
+        let counted = doc(vec![run(0, Some(4)), run(1, Some(4))]);
+        assert_eq!(mean(&counted, Metric::DramBytes).0, Some(1e6));
+        // A record of before iterations were kept has a rate, and no bytes.
+        let old = doc(vec![run(0, None)]);
+        assert_eq!((mean(&old, Metric::L2HitRate).0, mean(&old, Metric::DramBytes).0), (Some(0.5), None));
+    }
+
+    #[test]
+    fn counters_of_the_cpu_are_a_share_or_a_reason() {
+        let told = |trial, counts, reason: Option<&str>| Fact::TrialCpu {
+            point: 0,
+            trial,
+            counts,
+            reason: reason.map(str::to_owned),
+        };
+        let counts = CpuTrial { l1d_reads: Some(100.0), l1d_read_misses: Some(4.0), ..CpuTrial::default() };
+        let counted = doc(vec![told(0, Some(counts), None), told(1, Some(counts), None)]);
+        assert_eq!(mean(&counted, Metric::L1dHitRate).0, Some(0.96));
+        let (value, reason) = mean(&counted, Metric::LlcHitRate);
+        assert!(value.is_none() && reason.unwrap().contains("last cache"));
+        let refused = doc(vec![told(0, None, Some("not allowed"))]);
+        assert_eq!(mean(&refused, Metric::L1dHitRate), (None, Some("not allowed".to_owned())));
     }
 }

@@ -58,6 +58,9 @@ pub struct ExpectedPoint {
     pub input: Option<f64>,
     /// Output tokens asked for, mean over the point's requests.
     pub output: Option<f64>,
+    /// Settings of the engine, where it was started with several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub engine_settings: BTreeMap<String, String>,
     /// What is expected, by metric.
     pub metrics: BTreeMap<String, ExpectedMetric>,
 }

@@ -15,6 +15,7 @@ pub mod chunk_shape;
 pub mod clock;
 pub mod comparison;
 pub mod cost;
+pub mod cpu_counters;
 pub mod engine;
 pub mod engine_run;
 pub mod expectations;
@@ -27,6 +28,7 @@ pub mod metric;
 mod metric_ko;
 pub mod metrics_doc;
 pub mod power;
+pub mod quality;
 pub mod reproduction;
 pub mod request;
 pub mod roofline;
@@ -45,4 +47,4 @@ pub use row::RequestRow;
 /// Version of the run-directory format: a newer minor is readable, a newer major is refused.
 pub const FORMAT_MAJOR: u32 = 1;
 /// See [`FORMAT_MAJOR`].
-pub const FORMAT_MINOR: u32 = 0;
+pub const FORMAT_MINOR: u32 = 1;

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ceiling::ClientCeiling;
 use crate::clock::{Clock, Nanos};
+use crate::cpu_counters::CpuTrial;
 use crate::engine_run::{EngineLog, EngineRun};
 use crate::fingerprint::Fingerprint;
 use crate::import::Imported;
 use crate::metrics_doc::{Capacity, RunStatus};
 use crate::power::{GpuTrial, MissingSensor, SamplingCost, TrialEnergy};
+use crate::quality::{Quality, QualityDelta};
 use crate::search::{FindKind, SearchLook};
 use crate::text::Lang;
 use crate::verdict::Remark;
@@ -210,11 +212,25 @@ pub enum Fact {
         dram_read_bytes: Option<f64>,
         /// Bytes written to it.
         dram_write_bytes: Option<f64>,
+        /// Iterations of the target in the run; `None` in records of before it was kept.
+        #[serde(default)]
+        iterations: Option<u64>,
     },
     /// Why there are no cache counters.
     CacheUnavailable {
         /// The reason.
         reason: String,
+    },
+    /// What the CPU's counters said of the target while a trial lasted.
+    TrialCpu {
+        /// Index of the point.
+        point: u32,
+        /// Index of the trial.
+        trial: u32,
+        /// The counts; `None` where there are none.
+        counts: Option<CpuTrial>,
+        /// Why there are none.
+        reason: Option<String>,
     },
     /// A stage of the measurement procedure began.
     Stage {
@@ -247,6 +263,21 @@ pub enum Fact {
         killed: bool,
         /// What it wrote on standard error.
         log: EngineLog,
+    },
+    /// How good the outputs are. Follows the end of the run, like the two below.
+    Quality {
+        /// The scores.
+        quality: Quality,
+    },
+    /// Why nothing is known of the outputs' quality, though it was asked for.
+    QualityUnavailable {
+        /// The reason.
+        reason: String,
+    },
+    /// By how much the outputs are worse than a baseline's.
+    QualityDelta {
+        /// What was found.
+        delta: QualityDelta,
     },
     /// What became of a change. Follows the end of the candidate's run.
     Decision {

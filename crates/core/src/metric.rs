@@ -131,6 +131,14 @@ metrics! {
     GpuUse { "gpu_utilisation", "GPU utilisation", "1", Neutral, "gpm_sm_utilisation/1", Trial }
     /// Sectors found in the L2 cache / sectors looked up, over all profiled kernels; one value a profiled run.
     L2HitRate { "l2_hit_rate", "L2 hit rate", "1", Higher, "l2_hit_sectors/1", Trial }
+    /// Bytes that kernels read from and wrote to the GPU's memory / iterations of the profiled run; one value a profiled run.
+    DramBytes { "dram_bytes", "DRAM bytes", "B", Lower, "dram_read_and_written_per_iteration/1", Trial }
+    /// Accesses of the first-level data cache that hit / accesses, by the CPU's counters over the target's processes.
+    L1dHitRate { "l1d_hit_rate", "L1d hit rate", "1", Higher, "perf_l1d_read_hits/1", Trial }
+    /// Accesses of the last-level cache that hit / accesses, by the CPU's counters over the target's processes.
+    LlcHitRate { "llc_hit_rate", "LLC hit rate", "1", Higher, "perf_llc_hits/1", Trial }
+    /// 1 − the mean score of the items by which outputs are judged (the mean score where smaller is better): of answers, the share that differs from the baseline's. Against a baseline, sides are compared item by item.
+    QualityLoss { "quality_loss", "Quality loss", "1", Lower, "quality_loss_of_items/1", Trial }
 }
 
 impl Metric {
@@ -143,7 +151,14 @@ impl Metric {
     pub const fn is_share(self) -> bool {
         matches!(
             self,
-            Self::SloAttainment | Self::ErrorRate | Self::KvHitRate | Self::GpuUse | Self::L2HitRate
+            Self::SloAttainment
+                | Self::ErrorRate
+                | Self::KvHitRate
+                | Self::GpuUse
+                | Self::L2HitRate
+                | Self::L1dHitRate
+                | Self::LlcHitRate
+                | Self::QualityLoss
         )
     }
 

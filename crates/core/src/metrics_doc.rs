@@ -17,6 +17,7 @@ use crate::engine_run::EngineRun;
 use crate::log::ReadStamps;
 use crate::metric::{Direction, Metric};
 use crate::power::PowerUse;
+use crate::quality::QualitySummary;
 use crate::search::Search;
 use crate::verdict::Case;
 
@@ -363,6 +364,9 @@ pub struct MetricsDoc {
     /// The run that this one repeats; `None` unless `stopwatt reproduce` made it.
     #[serde(default)]
     pub reproduces: Option<String>,
+    /// How good the outputs are; `None` where that was not asked for, or could not be found out.
+    #[serde(default)]
+    pub quality: Option<QualitySummary>,
     /// What tokens cost; `None` without a price.
     #[serde(default)]
     pub cost: Option<Cost>,

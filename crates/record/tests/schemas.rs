@@ -271,6 +271,7 @@ fn summary() -> Value {
         engines: Vec::new(),
         best: None,
         client: ClientUse::default(),
+        quality: None,
         cost: None,
         reproduces: None,
         validity: Validity::default(),

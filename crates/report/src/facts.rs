@@ -99,6 +99,10 @@ impl<'a> Facts<'a> {
             | Fact::Resumed { .. }
             | Fact::EngineEnded { .. }
             | Fact::TrialPower { .. }
+            | Fact::TrialCpu { .. }
+            | Fact::Quality { .. }
+            | Fact::QualityUnavailable { .. }
+            | Fact::QualityDelta { .. }
             | Fact::SensorsEnded { .. }
             | Fact::CacheRun { .. }
             | Fact::CacheUnavailable { .. }

@@ -48,7 +48,7 @@ const TAIL: [Column; 2] = [("p99.9", |m| &m.p999), ("max", |m| &m.max)];
 const ALWAYS: [Metric; 3] = [Metric::OutputThroughput, Metric::RequestThroughput, Metric::Tlr];
 
 /// Further figures, the others shown when they have a value.
-const FIGURES: [Metric; 18] = [
+const FIGURES: [Metric; 22] = [
     Metric::OutputThroughput,
     Metric::TotalThroughput,
     Metric::RequestThroughput,
@@ -67,6 +67,10 @@ const FIGURES: [Metric; 18] = [
     Metric::GpuMemory,
     Metric::GpuUse,
     Metric::L2HitRate,
+    Metric::DramBytes,
+    Metric::L1dHitRate,
+    Metric::LlcHitRate,
+    Metric::QualityLoss,
 ];
 
 /// A tail latency ratio from which on a run is marked.

@@ -1,17 +1,18 @@
-//! Hardware counters of the CPU (`perf_event_open`): cycles, instructions and the last cache's references and misses.
+//! Hardware counters of the CPU (`perf_event_open`): cycles, instructions, the last cache's references and misses, and
+//! reads and read misses of the first-level data cache.
 //!
 //! The generic events `cache-references` and `cache-misses` are the last cache's on x86 and most ARM cores. A CPU has
 //! only a few counters, so the kernel lets events take turns: a count is scaled by time enabled ÷ time running, and the
-//! smallest share is told ([`CpuCounts::counted_share`]), since a small one makes the scaled value an estimate.
+//! smallest share is told ([`CpuTrial::counted_share`]), since a small one makes the scaled value an estimate.
 //!
 //! Virtual machines and containers often have none of this; then there is a reason and no number.
 
 use std::fs;
 use std::io;
 
-use perf_event::events::Hardware;
+use perf_event::events::{Cache, CacheId, CacheOp, CacheResult, Hardware};
 use perf_event::{Builder, Counter, ReadFormat};
-use serde::Serialize;
+use stopwatt_core::cpu_counters::CpuTrial;
 
 use crate::{Unavailable, host};
 
@@ -24,34 +25,32 @@ pub enum Scope {
     Machine,
 }
 
-/// Counts since the counters were opened. `None` where the CPU has no such event.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct CpuCounts {
-    /// Clock cycles.
-    pub cycles: Option<f64>,
-    /// Instructions.
-    pub instructions: Option<f64>,
-    /// Accesses to the last cache.
-    pub llc_references: Option<f64>,
-    /// Accesses that the last cache could not answer.
-    pub llc_misses: Option<f64>,
-    /// Smallest share of the time in which an event was really counted, 0 to 1.
-    pub counted_share: Option<f64>,
+/// What can be counted.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Hardware(Hardware),
+    L1d(CacheResult),
 }
 
-const EVENTS: [Hardware; 4] =
-    [Hardware::CPU_CYCLES, Hardware::INSTRUCTIONS, Hardware::CACHE_REFERENCES, Hardware::CACHE_MISSES];
+const EVENTS: [Event; 6] = [
+    Event::Hardware(Hardware::CPU_CYCLES),
+    Event::Hardware(Hardware::INSTRUCTIONS),
+    Event::L1d(CacheResult::ACCESS),
+    Event::L1d(CacheResult::MISS),
+    Event::Hardware(Hardware::CACHE_REFERENCES),
+    Event::Hardware(Hardware::CACHE_MISSES),
+];
 
 /// Open counters.
 pub struct CpuCounters {
     /// One list an event, in the order of [`EVENTS`]; one counter a thread or CPU.
-    counters: [Vec<Counter>; 4],
+    counters: [Vec<Counter>; EVENTS.len()],
 }
 
 impl CpuCounters {
     /// Opens and starts the counters.
     pub fn open(scope: Scope) -> Result<Self, Unavailable> {
-        let mut counters: [Vec<Counter>; 4] = Default::default();
+        let mut counters: [Vec<Counter>; EVENTS.len()] = Default::default();
         let targets = Target::all(scope)?;
         let mut refused = None;
         for (event, list) in EVENTS.into_iter().zip(&mut counters) {
@@ -76,9 +75,9 @@ impl CpuCounters {
     }
 
     /// Counts since opening.
-    pub fn read(&mut self) -> Result<CpuCounts, Unavailable> {
+    pub fn read(&mut self) -> Result<CpuTrial, Unavailable> {
         let mut share: Option<f64> = None;
-        let mut sums = [None; 4];
+        let mut sums = [None; EVENTS.len()];
         for (list, sum) in self.counters.iter_mut().zip(&mut sums) {
             for counter in list {
                 let read = counter.read_count_and_time().map_err(|e| reason(&e))?;
@@ -87,8 +86,17 @@ impl CpuCounters {
                 share = counted.map(|c| share.map_or(c, |s| s.min(c))).or(share);
             }
         }
-        let [cycles, instructions, llc_references, llc_misses] = sums;
-        Ok(CpuCounts { cycles, instructions, llc_references, llc_misses, counted_share: share })
+        let [cycles, instructions, l1d_reads, l1d_read_misses, llc_references, llc_misses] = sums;
+        let counted_share = share;
+        Ok(CpuTrial {
+            cycles,
+            instructions,
+            l1d_reads,
+            l1d_read_misses,
+            llc_references,
+            llc_misses,
+            counted_share,
+        })
     }
 }
 
@@ -122,8 +130,13 @@ impl Target {
         }
     }
 
-    fn open(&self, event: Hardware) -> io::Result<Counter> {
-        let mut builder = Builder::new(event);
+    fn open(&self, event: Event) -> io::Result<Counter> {
+        let mut builder = match event {
+            Event::Hardware(event) => Builder::new(event),
+            Event::L1d(result) => {
+                Builder::new(Cache { which: CacheId::L1D, operation: CacheOp::READ, result })
+            }
+        };
         builder
             .read_format(ReadFormat::TOTAL_TIME_ENABLED | ReadFormat::TOTAL_TIME_RUNNING)
             .enabled(true)

@@ -1,5 +1,7 @@
 //! Hardware counters of the CPU: Linux only.
 
+use stopwatt_core::cpu_counters::CpuTrial;
+
 use crate::Unavailable;
 
 /// What is counted.
@@ -9,21 +11,6 @@ pub enum Scope {
     Tree(u32),
     /// Every CPU.
     Machine,
-}
-
-/// Counts since the counters were opened. `None` where the CPU has no such event.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
-pub struct CpuCounts {
-    /// Clock cycles.
-    pub cycles: Option<f64>,
-    /// Instructions.
-    pub instructions: Option<f64>,
-    /// Accesses to the last cache.
-    pub llc_references: Option<f64>,
-    /// Accesses that the last cache could not answer.
-    pub llc_misses: Option<f64>,
-    /// Smallest share of the time in which an event was really counted.
-    pub counted_share: Option<f64>,
 }
 
 /// Open counters; cannot be had on this system.
@@ -37,7 +24,7 @@ impl CpuCounters {
     }
 
     /// Cannot be called.
-    pub fn read(&mut self) -> Result<CpuCounts, Unavailable> {
+    pub fn read(&mut self) -> Result<CpuTrial, Unavailable> {
         match self.0 {}
     }
 }

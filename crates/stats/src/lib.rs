@@ -5,6 +5,7 @@
 //! trials       ──► sample, interval, bootstrap   how sure that is
 //! series       ──► steady, trend, autocorrelation  whether it may be summarised at all
 //! two groups   ──► compare, effect, welch, holm  whether they differ
+//! two scores an item ──► items                   whether the one side is worse
 //! loads        ──► edge, share, backlog          how much is too much
 //! ```
 //!
@@ -26,6 +27,7 @@ pub mod edge;
 pub mod effect;
 pub mod holm;
 pub mod interval;
+pub mod items;
 pub mod outlier;
 pub mod quantile;
 pub mod sample;

@@ -198,3 +198,156 @@ fn the_highest_concurrency_is_found() {
     let html = std::fs::read_to_string(only_run(&place.path("runs")).join("report.html")).unwrap();
     assert!(html.contains("id=\"search\""));
 }
+
+/// Two engines in turns, small enough for a test; further arguments come after.
+fn pair_engines(place: &Place, more: &[&str]) -> common::Ended {
+    let less = ["pair", "--repeats", "18", "--trials", "3", "--warmup", "8", "--format", "json"];
+    let mut args: Vec<&str> = less.to_vec();
+    let keys = [
+        "target.bench.load.concurrency=1",
+        "target.bench.workload.input=16",
+        "target.bench.workload.output=4",
+        "pipeline.warmup_max_s=1",
+        "gates.l2_hit=null",
+        "gates.ept=null",
+        "gates.quality=null",
+        "rollback.retry_budget=0",
+    ];
+    keys.iter().for_each(|key| args.extend(["--override", key]));
+    args.extend(more);
+    place.run(&args)
+}
+
+fn verdicts(doc: &Value) -> Vec<(String, String)> {
+    let word = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let rows = doc["comparisons"].as_array().unwrap().iter().filter(|c| c["primary"] == true);
+    rows.map(|c| (word(&c["metric"]), word(&c["verdict"]))).collect()
+}
+
+#[test]
+fn two_engines_are_measured_in_turns_and_the_faster_one_is_found() {
+    let place = Place::new();
+    let (slow, fast) = (
+        serve("--ttft 80ms --itl 10ms --model-name mark-pair-91c4"),
+        serve("--ttft 40ms --itl 5ms --model-name mark-pair-91c4"),
+    );
+    let doc = pair_engines(&place, &["--serve-cmd", &slow, "--candidate-serve-cmd", &fast, "--out", "c"]);
+    let doc = doc.expect(0).json();
+    assert!(verdicts(&doc).contains(&("e2e".to_owned(), "improved".to_owned())), "{:?}", verdicts(&doc));
+    let e2e = doc["comparisons"].as_array().unwrap().iter().find(|c| c["metric"] == "e2e").unwrap();
+    // 80 + 3 · 10 ms against 40 + 3 · 5 ms, and what the client and the machine add to both.
+    let ci = &e2e["ci95"];
+    assert!(ci[0].as_f64() > Some(-0.65) && ci[1].as_f64() < Some(-0.3), "{ci}");
+    assert_eq!(doc["design"], "paired");
+    assert_eq!(with_mark("mark-pair-91c4"), 0, "an engine is left");
+    // Each trial had an engine of its own, and each side is a run of its own.
+    let mut windows = Vec::new();
+    for side in ["baseline", "candidate"] {
+        let run: Value =
+            serde_json::from_slice(&std::fs::read(place.path("c").join(side).join("metrics.json")).unwrap())
+                .unwrap();
+        is_valid(&run);
+        assert_eq!(
+            (run["engines"].as_array().map(Vec::len), run["status"].as_str()),
+            (Some(3), Some("complete"))
+        );
+        assert_eq!(run["points"][0]["requests"], 18);
+        let log = std::fs::read_to_string(place.path("c").join(side).join("run.log")).unwrap();
+        let lines: Vec<Value> =
+            log.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["fact"].clone()).collect();
+        let t0 = lines[0]["clock"]["t0_monotonic_ns"].as_i64().unwrap();
+        let ended = lines.iter().filter(|f| f["event"] == "trial_ended");
+        windows.push(ended.map(|f| f["start_ns"].as_i64().unwrap() + t0).collect::<Vec<_>>());
+    }
+    let in_turn = [windows[0][0], windows[1][0], windows[1][1], windows[0][1], windows[0][2], windows[1][2]];
+    assert!(in_turn.windows(2).all(|w| w[0] < w[1]), "{in_turn:?}");
+    // What was changed stands among the differences, and forbids nothing.
+    let changed =
+        doc["differences"].as_array().unwrap().iter().find(|d| d["what"] == "serve.command").unwrap();
+    assert_eq!(changed["forbids"], false);
+}
+
+#[test]
+fn an_engine_against_itself_is_not_called_faster() {
+    let place = Place::new();
+    let engine = serve("--ttft 80ms --itl 10ms");
+    let doc = pair_engines(
+        &place,
+        &["--serve-cmd", &engine, "--self-test", "--margin", "15%", "--primary", "e2e", "--out", "aa"],
+    );
+    assert_eq!(verdicts(&doc.expect(0).json()), [("e2e".to_owned(), "equivalent".to_owned())]);
+}
+
+#[test]
+fn engines_that_run_already_are_paired_and_answers_that_change_by_themselves_judge_nothing() {
+    let place = Place::new();
+    let (a, b) = (
+        Exact::start(&["--ttft", "60ms", "--itl", "2ms"]),
+        Exact::start(&["--ttft", "20ms", "--itl", "2ms"]),
+    );
+    let prompts: String = (0..5).map(|i| format!("{{\"prompt\":\"secret question {i}\"}}\n")).collect();
+    std::fs::write(place.path("p.jsonl"), prompts).unwrap();
+    // The exact engine writes other words each time.
+    let quality = ["--override", "quality.prompts=p.jsonl", "--override", "quality.max_tokens=8"];
+    let gate = ["--gate", "quality_loss mean <= +60pp", "--primary", "e2e", "--out", "c"];
+    let urls = ["--url", &a.url, "--candidate-url", &b.url];
+    let doc = pair_engines(&place, &[&urls[..], &gate, &quality].concat()).expect(11).json();
+    assert_eq!(verdicts(&doc), [("e2e".to_owned(), "improved".to_owned())]);
+    assert!(doc["gates"].to_string().contains("when it is asked again"), "{}", doc["gates"]);
+    let log = std::fs::read_to_string(place.path("c/candidate/run.log")).unwrap();
+    assert!(log.contains("quality_unavailable") && !log.contains("secret question"));
+}
+
+#[test]
+fn equal_answers_are_counted_without_being_kept() {
+    let place = Place::new();
+    let (a, b) = (Exact::of_kind("real", &["--threads", "1"]), Exact::of_kind("real", &["--threads", "1"]));
+    let prompts: String = (0..6).map(|i| format!("{{\"prompt\":\"secret question {i}\"}}\n")).collect();
+    std::fs::write(place.path("p.jsonl"), prompts).unwrap();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/told.py");
+    let told = format!("python3 {} 1", target.display());
+    let (ours, theirs) = (format!("quality.url={}", a.url), format!("quality.url={}", b.url));
+    let mut args =
+        vec!["pair", "--command", &told, "--repeats", "30", "--trials", "3", "--warmup", "10", "--out", "c"];
+    for key in ["quality.prompts=p.jsonl", "quality.max_tokens=8", "quality.max_samples=4", &ours] {
+        args.extend(["--override", key]);
+    }
+    for key in ["gates.latency=null", "gates.l2_hit=null", "gates.ept=null"] {
+        args.extend(["--override", key]);
+    }
+    args.extend(["--candidate", &theirs, "--override", "rollback.retry_budget=0", "--format", "json"]);
+    // Four equal answers are far too few for 0.1 pp.
+    let doc = place.run(&args).expect(11).json();
+    assert!(doc["gates"].to_string().contains("3838"), "{}", doc["gates"]);
+    let candidate: Value =
+        serde_json::from_slice(&std::fs::read(place.path("c/candidate/metrics.json")).unwrap()).unwrap();
+    is_valid(&candidate);
+    assert_eq!((&candidate["quality"]["items"], &candidate["quality"]["different"]), (&4.into(), &0.into()));
+    assert_eq!(candidate["quality_delta_pct"], 0.0);
+    for side in ["baseline", "candidate"] {
+        let log = std::fs::read_to_string(place.path("c").join(side).join("run.log")).unwrap();
+        assert!(!log.contains("secret question") && log.contains("\"answer\""), "{side}");
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_start_ends_the_pair_with_its_reason() {
+    let place = Place::new();
+    let (good, bad) = (serve("--ttft 1ms"), serve("--ttft soon"));
+    let ended =
+        pair_engines(&place, &["--serve-cmd", &good, "--candidate-serve-cmd", &bad, "--out", "c"]).expect(4);
+    assert!(
+        ended.stderr.contains("the candidate failed") && ended.stderr.contains("argument"),
+        "{}",
+        ended.stderr
+    );
+    let baseline: Value =
+        serde_json::from_slice(&std::fs::read(place.path("c/baseline/metrics.json")).unwrap()).unwrap();
+    assert_eq!(
+        (baseline["status"].as_str(), &baseline["points"][0]["requests"]),
+        (Some("incomplete"), &6.into())
+    );
+    let find = ["--serve-cmd", &good, "--candidate-serve-cmd", &good, "--out", "f"];
+    let stress = [&find[..], &["--override", "target.bench.scenario=stress"]].concat();
+    assert!(pair_engines(&place, &stress).expect(2).stderr.contains("scenario"));
+}

@@ -345,7 +345,7 @@ fn settings_of_parts_that_are_not_built_name_their_key() {
         "solver.time_budget_s=1.0",
         "cost.alpha=1",
         "transform.sparsity.rate=0.5",
-        "quality.enable=true",
+        "quality.task=sst2",
         "cache.enable=true",
         "pair.baseline_methods=[linear]",
         "rollback.epsilon_J=0.01",
@@ -407,4 +407,120 @@ fn the_program_answers_under_another_name() {
     };
     assert!(icd(&["run", "--help"]).expect(0).stdout.contains("Usage: icd run"));
     icd(&["run", "--command", "true", "--dry-run"]).expect(0);
+}
+
+/// A command that prints a score an item: of `n` items the first `wrong` are wrong.
+fn scores(n: usize, wrong: usize) -> String {
+    format!(
+        "quality.command=python3 -c \"[print('{{\\\"score\\\": %d}}' % (i >= {wrong})) for i in range({n})]\""
+    )
+}
+
+#[test]
+fn quality_of_both_sides_is_paired_item_by_item_and_gated_by_its_bound() {
+    let place = Place::new();
+    let faster = format!("target.command={}", told("0.7", ""));
+    let args = ["pair", "--command", &told("1", ""), "--repeats", "30", "--trials", "3", "--warmup", "10"];
+    let gates = ["--override", "gates.l2_hit=null", "--override", "gates.ept=null", "--format", "json"];
+    let measured = |wrong: [usize; 2], out: &str, code: i32| {
+        let (base, cand) = (scores(4000, wrong[0]), scores(4000, wrong[1]));
+        let more = ["--override", &base, "--candidate", &faster, "--candidate", &cand, "--out", out];
+        place.run(&[&args[..], &gates, &more].concat()).expect(code).json()
+    };
+    // The same items are right: the interval reaches to less than 0.1 pp.
+    let same = measured([40, 40], "same", 0);
+    assert_eq!(same["gate"], "passed", "{}", same["gates"]);
+    let doc = read(&place, "same/candidate/metrics.json");
+    assert_eq!(doc["quality_delta_pct"], 0.0);
+    let delta = &doc["quality"]["delta"]["pct"];
+    assert!(delta["n"] == 4000 && delta["interval"]["hi"].as_f64() < Some(0.1), "{delta}");
+    near(&doc["metrics"]["quality_loss"]["mean"]["value"], 0.01, 1e-12);
+    valid("metrics.schema.json", &doc);
+    valid("comparison.schema.json", &same);
+    assert!(read(&place, "same/baseline/metrics.json")["reasons"]["quality_delta_pct"].is_string());
+    // Ten more wrong answers of 4000 are 0.25 pp: beyond the limit as a whole.
+    let worse = measured([40, 80], "worse", 10);
+    assert!(worse["gates"].to_string().contains("misses the limit"), "{}", worse["gates"]);
+    near(&read(&place, "worse/candidate/metrics.json")["quality_delta_pct"], 1.0, 1e-9);
+    // A comparison of the finished runs says the same, without any command.
+    let again = place.run(&[
+        "compare",
+        "worse/baseline",
+        "worse/candidate",
+        "--gate",
+        "quality_loss mean <= +0.1pp",
+        "--format",
+        "json",
+    ]);
+    let again = again.expect(10).json();
+    let row =
+        again["comparisons"].as_array().unwrap().iter().find(|c| c["metric"] == "quality_loss").unwrap();
+    near(&row["delta"], 0.01, 1e-12);
+}
+
+#[test]
+fn quality_that_could_not_be_found_out_says_why_and_never_passes() {
+    let place = Place::new();
+    let faster = format!("target.command={}", told("0.7", ""));
+    let args = ["pair", "--command", &told("1", ""), "--repeats", "30", "--trials", "3", "--warmup", "10"];
+    let gates = ["--override", "gates.l2_hit=null", "--override", "gates.ept=null", "--format", "json"];
+    let fails =
+        ["--override", "quality.command=sh -c 'echo secret; exit 3'", "--candidate", &faster, "--out", "c"];
+    let doc = place.run(&[&args[..], &gates, &fails].concat()).expect(11).json();
+    assert!(doc["gates"].to_string().contains("exit status 3"), "{}", doc["gates"]);
+    for file in ["c/candidate/run.log", "c/candidate/metrics.json", "c/compare.json"] {
+        let text = std::fs::read_to_string(place.path(file)).unwrap();
+        assert!(!text.contains("\"secret") && !text.contains("secret\\n"), "{file}");
+    }
+    let run = run(&place, &told("1", ""), &["--override", "quality.command=echo 0.8", "--format", "json"]);
+    let run = run.expect(0).json();
+    near(&run["metrics"]["quality_loss"]["mean"]["value"], 0.2, 1e-12);
+    assert!(run["metrics"]["quality_loss"]["mean"]["interval"].is_null());
+    // A command out of a file is run only when that is allowed.
+    std::fs::write(place.path("q.yaml"), "quality: {command: touch made}\n").unwrap();
+    let foreign = ["run", "-c", "q.yaml", "--command", "true"];
+    assert!(place.run(&foreign).expect(2).stderr.contains("quality.command"));
+    assert!(!place.path("made").exists());
+}
+
+#[test]
+fn a_profiler_that_is_not_there_leaves_no_file() {
+    let place = Place::new();
+    let doc = run(&place, &told("1", ""), &["--override", "measure.ncu_enable=true", "--format", "json"]);
+    // Where there is one, it finds no kernel in this program.
+    let doc = doc.expect(0).json();
+    assert!(doc["l2_hit_pct"].is_null() && doc["metrics"]["dram_bytes"]["mean"]["value"].is_null());
+    assert!(doc["reasons"]["l2_hit_pct"].as_str().is_some_and(|why| !why.is_empty()));
+    assert!(!place.path("r/ncu.json").exists());
+    assert!(!std::fs::read_to_string(place.path("r/metrics.json")).unwrap().contains("NaN"));
+    // The CPU's counters are there with a number, or with a reason.
+    let l1d = &doc["metrics"]["l1d_hit_rate"]["mean"];
+    assert!(l1d["value"].is_number() || l1d["reason"].is_string(), "{l1d}");
+    assert_eq!(facts(&place, "r", "trial_cpu").len(), 3);
+}
+
+#[test]
+fn every_defect_of_the_original_has_its_test() {
+    let page = include_str!("../../../docs/compare.md");
+    let table = page.split("## What went wrong before").nth(1).unwrap();
+    let names: Vec<&str> = table
+        .lines()
+        .filter(|l| l.starts_with("| ") && !l.starts_with("| there"))
+        .flat_map(|l| l.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() > 13, "{names:?}");
+    let mut code = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("..")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|e| e == "rs") {
+                code += &std::fs::read_to_string(entry).unwrap();
+            }
+        }
+    }
+    for name in names {
+        assert!(code.contains(&format!("fn {name}()")), "{name} is no test");
+    }
 }

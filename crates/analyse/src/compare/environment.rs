@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `machine.*`: CPU, memory, GPUs, driver | yes: another machine, another number |
 //! | `workload.*`, `request.*`, `scenario`, `seed` | yes: other work |
+//! | `machine.gpuN.ecc`, `machine.gpuN.mig` | yes: part of the card, or other memory |
+//! | power limits, application clocks and firmware of the GPUs | no: they may be the change that is tried, and are causes |
 //! | `machine.os`, `machine.stopwatt` | no |
 //! | `engine.*`, `target.*`, `load.*`, `measure.*` and the rest | no: often the very change that is tried |
 
@@ -81,6 +83,16 @@ fn machine(f: &Fingerprint, facts: &mut BTreeMap<String, String>) {
     add("fixed_clock", f.fixed_clock.map(|b| b.to_string()));
     add("os", f.os.clone());
     add("stopwatt", Some(f.stopwatt.clone()));
+    for gpu in &f.gpu_facts {
+        let i = gpu.index;
+        add(&format!("gpu{i}.ecc"), gpu.ecc.map(|b| b.to_string()));
+        add(&format!("gpu{i}.mig"), gpu.mig.map(|b| b.to_string()));
+        add(&format!("gpu{i}.vbios"), gpu.vbios.clone());
+        add(&format!("gpu{i}.power_limit_w"), gpu.power_limit_w.map(|w| w.to_string()));
+        for (name, mhz) in [("sm", gpu.application_sm_clock_mhz), ("mem", gpu.application_mem_clock_mhz)] {
+            add(&format!("gpu{i}.application_{name}_clock_mhz"), mhz.map(|mhz| mhz.to_string()));
+        }
+    }
     for (key, value) in &f.engine {
         facts.insert(format!("engine.{key}"), value.clone());
     }
@@ -89,7 +101,10 @@ fn machine(f: &Fingerprint, facts: &mut BTreeMap<String, String>) {
 fn forbids(what: &str) -> bool {
     let (group, _) = what.split_once('.').unwrap_or((what, ""));
     match group {
-        "machine" => !matches!(what, "machine.os" | "machine.stopwatt"),
+        "machine" => {
+            let set = ["power_limit_w", "clock_mhz", "vbios"].iter().any(|name| what.ends_with(name));
+            !set && !matches!(what, "machine.os" | "machine.stopwatt")
+        }
         "workload" | "request" | "scenario" | "seed" => true,
         _ => false,
     }

@@ -27,7 +27,7 @@ pub struct Gate {
 /// Share of accesses that the L2 cache answered.
 pub(crate) const L2_HIT_RATE: &str = Metric::L2HitRate.name();
 /// Bytes that kernels moved to and from DRAM.
-pub(crate) const DRAM_BYTES: &str = "dram_bytes";
+pub(crate) const DRAM_BYTES: &str = Metric::DramBytes.name();
 
 /// The gates of the product requirements: latency −20 %, L2 hit rate +10 pp, energy per token −15 %, quality within 0.1 pp.
 pub fn prd() -> Vec<Gate> {
@@ -41,7 +41,7 @@ pub fn prd() -> Vec<Gate> {
         gate("e2e", true, Margin::Relative(-0.20)),
         gate(L2_HIT_RATE, false, Margin::Absolute(0.10)),
         gate(Metric::EnergyPerToken.name(), true, Margin::Relative(-0.15)),
-        gate("quality_loss", true, Margin::Absolute(0.001)),
+        gate(Metric::QualityLoss.name(), true, Margin::Absolute(0.001)),
     ]
 }
 
@@ -151,7 +151,7 @@ impl Gate {
             Some(metric.of(&self.statistic)?.to_vec())
         };
         let (Some(x), Some(y)) = (values(a), values(b)) else {
-            return self.missing(candidate, label, "the metric was not measured on both sides");
+            return self.missing(candidate, label, &self.unmeasured(a, b));
         };
         let tested = paired(&x, &y, options.paired).and_then(|(x, y, design)| {
             stopwatt_stats::compare::against(&x, &y, design, self.limit).map_err(|why| why.to_string())
@@ -160,22 +160,50 @@ impl Gate {
             Ok(p) => p,
             Err(why) => return self.missing(candidate, label, &why),
         };
-        let (clears, misses) = if self.at_most { (below, above) } else { (above, below) };
-        let mut result = self.missing(candidate, label, "");
-        let tail = (1.0 - options.level) / 2.0;
-        match barred {
-            Some(why) => result.detail = format!("cannot pass: {why}"),
-            None if misses < tail => {
-                result.state = GateState::Failed;
-                result.detail = format!("the whole interval misses the limit (p = {misses:.1e})");
-            }
-            None => {
-                result.p_holm = Some(clears);
-                result.detail = "the interval straddles the limit".to_owned();
-            }
-        }
-        result
+        decided(self, candidate, label, options, (below, above), barred)
     }
+
+    /// Which side lacks the metric, and why as its own record says.
+    fn unmeasured(&self, a: &SidePoint, b: &SidePoint) -> String {
+        let lacks = |p: &SidePoint| !p.metrics.iter().any(|m| m.name == self.metric);
+        let why = |p: &SidePoint| p.absent.get(&self.metric).cloned();
+        let (ours, theirs) = (why(a).filter(|_| lacks(a)), why(b).filter(|_| lacks(b)));
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours == theirs => format!("not measured on either side: {ours}"),
+            (Some(ours), Some(theirs)) => {
+                format!("not measured in the baseline: {ours}; nor in the candidate: {theirs}")
+            }
+            (Some(ours), None) => format!("not measured in the baseline: {ours}"),
+            (None, Some(theirs)) => format!("not measured in the candidate: {theirs}"),
+            (None, None) => "the metric was not measured on both sides".to_owned(),
+        }
+    }
+}
+
+/// What follows from the one-sided p-values that the change lies below, and above, the limit.
+pub(super) fn decided(
+    gate: &Gate,
+    candidate: &Side,
+    point: Option<&str>,
+    options: &Options,
+    (below, above): (f64, f64),
+    barred: Option<&str>,
+) -> GateResult {
+    let (clears, misses) = if gate.at_most { (below, above) } else { (above, below) };
+    let mut result = gate.missing(candidate, point, "");
+    let tail = (1.0 - options.level) / 2.0;
+    match barred {
+        Some(why) => result.detail = format!("cannot pass: {why}"),
+        None if misses < tail => {
+            result.state = GateState::Failed;
+            result.detail = format!("the whole interval misses the limit (p = {misses:.1e})");
+        }
+        None => {
+            result.p_holm = Some(clears);
+            result.detail = "the interval straddles the limit".to_owned();
+        }
+    }
+    result
 }
 
 /// Corrects every gate that may still pass together, and lets those pass that clear their limit.

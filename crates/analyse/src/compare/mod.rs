@@ -15,6 +15,7 @@
 mod environment;
 mod gate;
 mod needed;
+mod quality;
 mod side;
 
 use stopwatt_core::comparison::{ComparisonDoc, GateState, MetricComparison, Verdict};
@@ -119,8 +120,18 @@ fn candidate_against(baseline: &Side, candidate: &Side, options: &Options, doc: 
     for (a, b) in &pairs {
         doc.comparisons.extend(point(a, b, candidate, options));
     }
+    // It is of the run: it stands with the point where there is only one.
+    let of_run = match pairs.as_slice() {
+        [(a, _)] => a.label.as_deref(),
+        _ => None,
+    };
+    doc.comparisons.extend(quality::row(baseline, candidate, of_run, options));
     judge(&mut doc.comparisons[begin..], options);
     for gate in &options.gates {
+        if gate.subject().0 == quality::QUALITY_LOSS {
+            doc.gates.push(quality::check(gate, baseline, candidate, of_run, options, barred.as_deref()));
+            continue;
+        }
         if pairs.is_empty() {
             doc.gates.push(gate.missing(candidate, None, "the runs share no point"));
         }
@@ -143,7 +154,7 @@ fn matched<'a>(a: &'a Side, b: &'a Side, doc: &mut ComparisonDoc) -> Vec<(&'a Si
 }
 
 fn settings(side: &Side) -> Vec<Setting> {
-    side.points.iter().map(|p| p.setting).collect()
+    side.points.iter().map(|p| p.setting.clone()).collect()
 }
 
 /// Every statistic of every metric that either side has.

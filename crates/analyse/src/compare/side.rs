@@ -1,11 +1,13 @@
 //! One side of a comparison: the trial values of a run, or of a table of samples.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stopwatt_core::comparison::ComparedRun;
 use stopwatt_core::expectations::Expectation;
+use stopwatt_core::log::LogEvent;
 use stopwatt_core::metric::Direction;
 use stopwatt_core::metrics_doc::{MetricsDoc, Point, TrialValues};
+use stopwatt_core::quality::Quality;
 use stopwatt_stats::describe;
 
 use super::environment::Facts;
@@ -17,6 +19,8 @@ pub struct Side {
     pub run: ComparedRun,
     /// What it was measured on and with.
     pub facts: Facts,
+    /// How good its outputs are, or why that is not known.
+    pub(super) quality: Result<Quality, String>,
     pub(super) points: Vec<SidePoint>,
 }
 
@@ -27,6 +31,8 @@ pub(super) struct SidePoint {
     pub(super) label: Option<String>,
     pub(super) setting: Setting,
     pub(super) metrics: Vec<Metric>,
+    /// Why a metric has no value, by its name.
+    pub(super) absent: BTreeMap<String, String>,
 }
 
 /// Trial values of one metric.
@@ -69,37 +75,68 @@ impl SidePoint {
     }
 }
 
-/// What a point was asked to be: concurrency, rate, input and output.
-pub(crate) type Setting = (Option<u32>, Option<f64>, Option<f64>, Option<f64>);
+/// What a point was asked to be.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Setting {
+    concurrency: Option<u32>,
+    rate_rps: Option<f64>,
+    input: Option<f64>,
+    output: Option<f64>,
+    /// Settings of the engine, where it was started with several.
+    engine: BTreeMap<String, String>,
+}
 
 /// The setting of a point.
 pub(crate) fn setting(point: &Point) -> Setting {
-    (point.concurrency, point.rate_rps, point.input, point.output)
+    Setting {
+        concurrency: point.concurrency,
+        rate_rps: point.rate_rps,
+        input: point.input,
+        output: point.output,
+        engine: point.engine_settings.clone(),
+    }
 }
 
 /// Positions of points of both sides that were measured at the same setting, in the order of `a`. One point on each
 /// side is paired whatever its setting: a changed setting may be what is tried.
+///
+/// Settings of the engine have to be equal too. Where only one side has any, or they name other things, they are what is
+/// tried, and points are paired without them as long as that is clear: one point a load on each side.
 pub(crate) fn matching(a: &[Setting], b: &[Setting]) -> Vec<(usize, usize)> {
     if a.len() == 1 && b.len() == 1 {
         return vec![(0, 0)];
     }
+    let names =
+        |side: &[Setting]| side.iter().flat_map(|s| s.engine.keys().cloned()).collect::<BTreeSet<_>>();
+    let engines = names(a) == names(b);
+    let alike = |x: &Setting, y: &Setting| x.same_load(y) && (!engines || x.engine == y.engine);
+    let clear =
+        |side: &[Setting], x: &Setting| engines || side.iter().filter(|y| x.same_load(y)).count() == 1;
     let mut free: Vec<usize> = (0..b.len()).collect();
     let mut pairs = Vec::new();
     for (i, x) in a.iter().enumerate() {
-        if let Some(at) = free.iter().position(|&j| same(x, &b[j])) {
+        if !clear(a, x) || !clear(b, x) {
+            continue;
+        }
+        if let Some(at) = free.iter().position(|&j| alike(x, &b[j])) {
             pairs.push((i, free.remove(at)));
         }
     }
     pairs
 }
 
-/// Whether both are the same load and planned lengths. Drawn lengths may differ a little.
-fn same(a: &Setting, b: &Setting) -> bool {
-    let near = |a: Option<f64>, b: Option<f64>| match (a, b) {
-        (Some(a), Some(b)) => (a - b).abs() <= 0.05 * a.abs().max(b.abs()),
-        (a, b) => a.is_none() && b.is_none(),
-    };
-    a.0 == b.0 && near(a.1, b.1) && near(a.2, b.2) && near(a.3, b.3)
+impl Setting {
+    /// Whether both are the same load and planned lengths. Drawn lengths may differ a little.
+    fn same_load(&self, other: &Self) -> bool {
+        let near = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => (a - b).abs() <= 0.05 * a.abs().max(b.abs()),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        self.concurrency == other.concurrency
+            && near(self.rate_rps, other.rate_rps)
+            && near(self.input, other.input)
+            && near(self.output, other.output)
+    }
 }
 
 impl Side {
@@ -111,7 +148,13 @@ impl Side {
             valid: Some(doc.validity.valid),
             fixed_clock: doc.env.fixed_clock,
         };
-        Self { run, facts, points: doc.points.iter().map(point).collect() }
+        Self { run, facts, quality: unknown(), points: doc.points.iter().map(point).collect() }
+    }
+
+    /// With what the run's log says of quality.
+    #[must_use]
+    pub fn with_quality(self, log: &[LogEvent]) -> Self {
+        Self { quality: crate::quality::told(log).cloned().map_err(str::to_owned), ..self }
     }
 
     /// What is expected of a target; `name` is what it is called in the result.
@@ -124,14 +167,22 @@ impl Side {
         };
         let points = expected.points.iter().map(|p| SidePoint {
             label: Some(p.label.clone()),
-            setting: (p.concurrency, p.rate_rps, p.input, p.output),
+            setting: Setting {
+                concurrency: p.concurrency,
+                rate_rps: p.rate_rps,
+                input: p.input,
+                output: p.output,
+                engine: p.engine_settings.clone(),
+            },
             metrics: p
                 .metrics
                 .iter()
                 .map(|(name, m)| Metric::of_trials(name, &m.unit, m.better, &m.trials))
                 .collect(),
+            absent: BTreeMap::new(),
         });
-        Self { run, facts: Facts::stored(&expected.facts), points: points.collect() }
+        let facts = Facts::stored(&expected.facts);
+        Self { run, facts, quality: unknown(), points: points.collect() }
     }
 
     /// Samples as `run,value` lines, one line a measured value: the mean of each run is its trial value.
@@ -170,9 +221,18 @@ impl Side {
             statistics: vec![("mean", trials)],
         };
         let run = ComparedRun { name: name.to_owned(), run_id: None, valid: None, fixed_clock: None };
-        let point = SidePoint { label: None, setting: (None, None, None, None), metrics: vec![metric] };
-        Ok(Self { run, facts: Facts::default(), points: vec![point] })
+        let point = SidePoint {
+            label: None,
+            setting: Setting::default(),
+            metrics: vec![metric],
+            absent: BTreeMap::new(),
+        };
+        Ok(Self { run, facts: Facts::default(), quality: unknown(), points: vec![point] })
     }
+}
+
+fn unknown() -> Result<Quality, String> {
+    Err("the record says nothing of quality".to_owned())
 }
 
 fn is_header(line: &str) -> bool {
@@ -201,5 +261,12 @@ fn point(point: &Point) -> SidePoint {
         let summary = point.metrics.get(name)?;
         Some(Metric::of_trials(name, &summary.unit, summary.better, values))
     });
-    SidePoint { label: Some(point.label.clone()), setting: setting(point), metrics: metrics.collect() }
+    let absent = point.metrics.iter().filter(|(name, _)| !point.trials.contains_key(*name));
+    let absent = absent.filter_map(|(name, m)| Some((name.clone(), m.mean.reason.clone()?)));
+    SidePoint {
+        label: Some(point.label.clone()),
+        setting: setting(point),
+        metrics: metrics.collect(),
+        absent: absent.collect(),
+    }
 }

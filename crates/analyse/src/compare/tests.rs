@@ -144,6 +144,80 @@ fn points_are_matched_by_setting() {
 }
 
 #[test]
+fn engines_of_a_sweep_are_matched_by_their_settings_not_by_order() {
+    let sweep = |engines: &[(&str, &str, f64)]| {
+        let mut doc = doc(&BASE);
+        let of = |(name, value, e2e): &(&str, &str, f64)| Point {
+            engine_settings: [((*name).to_owned(), (*value).to_owned())].into(),
+            ..labelled(&format!("{name}={value}"), 8, &BASE.map(|v| v * e2e))
+        };
+        doc.points = engines.iter().map(of).collect();
+        Side::of_run("x", &doc, Facts::default())
+    };
+    // As the second side's seed shuffled them, and with an engine that the first does not have.
+    let a = sweep(&[("seqs", "1", 1.0), ("seqs", "8", 2.0)]);
+    let b = sweep(&[("seqs", "8", 2.0), ("seqs", "16", 9.0), ("seqs", "1", 1.0)]);
+    let found = compare(&a, &[b], &options(&[]));
+    let deltas: Vec<_> = found.comparisons.iter().filter(|c| c.metric == "e2e").map(|c| c.delta).collect();
+    assert_eq!(deltas, [Some(0.0), Some(0.0)]);
+    assert_eq!(found.unmatched, ["x: seqs=16"]);
+    // Where engines have other settings altogether, several of one load cannot be told apart.
+    let other = compare(&a, &[sweep(&[("util", "0.7", 1.0), ("util", "0.9", 1.0)])], &options(&[]));
+    assert!(other.comparisons.is_empty() && other.unmatched.len() == 4, "{:?}", other.unmatched);
+}
+
+#[test]
+fn a_gate_without_a_number_repeats_why_there_is_none() {
+    let mut without = doc(&FASTER);
+    let summary = without.points[0].metrics.get_mut("l2_hit_rate").unwrap();
+    summary.mean.reason = Some("ncu was not found".to_owned());
+    let b = Side::of_run("b", &without, Facts::default());
+    let found = compare(&run("a", &BASE), &[b], &options(&["l2_hit_rate >= +10pp"]));
+    let detail = &found.gates[0].detail;
+    assert!(detail.contains("candidate: ncu was not found") && detail.contains("baseline"), "{detail}");
+}
+
+/// A side with these scores, item by item.
+fn scored(name: &str, scores: &[f64]) -> Side {
+    use stopwatt_core::log::{Fact, LogEvent};
+    use stopwatt_core::quality::{Quality, QualityItem, QualityMethod, QualityScale};
+    let item =
+        |(i, s): (usize, &f64)| QualityItem { key: i.to_string(), score: Some(*s), ..Default::default() };
+    let quality = Quality {
+        method: QualityMethod::Command,
+        better: Direction::Higher,
+        scale: QualityScale::Share,
+        items: scores.iter().enumerate().map(item).collect(),
+    };
+    run(name, &BASE).with_quality(&[LogEvent { t_ns: 1, fact: Fact::Quality { quality } }])
+}
+
+#[test]
+fn quality_passes_by_the_bound_of_its_interval_and_never_when_it_is_missing() {
+    let gate = "quality_loss mean <= +0.1pp";
+    let state = |a: Side, b: Side| {
+        let doc = compare(&a, &[b], &options(&[gate]));
+        (doc.gate.unwrap(), doc.gates[0].detail.clone())
+    };
+    let right =
+        |n: usize, wrong: usize| -> Vec<f64> { (0..n).map(|i| f64::from(u8::from(i >= wrong))).collect() };
+    // Equal answers: enough of them pass, fewer do not, and say how many could.
+    assert_eq!(state(scored("a", &right(4000, 9)), scored("b", &right(4000, 9))).0, GateState::Passed);
+    let (few, detail) = state(scored("a", &right(500, 9)), scored("b", &right(500, 9)));
+    assert_eq!(few, GateState::Inconclusive);
+    assert!(detail.contains("500 items") && detail.contains("3838"), "{detail}");
+    let (worse, _) = state(scored("a", &right(1000, 9)), scored("b", &right(1000, 60)));
+    assert_eq!(worse, GateState::Failed);
+    let (missing, detail) = state(scored("a", &right(1000, 9)), run("b", &BASE));
+    assert_eq!(missing, GateState::Inconclusive);
+    assert!(detail.contains("b: the record says nothing of quality"), "{detail}");
+    let doc = compare(&scored("a", &right(100, 20)), &[scored("b", &right(100, 25))], &options(&[]));
+    let row = doc.comparisons.iter().find(|c| c.metric == "quality_loss").unwrap();
+    assert!((row.baseline.unwrap() - 0.2).abs() < 1e-9 && row.verdict.is_none());
+    assert!((row.delta.unwrap() - 0.05).abs() < 1e-12 && row.ci95.unwrap()[0] > 0.0, "{row:?}");
+}
+
+#[test]
 fn values_are_paired_by_position_never_by_rank() {
     // The same values in another order: by rank they would not differ at all.
     let a = [1.0, 2.0, 3.0, 4.0, 5.0];

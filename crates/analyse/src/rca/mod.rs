@@ -24,7 +24,6 @@ mod memory;
 mod outliers;
 mod queueing;
 mod sample_size;
-mod sensors;
 
 use std::collections::BTreeMap;
 
@@ -37,8 +36,8 @@ use stopwatt_core::metrics_doc::{MetricsDoc, Point};
 
 use crate::compare::{Gate, matching, setting};
 
+pub use crate::sensors::Sensors;
 pub use kernels::{KernelUse, Kernels};
-pub use sensors::Sensors;
 
 /// Weight of a difference that by itself makes a comparison say nothing: other work, another machine.
 const UNFAIR: f64 = 1.0;

@@ -19,6 +19,8 @@
 //! | `ceiling` | the most the client can do, known before a heavy run |
 //! | `find` | the highest load whose objectives hold |
 //! | `sweep` | an engine started once for each of its settings |
+//! | `serving` | an engine for a while, wherever it comes from |
+//! | `turns` | one of two engines that are measured in turns |
 //! | `launch`, `guard` | such an engine: its command, its process, its end |
 //! | `resume` | what an interrupted run has finished |
 //! | `stretch` | one phase of one trial, sent at one pace |
@@ -41,11 +43,13 @@ mod reuse;
 mod run;
 mod scenario;
 mod scrape;
+mod serving;
 mod session;
 mod shard;
 mod stretch;
 mod sweep;
 mod talks;
+mod turns;
 mod warmup;
 
 pub(crate) use child::EngineChild;
@@ -59,11 +63,14 @@ pub use error::BenchError;
 pub(crate) use guard::Exit;
 pub use guard::guard;
 pub(crate) use launch::{CommandTemplate, Log};
-pub(crate) use probe::template;
+pub(crate) use probe::{model_of, template};
 pub use progress::Progress;
 pub use prompts::TokenCounter;
 pub use resume::{ResumeError, Unfinished};
+pub(crate) use run::target;
 pub use run::{Finished, Setup, run};
+pub(crate) use serving::with_engine;
 pub use stopwatt_load::Stop;
 pub use stopwatt_serving::trace::{BadRows, Format as TraceFormat};
 pub use sweep::commands;
+pub(crate) use turns::Turns;

@@ -160,6 +160,11 @@ pub(crate) fn text_cost(
     Ok(Some(TextCost { chars, tokens, overhead: short.saturating_sub(own) }))
 }
 
+/// The name of the model in use: the one asked for, else the only one that the engine lists.
+pub(crate) fn model_of(target: &Target, config: &BenchConfig) -> Result<String, BenchError> {
+    choose_model(target, config.target.model.as_deref()).map(|model| model.id)
+}
+
 fn choose_model(target: &Target, asked: Option<&str>) -> Result<Model, BenchError> {
     let answer = stopwatt_load::get(target, "/v1/models", PROBE_TIMEOUT)
         .map_err(|source| BenchError::Unreachable { url: target.base_url(), source })?;

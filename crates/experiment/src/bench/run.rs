@@ -177,7 +177,7 @@ fn every_engine(
     close(writer, clock, stop, outcome, || None)
 }
 
-fn create(setup: &Setup, clock: Clock) -> Result<RunWriter, BenchError> {
+pub(super) fn create(setup: &Setup, clock: Clock) -> Result<RunWriter, BenchError> {
     let create = Create {
         root: setup.root.clone(),
         out: setup.out.clone(),
@@ -189,7 +189,7 @@ fn create(setup: &Setup, clock: Clock) -> Result<RunWriter, BenchError> {
 }
 
 /// Writes the last line and closes the files. The first failure is the one to tell; closing still does what it can.
-fn close(
+pub(super) fn close(
     writer: RunWriter,
     clock: Clock,
     stop: &Stop,
@@ -220,7 +220,7 @@ fn close(
 }
 
 /// A built-in profile by name, or one from a file.
-fn load_profile(name: &str) -> Result<Profile, BenchError> {
+pub(super) fn load_profile(name: &str) -> Result<Profile, BenchError> {
     let path = Path::new(name);
     if path.extension().is_some() || path.exists() {
         return stopwatt_record::config::read_file(path)
@@ -230,7 +230,7 @@ fn load_profile(name: &str) -> Result<Profile, BenchError> {
 }
 
 /// Context to start the built-in engine with: what was asked for, else what the longest listed input needs.
-fn built_in_context(config: &BenchConfig) -> u32 {
+pub(super) fn built_in_context(config: &BenchConfig) -> u32 {
     if let Some(tokens) = config.engine.max_context {
         return tokens;
     }
@@ -248,7 +248,7 @@ fn built_in_context(config: &BenchConfig) -> u32 {
     BUILT_IN_CONTEXT.max(asked).max(guide)
 }
 
-pub(super) fn target(url: &str, config: &BenchConfig, key: Option<&str>) -> Result<Target, BenchError> {
+pub(crate) fn target(url: &str, config: &BenchConfig, key: Option<&str>) -> Result<Target, BenchError> {
     let mut target = Target::parse(url)?;
     for header in &config.target.headers {
         let (name, value) = header.split_once(':').ok_or_else(|| BenchError::Setting {

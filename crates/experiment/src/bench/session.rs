@@ -161,7 +161,7 @@ impl Session<'_> {
     /// Does `work` while the engine's own metrics and the machine's sensors are read, and its process is looked at when it
     /// is ours.
     pub(super) fn watched(&self, work: impl FnOnce() -> Result<(), BenchError>) -> Result<(), BenchError> {
-        self.sense()?;
+        self.sense(self.engine.as_ref().map(Ours::pid))?;
         let worked = self.read_beside(work);
         let sensing = self.sensing.lock().unwrap_or_else(PoisonError::into_inner).take();
         let told = sensing.map_or(Ok(()), |s| s.finish(self.writer, !self.stop.is_interrupted()));
@@ -169,8 +169,8 @@ impl Session<'_> {
         worked.and(told.map_err(BenchError::from))
     }
 
-    /// Begins to read the machine's sensors.
-    fn sense(&self) -> Result<(), BenchError> {
+    /// Begins to read the machine's sensors, and what a process uses.
+    pub(super) fn sense(&self, watched: Option<u32>) -> Result<(), BenchError> {
         let measure = &self.config.measure;
         if !measure.power {
             return Ok(());
@@ -178,7 +178,7 @@ impl Session<'_> {
         let local = matches!(self.target.host(), "localhost" | "127.0.0.1" | "::1");
         let options = SensingOptions {
             hz: measure.power_sample_hz,
-            watched: self.engine.as_ref().map(Ours::pid),
+            watched,
             meter: measure.power_csv.clone(),
             elsewhere: (!local).then(|| "the engine runs on another machine".to_owned()),
             search_path: stopwatt_record::config::environment::var("PATH").map(Into::into),
@@ -188,7 +188,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn read_beside<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Does `work` while the engine's own metrics are read and its process is looked at.
+    pub(super) fn read_beside<T>(&self, work: impl FnOnce() -> T) -> T {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             // Dropped with this scope, which ends the series of readings.

@@ -7,12 +7,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
-use std::time::Duration;
 
+use stopwatt_core::Clock;
 use stopwatt_core::clock::monotonic_raw;
 use stopwatt_core::engine_run::{EngineCause, EngineLog, EngineOutcome, EngineRun};
 use stopwatt_core::log::{Fact, PlannedPoint};
-use stopwatt_core::{Clock, Nanos};
 use stopwatt_load::Stop;
 use stopwatt_record::run_dir::RunWriter;
 use stopwatt_serving::workload::Profile;
@@ -27,11 +26,8 @@ use super::prompts::Prompts;
 use super::resume::Unfinished;
 use super::run::{Setup, target};
 use super::scenario::{self, EngineLimits, PointPlan};
+use super::serving::ready;
 use super::session::{Ours, Session};
-use super::stretch::nanos;
-
-/// How often a starting engine is asked.
-const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Settings that the client varies, on an engine that goes on running.
 const OF_CLIENT: [&str; 3] = ["concurrency", "rate", "input"];
@@ -39,9 +35,9 @@ const OF_CLIENT: [&str; 3] = ["concurrency", "rate", "input"];
 /// What to start, with which settings.
 #[derive(Debug)]
 pub(super) struct Sweep {
-    command: CommandTemplate,
+    pub(super) command: CommandTemplate,
     /// Settings of the engine in random order.
-    engines: Vec<BTreeMap<String, String>>,
+    pub(super) engines: Vec<BTreeMap<String, String>>,
     /// The settings with what the client varies in its place.
     pub(super) config: BenchConfig,
 }
@@ -196,7 +192,8 @@ impl Sweep {
             }
         };
         let url = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
-        let outcome = match self.wait(tools, &mut engine, &url, started) {
+        let key = tools.setup.api_key.as_deref();
+        let outcome = match ready(&mut engine, &url, &self.config, key, tools.stop, started) {
             Ok(()) => {
                 result.ready_s = Some((monotonic_raw() - started) as f64 * 1e-9);
                 self.measure(tools, &engine, &url, settings, points, next_id, watch)
@@ -223,34 +220,6 @@ impl Sweep {
             result.cause = Some(log.cause());
         }
         Ok(result)
-    }
-
-    /// Waits for health and a first token.
-    fn wait(
-        &self,
-        tools: &Tools<'_>,
-        engine: &mut Engine,
-        url: &str,
-        started: Nanos,
-    ) -> Result<(), EngineOutcome> {
-        let until = started + nanos(self.config.serve.ready_s);
-        let target =
-            target(url, &self.config, tools.setup.api_key.as_deref()).map_err(|_| EngineOutcome::NotReady)?;
-        loop {
-            if engine.ended().is_some() {
-                return Err(EngineOutcome::Died);
-            }
-            if tools.stop.is_interrupted() {
-                return Err(EngineOutcome::Interrupted);
-            }
-            if probe::gives_a_token(&target, &self.config) {
-                return Ok(());
-            }
-            if monotonic_raw() >= until {
-                return Err(EngineOutcome::NotReady);
-            }
-            std::thread::sleep(ASK_EVERY);
-        }
     }
 
     /// Measures every point on an engine that answers.

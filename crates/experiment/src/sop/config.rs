@@ -7,7 +7,8 @@ use stopwatt_analyse::Settings;
 use stopwatt_analyse::compare::Gate;
 
 use super::error::SopError;
-use super::planned::{CacheKeys, CostKeys, GraphKeys, QualityKeys, SolverKeys, TransformKeys};
+use super::planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
+use super::quality::QualityConfig;
 use crate::bench::{AnalysisConfig, BenchConfig, RecordConfig};
 
 /// Everything that can be set.
@@ -43,7 +44,7 @@ pub struct SopConfig {
     /// What is done to the model.
     pub transform: TransformKeys,
     /// How quality is judged.
-    pub quality: QualityKeys,
+    pub quality: QualityConfig,
     /// What is kept between runs.
     pub cache: CacheKeys,
     /// Name of a benchmark task.
@@ -215,7 +216,9 @@ pub struct MeasureConfig {
     /// Trace of an external power meter, a CSV file that begins with `t_s,power_w`, in the place of the machine's own
     /// sensors. Times are UNIX seconds, or seconds since the run began.
     pub power_csv: Option<std::path::PathBuf>,
-    /// Whether cache counters are read, in a run of their own.
+    /// Whether the CPU's cache counters are read beside the trials, where the machine has them.
+    pub cpu_counters: bool,
+    /// Whether cache counters of the GPU are read, in a run of their own.
     pub ncu_enable: bool,
     /// Which counters, by Stopwatt's names or NVIDIA's; empty takes all of the architecture.
     pub ncu_metrics: Vec<String>,
@@ -243,6 +246,7 @@ impl Default for MeasureConfig {
             power_enable: true,
             power_sample_hz: None,
             power_csv: None,
+            cpu_counters: true,
             ncu_enable: false,
             ncu_metrics: Vec::new(),
             ncu_kernel_regex: None,

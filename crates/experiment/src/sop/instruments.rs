@@ -11,6 +11,7 @@ use stopwatt_core::log::Fact;
 use stopwatt_load::Stop;
 use stopwatt_record::run_dir::{RunError, RunWriter};
 use stopwatt_sensor::ncu;
+use stopwatt_sensor::perf::{CpuCounters, Scope};
 
 use super::config::SopConfig;
 use super::target::{Launch, Occasion, TargetError};
@@ -23,14 +24,25 @@ const PROFILED_RUNS: u32 = 3;
 pub const NCU_JSON: &str = "ncu.json";
 
 /// Everything that watches a procedure.
-#[derive(Debug)]
 pub struct Instruments {
     options: SensingOptions,
     power: bool,
     sensing: Option<Sensing>,
+    cpu_counters: bool,
+    /// Counters of the trial in progress, or why there are none.
+    cpu: Option<Result<CpuCounters, String>>,
     cache: Option<CacheOptions>,
     occasion: Occasion,
     search_path: Option<OsString>,
+}
+
+impl std::fmt::Debug for Instruments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instruments")
+            .field("power", &self.power)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How cache counters are read.
@@ -68,7 +80,16 @@ impl Instruments {
             trial: None,
             iterations: measure.ncu_iterations,
         };
-        Self { options, power: measure.power_enable, sensing: None, cache, occasion, search_path }
+        Self {
+            options,
+            power: measure.power_enable,
+            sensing: None,
+            cpu_counters: measure.cpu_counters,
+            cpu: None,
+            cache,
+            occasion,
+            search_path,
+        }
     }
 
     fn begin(&mut self, record: &RunWriter) {
@@ -102,6 +123,9 @@ impl Instruments {
                         l2_hit: one.l2_hit_pct().map(|v| v.mean / 100.0),
                         dram_read_bytes: total("dram_read_bytes"),
                         dram_write_bytes: total("dram_write_bytes"),
+                        // Some launches of an iteration are none.
+                        iterations: (cache.ncu.launch_skip == 0 && cache.ncu.launch_count.is_none())
+                            .then_some(cache.iterations),
                     })?;
                 }
                 let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
@@ -164,12 +188,25 @@ impl Watcher for Instruments {
         Ok(())
     }
 
-    fn trial_begins(&mut self, record: &RunWriter, _trial: u32) -> Result<(), RunError> {
+    fn trial_begins(&mut self, record: &RunWriter, _trial: u32, pid: Option<u32>) -> Result<(), RunError> {
         self.begin(record);
+        // Opened last, so that they count the loop and nothing else of the target.
+        self.cpu = self.cpu_counters.then(|| match pid {
+            Some(pid) => CpuCounters::open(Scope::Tree(pid)).map_err(|e| e.to_string()),
+            None => Err("a process that ends with its iteration is not counted".to_owned()),
+        });
         Ok(())
     }
 
     fn trial_ended(&mut self, record: &RunWriter, window: Window) -> Result<(), RunError> {
+        if let Some(opened) = self.cpu.take() {
+            let counted = opened.and_then(|mut counters| counters.read().map_err(|e| e.to_string()));
+            let (counts, reason) = match counted {
+                Ok(counts) => (Some(counts), None),
+                Err(reason) => (None, Some(reason)),
+            };
+            record.log(Fact::TrialCpu { point: 0, trial: window.trial, counts, reason })?;
+        }
         let clock = record.clock();
         let stamps = (clock.from_raw(window.start_ns), clock.from_raw(window.end_ns));
         match &mut self.sensing {

@@ -19,6 +19,7 @@
 //! | `watcher` | where instruments are plugged in |
 //! | `run`, `pair` | one target; two in turns |
 //! | `bench` | an engine as a target |
+//! | `quality` | how good the outputs are |
 //! | `rollback` | accepted, once more, or rolled back |
 //!
 //! Times are recorded as they were: whatever mode is run, no value is scaled, sorted or left out.
@@ -33,6 +34,7 @@ mod pair;
 mod planned;
 mod process;
 mod protocol;
+mod quality;
 mod recording;
 pub mod rollback;
 mod run;
@@ -49,8 +51,9 @@ pub use config::{
 };
 pub use error::SopError;
 pub use instruments::{Instruments, NCU_JSON};
-pub use pair::{Side, each_trial_anew, order, pair};
-pub use planned::{CacheKeys, CostKeys, GraphKeys, QualityKeys, SolverKeys, TransformKeys};
+pub use pair::{Side, each_trial_anew, order, pair, pair_engines};
+pub use planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
+pub use quality::{Better, Judged, QualityConfig, quality, quality_of_both};
 pub use recording::{Finished, Watch, stage};
 pub use run::{Setup, run};
 pub use target::{Ended, Iteration, Launch, Occasion, Ready, Step, Target, TargetError};

@@ -16,6 +16,7 @@ use super::recording::{Finished, Recording, Watch, stage};
 use super::run::Setup;
 use super::target::{Target, TargetError};
 use super::watcher::Watcher;
+use crate::bench::{self, BenchError, Turns};
 
 /// Which side is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +113,51 @@ pub fn each_trial_anew(
     }
     let outcome = outcome.and_then(|()| side.instruments(stop));
     side.recording.close(outcome)
+}
+
+/// Measures two engines in turns into `dir/baseline` and `dir/candidate`: each run's folder, and what went wrong there.
+///
+/// Engines that are started get the same prompts. One that runs already, and may be the other side's too, gets prompts of
+/// its own: its prefix cache must not know them.
+///
+/// # Errors
+/// Settings that make no sense, or a folder that cannot be created.
+pub fn pair_engines(
+    baseline: bench::Setup,
+    candidate: bench::Setup,
+    dir: &Path,
+    stop: &Stop,
+    watch: Watch<'_>,
+) -> Result<[(PathBuf, Option<BenchError>); 2], SopError> {
+    let trials = baseline.config.measure.repeats;
+    let salt = stopwatt_core::clock::unix_now().unsigned_abs();
+    let runs_already = [&baseline, &candidate].iter().any(|s| s.config.target.url.is_some());
+    let into = |setup: bench::Setup, side: Side| bench::Setup { out: Some(dir.join(side.name())), ..setup };
+    let mut a = Turns::create(into(baseline, Side::Baseline), salt, stop)?;
+    let mut b = Turns::create(into(candidate, Side::Candidate), salt ^ u64::from(runs_already), stop)?;
+    let mut failed: Option<(Side, BenchError)> = None;
+    for (side, trial) in order(trials) {
+        if stop.is_interrupted() {
+            break;
+        }
+        let measured = match side {
+            Side::Baseline => a.trial(trial, watch),
+            Side::Candidate => b.trial(trial, watch),
+        };
+        if let Err(error) = measured {
+            failed = Some((side, error));
+            break;
+        }
+    }
+    let other = || Err(BenchError::EngineStart { problem: TargetError::OtherSide.to_string() });
+    let (a, b) = match failed {
+        None => (a.close(Ok(())), b.close(Ok(()))),
+        Some(_) if stop.is_interrupted() => (a.close(Ok(())), b.close(Ok(()))),
+        // Both runs say why they end; what is told is what really went wrong.
+        Some((Side::Baseline, error)) => (a.close(Err(error)), (b.close(other()).0, None)),
+        Some((Side::Candidate, error)) => ((a.close(other()).0, None), b.close(Err(error))),
+    };
+    Ok([a, b])
 }
 
 /// One side being measured.

@@ -91,21 +91,6 @@ planned! {
         /// Compression of the KV cache.
         kv,
     }
-    /// How quality is judged.
-    QualityKeys {
-        /// Whether it is.
-        enable,
-        /// Which task.
-        task,
-        /// Samples at once.
-        batch_size,
-        /// Longest sample.
-        max_length,
-        /// Most samples.
-        max_samples,
-        /// A command of the user's that judges outputs.
-        command,
-    }
     /// What is kept between runs.
     CacheKeys {
         /// Whether anything is.

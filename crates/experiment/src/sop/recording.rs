@@ -192,7 +192,7 @@ impl<'a> Recording<'a> {
         watch(Progress::Trial { index: trial, of, requests: Some(n), seconds: None });
         self.writer.log(Fact::TrialStarted { point: 0, trial })?;
         let before = pid.and_then(process::tree_usage);
-        watcher.trial_begins(&self.writer, trial)?;
+        watcher.trial_begins(&self.writer, trial, pid)?;
         let mut seen = Seen::default();
         self.iterate(target, n, Phase::Measure, trial, &mut |iteration, record| {
             seen.take(iteration);

@@ -49,11 +49,11 @@ pub trait Watcher {
         Ok(())
     }
 
-    /// The loop of a trial begins when this returns.
+    /// The loop of a trial begins when this returns. `pid` is the target's process, where one stays.
     ///
     /// # Errors
     /// The record could not be written.
-    fn trial_begins(&mut self, _record: &RunWriter, _trial: u32) -> Result<(), RunError> {
+    fn trial_begins(&mut self, _record: &RunWriter, _trial: u32, _pid: Option<u32>) -> Result<(), RunError> {
         Ok(())
     }
 

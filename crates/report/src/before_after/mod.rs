@@ -214,9 +214,18 @@ impl<'a> Page<'a> {
         if self.doc().candidates.len() > 1 || self.several_points() {
             return;
         }
+        let rows: Vec<_> = self.judged().filter(|r| r.delta.is_some()).take(4).collect();
+        // As many columns as there are tiles: one that is empty would look like a number that is missing.
+        let class = match rows.len() {
+            0 => return,
+            1 => "tiles one",
+            2 => "tiles two",
+            3 => "tiles three",
+            _ => "tiles four",
+        };
         m.literal("\n");
-        m.el("section", &[("class", "tiles four")], |m| {
-            for row in self.judged().filter(|r| r.delta.is_some()).take(4) {
+        m.el("section", &[("class", class)], |m| {
+            for row in rows {
                 let shown = Shown::of(row, self.view.lang);
                 m.el("div", &[("class", "tile")], |m| {
                     m.el_text("div", &[("class", "label")], &shown.name);

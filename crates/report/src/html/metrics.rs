@@ -8,7 +8,7 @@ use stopwatt_core::text::Text;
 use super::Page;
 use crate::markup::Markup;
 use crate::notes::Notes;
-use crate::quantity::{Scale, count, kind};
+use crate::quantity::{Kind, Scale, count, kind};
 use crate::summary;
 use crate::terminal::HEAVY_TAIL;
 
@@ -57,7 +57,41 @@ impl Page<'_> {
             });
         });
         reasons(m, &notes);
+        self.custom(m);
         self.missing(m);
+    }
+
+    /// Values of the target's own; their unit is the target's business.
+    fn custom(&self, m: &mut Markup) {
+        let custom = &self.view.doc.custom;
+        if custom.is_empty() {
+            return;
+        }
+        m.el_text("h3", &[("class", "at")], self.text(Text::CustomMetrics));
+        m.el("div", &[("class", "scroll")], |m| {
+            m.el("table", &[], |m| {
+                m.el("tbody", &[], |m| {
+                    for (name, estimate) in custom {
+                        let number = |v: f64| Scale::of(Kind::Plain, v).number(v);
+                        m.el("tr", &[], |m| {
+                            m.el_text("th", &[("scope", "row")], name);
+                            m.el("td", &[], |m| {
+                                m.text(&estimate.value.map_or_else(|| "–".to_owned(), number));
+                                match (estimate.interval, &estimate.reason) {
+                                    (Some(i), _) => {
+                                        let (lo, hi) = (number(i.lo), number(i.hi));
+                                        m.el_text("small", &[], &format!("[{lo}, {hi}]"));
+                                    }
+                                    (None, Some(reason)) => m.el_text("small", &[("class", "why")], reason),
+                                    (None, None) => {}
+                                }
+                            });
+                            m.el_text("td", &[], &count(estimate.n));
+                        });
+                    }
+                });
+            });
+        });
     }
 
     fn metric_group(&self, m: &mut Markup, group: Text, notes: &mut Notes) {
@@ -190,7 +224,10 @@ fn group_of(metric: Metric) -> Text {
         | Metric::EnergyPerRequest
         | Metric::GpuMemory
         | Metric::GpuUse
-        | Metric::L2HitRate => Text::GroupMachine,
+        | Metric::L2HitRate
+        | Metric::DramBytes
+        | Metric::L1dHitRate
+        | Metric::LlcHitRate => Text::GroupMachine,
         _ if metric.info().unit == "s" => Text::GroupLatency,
         _ => Text::GroupThroughput,
     }

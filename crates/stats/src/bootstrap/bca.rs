@@ -20,49 +20,85 @@ pub fn bca(
     statistic: impl Fn(&[f64]) -> f64 + Sync + Send,
     options: &Options,
 ) -> Result<Ci, Unsupported> {
-    options.check()?;
-    require(values, 2)?;
-    let estimate = statistic(values);
-    let n = values.len();
-    let replicates = sorted_finite(options.replicate(
-        n,
-        || vec![0.0; n],
-        |rng, sample| {
-            for v in sample.iter_mut() {
-                *v = values[rng.random_range(0..n as u32) as usize];
-            }
-            statistic(sample)
-        },
-    ));
-    if !estimate.is_finite() || replicates.is_empty() {
-        return Err(Unsupported::NotFinite);
-    }
-    if replicates[0] == replicates[replicates.len() - 1] {
-        return Err(Unsupported::Constant);
+    Ok(Bca::of(values, statistic, options)?.ci(options.level))
+}
+
+/// What [`bca`] knows of a statistic: bounds at any level, and the level at which a limit is the bound.
+#[derive(Debug, Clone)]
+pub struct Bca {
+    /// In ascending order.
+    replicates: Vec<f64>,
+    bias: f64,
+    acceleration: f64,
+}
+
+impl Bca {
+    /// Resamples.
+    ///
+    /// # Errors
+    /// As [`bca`].
+    pub fn of(
+        values: &[f64],
+        statistic: impl Fn(&[f64]) -> f64 + Sync + Send,
+        options: &Options,
+    ) -> Result<Self, Unsupported> {
+        options.check()?;
+        require(values, 2)?;
+        let estimate = statistic(values);
+        let n = values.len();
+        let replicates = sorted_finite(options.replicate(
+            n,
+            || vec![0.0; n],
+            |rng, sample| {
+                for v in sample.iter_mut() {
+                    *v = values[rng.random_range(0..n as u32) as usize];
+                }
+                statistic(sample)
+            },
+        ));
+        if !estimate.is_finite() || replicates.is_empty() {
+            return Err(Unsupported::NotFinite);
+        }
+        if replicates[0] == replicates[replicates.len() - 1] {
+            return Err(Unsupported::Constant);
+        }
+        let bias = normal_quantile(share_below(&replicates, estimate));
+        Ok(Self { acceleration: acceleration(values, &statistic), replicates, bias })
     }
 
-    // Ties count half, so that a discrete statistic such as the median is not biased by its own atoms.
-    let (below, equal) = replicates.iter().fold((0.0, 0.0), |(b, e), &r| match r.total_cmp(&estimate) {
+    /// The interval at a level.
+    pub fn ci(&self, level: f64) -> Ci {
+        Ci { level, lo: self.bound(0.5 - level / 2.0), hi: self.bound(0.5 + level / 2.0) }
+    }
+
+    fn bound(&self, p: f64) -> f64 {
+        let z = self.bias + normal_quantile(p);
+        let room = 1.0 - self.acceleration * z;
+        // Beyond the pole the correction has no meaning: stay at the edge of the replicates.
+        let adjusted =
+            if room > 0.0 { normal_cdf(self.bias + z / room) } else { f64::from(u8::from(z > 0.0)) };
+        quantile(&self.replicates, adjusted)
+    }
+
+    /// The one-sided level at which `limit` is the upper bound: how sure it is that the truth lies below it. No nearer to 0
+    /// or 1 than the number of resamples can tell.
+    pub fn confidence_below(&self, limit: f64) -> f64 {
+        let w = normal_quantile(share_below(&self.replicates, limit)) - self.bias;
+        let room = 1.0 + self.acceleration * w;
+        if room > 0.0 { normal_cdf(w / room - self.bias) } else { f64::from(u8::from(w > 0.0)) }
+    }
+}
+
+/// Share of the replicates below a value. Ties count half, so that a discrete statistic such as the median is not biased
+/// by its own atoms.
+fn share_below(replicates: &[f64], value: f64) -> f64 {
+    let (below, equal) = replicates.iter().fold((0.0, 0.0), |(b, e), &r| match r.total_cmp(&value) {
         std::cmp::Ordering::Less => (b + 1.0, e),
         std::cmp::Ordering::Equal => (b, e + 1.0),
         std::cmp::Ordering::Greater => (b, e),
     });
     let count = replicates.len() as f64;
-    let share = ((below + equal / 2.0) / count).clamp(0.5 / count, 1.0 - 0.5 / count);
-    let bias = normal_quantile(share);
-    let acceleration = acceleration(values, &statistic);
-    let bound = |p: f64| {
-        let z = bias + normal_quantile(p);
-        let room = 1.0 - acceleration * z;
-        // Beyond the pole the correction has no meaning: stay at the edge of the replicates.
-        let adjusted = if room > 0.0 { normal_cdf(bias + z / room) } else { f64::from(u8::from(z > 0.0)) };
-        quantile(&replicates, adjusted)
-    };
-    Ok(Ci {
-        level: options.level,
-        lo: bound(0.5 - options.level / 2.0),
-        hi: bound(0.5 + options.level / 2.0),
-    })
+    ((below + equal / 2.0) / count).clamp(0.5 / count, 1.0 - 0.5 / count)
 }
 
 /// Σ d³ / (6 (Σ d²)^1.5) over the jackknife's deviations d = mean − value.
@@ -118,6 +154,16 @@ mod tests {
         let with = |seed| bca(&SPATIAL, mean, &Options { seed, ..Options::default() }).unwrap();
         assert_eq!(with(3), with(3));
         assert_ne!(with(3), with(4));
+    }
+
+    #[test]
+    fn a_bound_is_below_itself_with_its_own_confidence() {
+        let found =
+            Bca::of(&SPATIAL, variance, &Options { resamples: 20_000, ..Options::default() }).unwrap();
+        for p in [0.025, 0.2, 0.5, 0.9, 0.975] {
+            assert!((found.confidence_below(found.bound(p)) - p).abs() < 2e-3, "{p}");
+        }
+        assert!(found.confidence_below(1e9) > 0.999 && found.confidence_below(-1e9) < 0.001);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-pub use bca::bca;
+pub use bca::{Bca, bca};
 pub use block::block;
 pub use two_level::{two_level_mean, two_level_quantile, two_level_quantiles, two_level_sd};
 

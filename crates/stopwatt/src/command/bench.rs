@@ -226,7 +226,7 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         strict: args.strict,
         quiet: args.quiet,
     };
-    measure(&resolved, config_lock(&resolved)?, unfinished, &shown, out)
+    measure(&resolved, config_lock(&resolved)?, unfinished, &shown, out, &mut |_, _| Ok(()))
 }
 
 /// Where a benchmark goes, and how its result is shown.
@@ -239,15 +239,16 @@ pub(super) struct Shown {
     pub(super) quiet: bool,
 }
 
-/// Measures, writes the reports and prints the result.
+/// Measures, writes the reports and prints the result. `after` may add to the run before the reports are made of it.
 pub(super) fn measure(
     resolved: &Resolved<BenchConfig>,
     config_lock: serde_json::Value,
     unfinished: Option<bench::Unfinished>,
     shown: &Shown,
     out: &mut dyn Write,
+    after: &mut dyn FnMut(&Path, &bench::Stop) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
-    let (written, signal) = measure_only(resolved, config_lock, unfinished, shown)?;
+    let (written, signal) = measure_only(resolved, config_lock, unfinished, shown, after)?;
     match shown.dialect {
         Some(dialect) => report::print_dialect(&written, dialect, shown.format, out)?,
         None => report::print(&written, shown.format, shown.lang.into(), out)?,
@@ -270,27 +271,39 @@ pub(super) fn measure_only(
     config_lock: serde_json::Value,
     unfinished: Option<bench::Unfinished>,
     shown: &Shown,
+    after: &mut dyn FnMut(&Path, &bench::Stop) -> anyhow::Result<()>,
 ) -> anyhow::Result<(report::Written, Option<Outcome>)> {
     let config = &resolved.value;
-    let setup = bench::Setup {
-        config: config.clone(),
-        config_lock,
-        root: super::runs_root(),
-        out: shown.out.clone(),
-        api_key: api_key(config)?,
-        tokenizer: config.target.tokenizer.as_deref().map(|f| tokenizer::load(Path::new(f))).transpose()?,
-        program: std::env::current_exe().context("failed to find this program's own file")?,
-        resume: unfinished,
-    };
+    let setup = setup(config, config_lock, shown.out.clone(), unfinished)?;
     let stop = bench::Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
     let mut progress = Progress::new(!shown.quiet && std::io::stderr().is_terminal());
     let finished = bench::run(setup, &stop, &mut |event| progress.show(event))?;
     progress.end();
+    after(&finished.path, &stop)?;
 
     let written = report::write(&finished.path, shown.lang.into())?;
     Ok((written, signals.outcome()))
+}
+
+/// What a benchmark needs.
+pub(super) fn setup(
+    config: &BenchConfig,
+    config_lock: serde_json::Value,
+    out: Option<PathBuf>,
+    resume: Option<bench::Unfinished>,
+) -> anyhow::Result<bench::Setup> {
+    Ok(bench::Setup {
+        config: config.clone(),
+        config_lock,
+        root: super::runs_root(),
+        out,
+        api_key: api_key(config)?,
+        tokenizer: config.target.tokenizer.as_deref().map(|f| tokenizer::load(Path::new(f))).transpose()?,
+        program: std::env::current_exe().context("failed to find this program's own file")?,
+        resume,
+    })
 }
 
 /// What is locked: every setting with its origin, and what analysis needs.
@@ -394,7 +407,7 @@ fn some_if<T>(condition: bool, value: T) -> Option<T> {
     condition.then_some(value)
 }
 
-fn api_key(config: &BenchConfig) -> anyhow::Result<Option<String>> {
+pub(super) fn api_key(config: &BenchConfig) -> anyhow::Result<Option<String>> {
     let Some(name) = &config.target.api_key_env else { return Ok(None) };
     match environment::var(name) {
         Some(key) if !key.trim().is_empty() => Ok(Some(key.trim().to_owned())),

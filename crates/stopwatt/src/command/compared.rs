@@ -46,7 +46,7 @@ impl Compared {
         let run = Run::open(path)?;
         let analysed = Analysed::read(&run, None)?;
         let facts = Facts::of_run(&analysed.log, &analysed.config);
-        let side = Side::of_run(name, &analysed.doc, facts);
+        let side = Side::of_run(name, &analysed.doc, facts).with_quality(&analysed.log);
         // Sensors and kernels are extra: a run without them, or with a file of another kind, is compared all the same.
         let sensors = std::fs::read_to_string(run.path().join("power.csv")).ok();
         let sensors = sensors.and_then(|text| Sensors::of_csv(&text));

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::json;
 use stopwatt_analyse::compare::{self, Gate, Options};
-use stopwatt_analyse::rca;
+use stopwatt_analyse::{quality, rca};
 use stopwatt_core::comparison::{ComparisonDoc, GateState, Verdict};
 use stopwatt_core::log::Fact;
 use stopwatt_experiment::bench::Stop;
@@ -16,11 +16,13 @@ use stopwatt_experiment::sop::{self, Program, SopConfig, TargetKind};
 use stopwatt_record::config::Resolved;
 use stopwatt_record::run_dir::{Run, write_atomically};
 
-use super::compare::{parse_level, parse_percent, print as print_comparison};
+use super::bench;
+use super::compare::{parse_level, parse_percent, parse_primary, print as print_comparison};
 use super::compared::Compared;
-use super::procedure::{ProcedureArgs, lock, program, watcher, write_reports};
+use super::procedure::{Judging, OwnFlag, ProcedureArgs, benchmark, lock, program, watcher, write_reports};
 use super::{Failure, Format};
 use crate::exit::Outcome;
+use crate::progress::Progress;
 use crate::stop::Signals;
 
 /// What is judged; gates are judged beside.
@@ -39,7 +41,10 @@ Examples:
   stopwatt pair -c base.yaml --allow-commands --candidate pipeline.mode=iterative --out cmp
   stopwatt pair -c base.yaml --allow-commands --candidate-config cand.yaml --trials 10 --out cmp
   stopwatt pair -c base.yaml --allow-commands --candidate pipeline.mode=iterative --out cmp --override gates.l2_hit=null
-  stopwatt pair --command 'python3 old.py' --self-test --out aa")]
+  stopwatt pair --command 'python3 old.py' --self-test --out aa
+  stopwatt pair --serve-cmd 'vllm serve M --port {port}' --candidate-serve-cmd 'vllm serve M --port {port} --flag' \\
+    --override target.bench.load.concurrency=8 --override gates.l2_hit=null --out cmp
+  stopwatt pair -c engines.yaml --allow-commands --candidate-config other.yaml --out cmp")]
 pub(crate) struct PairArgs {
     #[command(flatten)]
     procedure: ProcedureArgs,
@@ -49,12 +54,27 @@ pub(crate) struct PairArgs {
     /// One setting of the candidate, as `pipeline.mode=iterative` (repeatable)
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Candidate")]
     candidate: Vec<String>,
+    /// Baseline that is an engine: its command with `{port}`, started anew for each trial
+    #[arg(long, value_name = "COMMAND", help_heading = "Engines", conflicts_with_all = ["command", "url"])]
+    serve_cmd: Option<String>,
+    /// Candidate that is an engine: its command with `{port}`
+    #[arg(long, value_name = "COMMAND", help_heading = "Engines", conflicts_with = "candidate_url")]
+    candidate_serve_cmd: Option<String>,
+    /// Baseline that is an engine: the URL of one that runs already
+    #[arg(long, value_name = "URL", help_heading = "Engines", conflicts_with = "command")]
+    url: Option<String>,
+    /// Candidate that is an engine: the URL of one that runs already
+    #[arg(long, value_name = "URL", help_heading = "Engines")]
+    candidate_url: Option<String>,
     /// Measure the baseline against itself and say whether a difference is called where there is none
-    #[arg(long, conflicts_with_all = ["candidate", "candidate_config"], help_heading = "Candidate")]
+    #[arg(long, conflicts_with_all = ["candidate", "candidate_config", "candidate_serve_cmd", "candidate_url"], help_heading = "Candidate")]
     self_test: bool,
     /// A further limit that the candidate must clear (repeatable): `METRIC [STATISTIC] <= LIMIT`
     #[arg(long = "gate", value_name = "GATE", help_heading = "Judgement")]
     gates: Vec<Gate>,
+    /// Metrics that are judged, corrected together (repeatable) [default: e2e, ttft, tpot, output_throughput, each mean]
+    #[arg(long, value_name = "METRIC [STATISTIC]", value_parser = parse_primary, value_delimiter = ',', help_heading = "Judgement")]
+    primary: Vec<(String, String)>,
     /// Change that does not matter, for instance 1%
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent, default_value = "1%", help_heading = "Judgement")]
     margin: f64,
@@ -72,14 +92,16 @@ pub(crate) fn run(args: &PairArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
     if procedure.schema(out)? {
         return Ok(Outcome::Done);
     }
-    let baseline = procedure.resolve(None, &[])?;
-    if !args.self_test && args.candidate.is_empty() && args.candidate_config.is_none() {
+    let baseline = procedure.resolve(None, &[], &args.engine(false))?;
+    let engine = args.candidate_serve_cmd.is_some() || args.candidate_url.is_some();
+    if !args.self_test && args.candidate.is_empty() && args.candidate_config.is_none() && !engine {
         let problem = anyhow!("there is no candidate");
-        let hint =
-            "say what is changed with --candidate KEY=VALUE or --candidate-config FILE, or give --self-test";
+        let hint = "say what is changed with --candidate KEY=VALUE or --candidate-config FILE, or give --self-test \
+             (engines: --candidate-serve-cmd or --candidate-url)";
         return Err(Failure::new(Outcome::Usage, problem).hint(hint).into());
     }
-    let candidate = procedure.resolve(args.candidate_config.as_deref(), &args.candidate)?;
+    let candidate =
+        procedure.resolve(args.candidate_config.as_deref(), &args.candidate, &args.engine(engine))?;
     if procedure.shown(&[&baseline, &candidate], out)? {
         return Ok(Outcome::Done);
     }
@@ -99,19 +121,28 @@ pub(crate) fn run(args: &PairArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
     let signals = Signals::install(move || on_signal.interrupt())?;
     let mut gates = if args.self_test { Vec::new() } else { baseline.value.gates.gates()? };
     gates.extend_from_slice(&args.gates);
-    let launch = [program(&baseline, &stop)?, program(&candidate, &stop)?];
-    let pair = Pair { args, sides: [&baseline, &candidate], launch: &launch, gates, stop: &stop };
+    let what = match baseline.value.target.kind {
+        TargetKind::Command => {
+            Measured::Programs(Box::new([program(&baseline, &stop)?, program(&candidate, &stop)?]))
+        }
+        TargetKind::Bench => Measured::Engines,
+    };
+    let sides = [&baseline, &candidate];
+    for side in sides {
+        side.value.quality.is_asked(&side.value)?;
+    }
+    let pair = Pair { args, sides, what: &what, gates, stop: &stop };
     let outcome = pair.decide(&dir, out);
     signals.outcome().map_or(outcome, Ok)
 }
 
 /// Refuses sides that cannot be paired.
 fn fit_together(baseline: &Resolved<SopConfig>, candidate: &Resolved<SopConfig>) -> anyhow::Result<()> {
+    if baseline.value.target.kind != candidate.value.target.kind {
+        let problem = "both sides of a pair are programs, or both are engines";
+        return Err(candidate.refuse("target.kind", problem).into());
+    }
     for side in [baseline, candidate] {
-        if side.value.target.kind == TargetKind::Bench {
-            let problem = "`bench` targets cannot be paired in this version; measure each with `stopwatt run` and compare the runs";
-            return Err(side.refuse("target.kind", problem).into());
-        }
         if side.value.pipeline.no_measure {
             return Err(side.refuse("pipeline.no_measure", "a pair is measured").into());
         }
@@ -127,14 +158,49 @@ fn fit_together(baseline: &Resolved<SopConfig>, candidate: &Resolved<SopConfig>)
     Ok(())
 }
 
+impl PairArgs {
+    /// The flags that name an engine: those of the baseline, or of the candidate where it has any.
+    fn engine(&self, candidate: bool) -> Vec<OwnFlag<'_>> {
+        let (command, url) = match candidate {
+            false => (("--serve-cmd", &self.serve_cmd), ("--url", &self.url)),
+            true => (
+                ("--candidate-serve-cmd", &self.candidate_serve_cmd),
+                ("--candidate-url", &self.candidate_url),
+            ),
+        };
+        let mut flags: Vec<OwnFlag<'_>> = Vec::new();
+        for (key, other, (flag, value)) in [
+            ("target.bench.serve.command", "target.bench.target.url", command),
+            ("target.bench.target.url", "target.bench.serve.command", url),
+        ] {
+            if let Some(value) = value {
+                flags.push(("target.kind", flag, "bench".into()));
+                flags.push((key, flag, value.as_str().into()));
+                // One side may be started and the other run already.
+                flags.push((other, flag, serde_json::Value::Null));
+            }
+        }
+        flags
+    }
+}
+
+/// What is measured in turns.
+enum Measured {
+    Programs(Box<[Program; 2]>),
+    Engines,
+}
+
 /// A comparison from its settings to its decision.
 struct Pair<'a> {
     args: &'a PairArgs,
     sides: [&'a Resolved<SopConfig>; 2],
-    launch: &'a [Program; 2],
+    what: &'a Measured,
     gates: Vec<Gate>,
     stop: &'a Stop,
 }
+
+/// Folders of baseline and candidate, and what went wrong there.
+type Both = [(PathBuf, Option<anyhow::Error>); 2];
 
 /// One attempt.
 struct Attempt {
@@ -186,32 +252,25 @@ impl Pair<'_> {
 
     /// Measures both sides and compares them; `None` when it was interrupted.
     fn attempt(&self, dir: &Path) -> anyhow::Result<Option<ComparisonDoc>> {
-        let procedure = &self.args.procedure;
-        let setup = |i: usize| -> anyhow::Result<sop::Setup<'_>> {
-            Ok(sop::Setup {
-                config: &self.sides[i].value,
-                lock: lock(self.sides[i])?,
-                launch: &self.launch[i],
-            })
+        let mut progress = self.args.procedure.progress();
+        let finished = match self.what {
+            Measured::Programs(launch) => self.programs(launch, dir, &mut progress)?,
+            Measured::Engines => self.engines(dir, &mut progress)?,
         };
-        let (a, b) = (setup(0)?, setup(1)?);
-        let mut watchers = [watcher(a.config), watcher(b.config)];
-        let [watch_a, watch_b] = &mut watchers;
-        let mut progress = procedure.progress();
-        let finished = sop::pair(&a, &b, dir, [watch_a.as_mut(), watch_b.as_mut()], self.stop, &mut |e| {
-            progress.show(e)
-        })?;
         progress.end();
+        let paths = [0, 1].map(|i| finished[i].0.clone());
+        let failed = finished.iter().any(|(_, failure)| failure.is_some());
+        if !failed && !self.stop.is_interrupted() {
+            self.judge(&paths)?;
+        }
         let mut sides = Vec::new();
         let mut failure = None;
-        for ((finished, side), config) in
+        for (((path, failed), side), config) in
             finished.into_iter().zip([sop::Side::Baseline, sop::Side::Candidate]).zip(self.sides)
         {
-            write_reports(&finished.path, &config.value, procedure.lang)?;
-            sides.push(Compared::open(side.name(), &finished.path)?);
-            let real = finished.failure.filter(|f| !matches!(f, sop::TargetError::OtherSide));
-            failure = failure
-                .or(real.map(|f| anyhow::Error::new(f).context(format!("the {} failed", side.name()))));
+            write_reports(&path, &config.value, self.args.procedure.lang)?;
+            sides.push(Compared::open(side.name(), &path)?);
+            failure = failure.or(failed.map(|f| f.context(format!("the {} failed", side.name()))));
         }
         if self.stop.is_interrupted() {
             return Ok(None);
@@ -223,7 +282,10 @@ impl Pair<'_> {
             level: self.args.level,
             margin: self.args.margin,
             paired: true,
-            primary: PRIMARY.map(|(m, s)| (m.to_owned(), s.to_owned())).to_vec(),
+            primary: match self.args.primary.is_empty() {
+                true => PRIMARY.map(|(m, s)| (m.to_owned(), s.to_owned())).to_vec(),
+                false => self.args.primary.clone(),
+            },
             gates: self.gates.clone(),
             ..Options::default()
         };
@@ -233,6 +295,51 @@ impl Pair<'_> {
         text.push(b'\n');
         write_atomically(&dir.join("compare.json"), &text)?;
         Ok(Some(doc))
+    }
+
+    /// Measures two programs; each run's folder, and what went wrong there.
+    fn programs(&self, launch: &[Program; 2], dir: &Path, progress: &mut Progress) -> anyhow::Result<Both> {
+        let setup = |i: usize| -> anyhow::Result<sop::Setup<'_>> {
+            Ok(sop::Setup { config: &self.sides[i].value, lock: lock(self.sides[i])?, launch: &launch[i] })
+        };
+        let (a, b) = (setup(0)?, setup(1)?);
+        let mut watchers = [watcher(a.config), watcher(b.config)];
+        let [watch_a, watch_b] = &mut watchers;
+        let finished = sop::pair(&a, &b, dir, [watch_a.as_mut(), watch_b.as_mut()], self.stop, &mut |e| {
+            progress.show(e)
+        })?;
+        Ok(finished.map(|f| {
+            let real = f.failure.filter(|f| !matches!(f, sop::TargetError::OtherSide));
+            (f.path, real.map(anyhow::Error::new))
+        }))
+    }
+
+    /// The same of two engines.
+    fn engines(&self, dir: &Path, progress: &mut Progress) -> anyhow::Result<Both> {
+        let setup = |i: usize| -> anyhow::Result<_> {
+            let (benchmark, lock) = benchmark(self.sides[i])?;
+            bench::setup(&benchmark.value, lock, None, None)
+        };
+        let finished =
+            sop::pair_engines(setup(0)?, setup(1)?, dir, self.stop, &mut |event| progress.show(event))?;
+        Ok(finished.map(|(path, failure)| (path, failure.map(anyhow::Error::new))))
+    }
+
+    /// Judges the outputs of both sides, when that was asked for, and notes what was found in their runs.
+    fn judge(&self, paths: &[PathBuf; 2]) -> anyhow::Result<()> {
+        let [a, b] = self.sides.map(|side| &side.value);
+        let judging = [Judging::of(a)?, Judging::of(b)?];
+        let sides = (judging[0].side(a, self.stop), judging[1].side(b, self.stop));
+        let Some(facts) = sop::quality_of_both(&sides.0, &sides.1)? else { return Ok(()) };
+        let runs = [Run::open(&paths[0])?, Run::open(&paths[1])?];
+        if let [Fact::Quality { quality: ours }, Fact::Quality { quality: theirs }] = &facts {
+            let delta = quality::delta(&runs[0].id().to_string(), ours, theirs, self.args.level);
+            runs[1].note(Fact::QualityDelta { delta })?;
+        }
+        for (path, fact) in paths.iter().zip(facts) {
+            Run::open(path)?.note(fact)?;
+        }
+        Ok(())
     }
 
     /// For people: beside a table, else where it does not disturb what programs read.

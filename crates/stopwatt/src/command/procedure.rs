@@ -3,14 +3,14 @@
 use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
-use stopwatt_experiment::bench::Stop;
+use stopwatt_experiment::bench::{BenchConfig, Stop, commands};
 use stopwatt_experiment::sop::{self, Instruments, Program, ReportFormat, SopConfig, TargetKind, Watcher};
 use stopwatt_record::config::{self, Layers, Origin, Resolved, environment};
 
 use super::report::Written;
-use super::{Failure, Format, Language, report};
+use super::{Failure, Format, Language, bench, report};
 use crate::exit::Outcome;
 use crate::progress::Progress;
 
@@ -82,15 +82,20 @@ impl From<Protocol> for sop::Protocol {
     }
 }
 
-/// The setting that holds a program, and that of an engine.
-const COMMANDS: [&str; 2] = ["target.command", "target.bench.serve.command"];
+/// The settings that hold a program: that is measured, that is an engine, that judges outputs.
+const COMMANDS: [&str; 3] = ["target.command", "target.bench.serve.command", "quality.command"];
+
+/// A setting, the flag that sets it, and its value.
+pub(super) type OwnFlag<'a> = (&'a str, &'a str, serde_json::Value);
 
 impl ProcedureArgs {
-    /// The settings in force. `more` lies over the file and the overrides, and what it sets is not set by a flag.
+    /// The settings in force. `more` lies over the file and the overrides, and what it sets is not set by a flag; `own`
+    /// are flags of the command's own, as setting, flag and value.
     pub(super) fn resolve(
         &self,
         file: Option<&Path>,
         more: &[String],
+        own: &[OwnFlag<'_>],
     ) -> anyhow::Result<Resolved<SopConfig>> {
         let mut layers = Layers::<SopConfig>::new();
         for file in self.config.as_deref().into_iter().chain(file) {
@@ -110,6 +115,9 @@ impl ProcedureArgs {
         flags.push(("target.protocol", "--protocol", protocol));
         for (key, flag, value) in flags {
             layers = layers.flag(key, flag, value.filter(|_| !set(key)));
+        }
+        for (key, flag, value) in own {
+            layers = layers.flag(key, flag, Some(value.clone()));
         }
         let resolved = layers.resolve()?;
         Ok(resolved)
@@ -139,6 +147,11 @@ impl ProcedureArgs {
                 });
                 let words: Vec<String> = words.iter().map(|w| format!("{w:?}")).collect();
                 writeln!(out, "command: {}", words.join(" "))?;
+            } else {
+                for words in commands(&sop::bench_config(&resolved.value)?)? {
+                    let words: Vec<String> = words.iter().map(|w| format!("{w:?}")).collect();
+                    writeln!(out, "command: {}", words.join(" "))?;
+                }
             }
         }
         Ok(true)
@@ -160,6 +173,7 @@ impl ProcedureArgs {
         };
         let set = |key: &&str| match *key {
             "target.command" => resolved.value.target.command.is_some(),
+            "quality.command" => resolved.value.quality.command.is_some(),
             _ => resolved.value.target.bench.as_ref().is_some_and(|b| b.serve.command.is_some()),
         };
         match COMMANDS.iter().find(|key| !self.allow_commands && foreign(key) && set(key)) {
@@ -189,6 +203,46 @@ pub(super) fn program(resolved: &Resolved<SopConfig>, stop: &Stop) -> anyhow::Re
 pub(super) fn watcher(config: &SopConfig) -> Box<dyn Watcher> {
     let search = environment::var("PATH").map(std::ffi::OsString::from);
     Box::new(Instruments::of(config, search))
+}
+
+/// The settings of the benchmark that a target of kind `bench` is, and what is locked of it.
+pub(super) fn benchmark(
+    resolved: &Resolved<SopConfig>,
+) -> anyhow::Result<(Resolved<BenchConfig>, serde_json::Value)> {
+    let config = sop::bench_config(&resolved.value)?;
+    let settings = serde_json::to_value(&config)?;
+    let defaults = serde_json::to_value(BenchConfig::default())?;
+    let mut layers = Layers::<BenchConfig>::new();
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        layers = layers.flag(key, "target.bench", Some(value).filter(|v| defaults.get(key) != Some(v)));
+    }
+    let benchmark = layers.resolve()?;
+    let mut lock = bench::config_lock(&benchmark)?;
+    if let (Some(lock), Some(settings)) = (lock.as_object_mut(), resolved.lock().get("settings")) {
+        lock.insert("procedure".to_owned(), settings.clone());
+    }
+    Ok((benchmark, lock))
+}
+
+/// A side whose outputs are judged: this program, and the key of its engine.
+pub(super) struct Judging {
+    program: PathBuf,
+    api_key: Option<String>,
+}
+
+impl Judging {
+    pub(super) fn of(config: &SopConfig) -> anyhow::Result<Self> {
+        let mut engine = config.target.bench.as_deref().cloned().unwrap_or_default();
+        if config.target.kind == TargetKind::Command {
+            engine.target.api_key_env.clone_from(&config.quality.api_key_env);
+        }
+        let program = std::env::current_exe().context("failed to find this program's own file")?;
+        Ok(Self { program, api_key: bench::api_key(&engine)? })
+    }
+
+    pub(super) fn side<'a>(&'a self, config: &'a SopConfig, stop: &'a Stop) -> sop::Judged<'a> {
+        sop::Judged { config, program: &self.program, api_key: self.api_key.as_deref(), stop }
+    }
 }
 
 /// What is locked: every setting with its origin, and what analysis needs.

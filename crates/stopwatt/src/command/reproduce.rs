@@ -290,6 +290,8 @@ impl Work {
                     lock,
                     folder: args.out.clone(),
                     each_trial_anew: *each_trial_anew,
+                    // Scores are of outputs; what is repeated is the measurement.
+                    judged: false,
                     lang: args.lang,
                 };
                 let progress = Progress::new(!args.quiet && std::io::stderr().is_terminal());
@@ -312,7 +314,8 @@ impl Work {
                     strict: false,
                     quiet: args.quiet,
                 };
-                let (written, signal) = bench::measure_only(resolved, lock, None, &shown)?;
+                let (written, signal) =
+                    bench::measure_only(resolved, lock, None, &shown, &mut |_, _| Ok(()))?;
                 Ok((written.path, signal))
             }
         }

@@ -1,15 +1,16 @@
 //! `stopwatt run`: any target under the measurement procedure.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use stopwatt_core::metrics_doc::RunStatus;
-use stopwatt_experiment::bench::{BenchConfig, Stop};
+use stopwatt_experiment::bench::Stop;
 use stopwatt_experiment::sop::{self, SopConfig, TargetError, TargetKind};
-use stopwatt_record::config::{Layers, Resolved};
+use stopwatt_record::config::Resolved;
+use stopwatt_record::run_dir::Run;
 
-use super::procedure::{ProcedureArgs, lock, program, watcher, write_reports};
+use super::procedure::{Judging, ProcedureArgs, benchmark, lock, program, watcher, write_reports};
 use super::{Language, bench, report};
 use crate::exit::Outcome;
 use crate::progress::Progress;
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     }
     let more: Vec<String> =
         args.no_measure.then(|| "pipeline.no_measure=true".to_owned()).into_iter().collect();
-    let resolved = procedure.resolve(None, &more)?;
+    let resolved = procedure.resolve(None, &more, &[])?;
     if procedure.shown(&[&resolved], out)? {
         return Ok(Outcome::Done);
     }
@@ -59,7 +60,9 @@ pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     if config.target.kind == TargetKind::Bench {
         return engine(args, &resolved, folder, out);
     }
-    let what = What { lock: lock(&resolved)?, folder, each_trial_anew: false, lang: procedure.lang };
+    let judged = config.quality.is_asked(config)?;
+    let lang = procedure.lang;
+    let what = What { lock: lock(&resolved)?, folder, each_trial_anew: false, judged, lang };
     let measured = program_run(&resolved, what, procedure.progress())?;
     let written = measured.written;
     report::print(&written, procedure.format, procedure.lang.into(), out)?;
@@ -86,6 +89,8 @@ pub(super) struct What {
     pub(super) folder: Option<PathBuf>,
     /// A new process for each trial, as in a pair.
     pub(super) each_trial_anew: bool,
+    /// Its outputs are judged afterwards.
+    pub(super) judged: bool,
     /// Language of the report.
     pub(super) lang: Language,
 }
@@ -118,8 +123,23 @@ pub(super) fn program_run(
             progress.show(event);
         })?;
     progress.end();
+    if what.judged && finished.failure.is_none() {
+        judge(config, &finished.path, &stop)?;
+    }
     let written = write_reports(&finished.path, config, what.lang)?;
     Ok(Measured { written, signal: signals.outcome(), failure: finished.failure })
+}
+
+/// Judges the outputs when that was asked for, and notes what was found in the run.
+fn judge(config: &SopConfig, path: &Path, stop: &Stop) -> anyhow::Result<()> {
+    if stop.is_interrupted() || config.pipeline.no_measure {
+        return Ok(());
+    }
+    let judging = Judging::of(config)?;
+    if let Some(fact) = sop::quality(&judging.side(config, stop))? {
+        Run::open(path)?.note(fact)?;
+    }
+    Ok(())
 }
 
 /// An engine: `stopwatt bench` with the procedure's warm-up and repeats.
@@ -129,18 +149,7 @@ fn engine(
     folder: Option<PathBuf>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
-    let config = sop::bench_config(&resolved.value)?;
-    let settings = serde_json::to_value(&config)?;
-    let defaults = serde_json::to_value(BenchConfig::default())?;
-    let mut layers = Layers::<BenchConfig>::new();
-    for (key, value) in settings.as_object().into_iter().flatten() {
-        layers = layers.flag(key, "target.bench", Some(value).filter(|v| defaults.get(key) != Some(v)));
-    }
-    let benchmark = layers.resolve()?;
-    let mut lock = bench::config_lock(&benchmark)?;
-    if let (Some(lock), Some(settings)) = (lock.as_object_mut(), resolved.lock().get("settings")) {
-        lock.insert("procedure".to_owned(), settings.clone());
-    }
+    let (benchmark, lock) = benchmark(resolved)?;
     let shown = bench::Shown {
         out: folder,
         format: args.procedure.format,
@@ -149,5 +158,8 @@ fn engine(
         strict: args.strict,
         quiet: args.procedure.quiet,
     };
-    bench::measure(&benchmark, lock, None, &shown, out)
+    let asked = resolved.value.quality.is_asked(&resolved.value)?;
+    bench::measure(&benchmark, lock, None, &shown, out, &mut |path, stop| {
+        if asked { judge(&resolved.value, path, stop) } else { Ok(()) }
+    })
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use stopwatt_core::{FORMAT_MAJOR, FORMAT_MINOR};
+
 use super::*;
 
 #[test]
@@ -56,8 +58,9 @@ fn a_counter_that_is_not_a_number_does_not_spoil_the_log() {
 fn with_format(path: &Path, format: &str, more: &str) {
     let log = path.join(LOG);
     let text = std::fs::read_to_string(&log).unwrap();
-    std::fs::write(&log, text.replace("\"format\":\"1.0\"", &format!("\"format\":\"{format}\"")) + more)
-        .unwrap();
+    let own = format!("\"format\":\"{FORMAT_MAJOR}.{FORMAT_MINOR}\"");
+    assert!(text.contains(&own));
+    std::fs::write(&log, text.replace(&own, &format!("\"format\":\"{format}\"")) + more).unwrap();
 }
 
 #[test]
@@ -69,7 +72,8 @@ fn a_newer_minor_is_read_and_a_newer_major_is_refused() {
     run.finish().unwrap();
     let news = "{\"t_ns\":5,\"fact\":{\"event\":\"eclipse\",\"depth\":2}}\n{\"t_ns\":6,\"fact\":{\"event\":\"trial_started\",\"point\":0,\"trial\":0,\"mood\":\"new field\"}}\n";
 
-    with_format(&path, "1.0", news);
+    let own = format!("{FORMAT_MAJOR}.{FORMAT_MINOR}");
+    with_format(&path, &own, news);
     assert!(matches!(Run::open(&path), Err(RunError::Damaged { .. })), "this version does not write that");
     with_format(&path, "1.7", "");
     let run = Run::open(&path).unwrap();

@@ -46,14 +46,14 @@ impl Sensors {
     }
 
     /// Mean of a column inside the windows, given as seconds since the run began; `None` when there is no reading.
-    pub(super) fn mean(&self, column: &str, windows: &[(f64, f64)]) -> Option<f64> {
+    pub(crate) fn mean(&self, column: &str, windows: &[(f64, f64)]) -> Option<f64> {
         let inside: Vec<f64> =
             self.series(column).into_iter().filter(|(t, _)| within(*t, windows)).map(|(_, v)| v).collect();
         (!inside.is_empty()).then(|| inside.iter().sum::<f64>() / inside.len() as f64)
     }
 
     /// Share of the readings inside the windows that hold each of a column's words, which are joined by `+`.
-    pub(super) fn words(&self, column: &str, windows: &[(f64, f64)]) -> Option<BTreeMap<String, f64>> {
+    pub(crate) fn words(&self, column: &str, windows: &[(f64, f64)]) -> Option<BTreeMap<String, f64>> {
         let cells = self.t_s.iter().zip(self.columns.get(column)?);
         let inside: Vec<&String> =
             cells.filter(|(t, _)| within(**t, windows)).filter_map(|(_, cell)| cell.as_ref()).collect();
