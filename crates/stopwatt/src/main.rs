@@ -97,19 +97,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 /// Prints an error with its causes, and what to try.
 fn complain(error: &anyhow::Error) {
-    let mut text = String::new();
-    for (depth, cause) in error.chain().enumerate() {
-        let cause = cause.to_string();
-        // Errors that repeat their source in their own words are said once.
-        if depth > 0 && text.contains(&cause) {
-            continue;
-        }
-        if depth > 0 {
-            text.push_str(": ");
-        }
-        text.push_str(&cause);
-    }
-    eprintln!("error: {text}");
+    eprintln!("error: {}", command::complaint(error));
     if let Some(hint) = command::hint_of(error) {
         eprintln!("hint: {hint}");
     }

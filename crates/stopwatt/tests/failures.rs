@@ -174,3 +174,28 @@ fn the_doctor_answers_in_every_format() {
         place.run(&["doctor", "--format", "csv"]).expect(0).stdout.starts_with("name,state,found,advice\n")
     );
 }
+
+#[cfg(not(feature = "object-store"))]
+#[test]
+fn object_stores_name_their_feature_where_they_are_not_built_in() {
+    let place = Place::new();
+    let exact = Exact::start(&["--ttft", "1ms", "--itl", "1ms"]);
+    for args in [
+        &["bench", "--url", &exact.url, "--requests", "2", "--out", "s3://bucket/a"][..],
+        &["report", "gs://bucket/a"],
+        &["merge", "az://container/a"],
+        &["compare", "s3://bucket/a", "s3://bucket/b"],
+        &["runs", "pull", "s3://bucket/a"],
+    ] {
+        let ended = place.run(args).expect(3);
+        assert!(ended.stderr.contains("without the feature `object-store`"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("hint: build with"), "{}", ended.stderr);
+    }
+    assert!(!place.path("runs").exists(), "nothing was measured");
+    for args in [&["runs", "rm", "s3://bucket/a"][..], &["bench", "--resume", "s3://bucket/a"]] {
+        let ended = place.run(args).expect(1);
+        assert!(ended.stderr.contains("hint: copy it here with `stopwatt runs pull`"), "{}", ended.stderr);
+    }
+    let wrong = place.run(&["bench", "--out", "s3://key:hunter2@bucket/a"]).expect(1);
+    assert!(wrong.stderr.contains("s3://BUCKET/PREFIX"), "{}", wrong.stderr);
+}

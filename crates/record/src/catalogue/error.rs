@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Entry;
+use crate::remote::RemoteError;
 use crate::run_dir::RunError;
 
 /// Why the catalogue could not answer.
@@ -19,6 +20,15 @@ pub enum CatalogueError {
     /// A run could not be read or changed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The run at an address could not be copied here.
+    #[error("the run cannot be read")]
+    Remote(#[from] RemoteError),
+    /// The run is in an object store, and would be changed or sent.
+    #[error("{address} is not on this machine")]
+    Elsewhere {
+        /// Its address.
+        address: String,
+    },
     /// There are no runs at all.
     #[error("there are no runs in {}", root.display())]
     Empty {
@@ -72,6 +82,8 @@ impl CatalogueError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Run(error) => error.hint(),
+            Self::Remote(error) => error.hint(),
+            Self::Elsewhere { .. } => Some("copy it here with `stopwatt runs pull`"),
             Self::Empty { .. } => Some("`stopwatt bench` makes one"),
             Self::Unknown { .. } => Some("`stopwatt runs list` shows every run"),
             Self::Ambiguous { .. } => Some("give more of the name, or the path of the directory"),

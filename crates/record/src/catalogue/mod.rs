@@ -27,6 +27,7 @@ pub use entry::Entry;
 pub use error::CatalogueError;
 use index::Index;
 
+use crate::remote::{self, Address};
 use crate::run_dir::{LOG, Run, RunError};
 
 /// The index of the runs under one root.
@@ -82,8 +83,11 @@ impl Catalogue {
         &self.unreadable
     }
 
-    /// One run by path, `latest`, id, tag, or the begin of an id.
+    /// One run of this machine by path, `latest`, id, tag, or the begin of an id.
     pub fn find(&self, name: &str) -> Result<Entry, CatalogueError> {
+        if let Some(address) = Address::of(name)? {
+            return Err(CatalogueError::Elsewhere { address: address.to_string() });
+        }
         if let Some(path) = as_path(name) {
             return Ok(Entry::read(&path)?);
         }
@@ -170,7 +174,11 @@ impl Catalogue {
 }
 
 /// Directory of the run called `name`: a run id, a unique begin of one, a tag, a path, or `latest`.
+/// An address in an object store is copied here first.
 pub fn resolve(root: &Path, name: &str) -> Result<PathBuf, CatalogueError> {
+    if let Some(address) = Address::of(name)? {
+        return Ok(remote::copy(&address)?);
+    }
     match as_path(name) {
         Some(path) => Ok(path),
         None => Ok(Catalogue::open(root)?.find(name)?.path),

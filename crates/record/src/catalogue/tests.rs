@@ -60,6 +60,7 @@ fn metrics(id: &str, ttft: f64) -> String {
         client: ClientUse::default(),
         cost: None,
         reproduces: None,
+        quality: None,
         validity: Validity { valid: true, reasons: Vec::new() },
     };
     serde_json::to_string(&doc).unwrap()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::RunError;
 
 /// The file name.
-pub(super) const NAME: &str = "lock";
+pub(crate) const NAME: &str = "lock";
 
 /// Held while a run is written; the file is removed at the end.
 #[derive(Debug)]

@@ -29,6 +29,8 @@ pub use id::RunId;
 pub use read::{Requests, Rows, Run, Stored};
 pub use write::{Create, RunWriter, write_atomically};
 
+#[cfg(feature = "object-store")]
+pub(crate) use lock::NAME as LOCK;
 pub(crate) use lock::writer;
 pub(crate) use log_file::NAME as LOG;
 

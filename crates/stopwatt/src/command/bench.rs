@@ -11,6 +11,7 @@ use stopwatt_core::search::FindKind;
 use stopwatt_experiment::bench::{self, ArrivalKind, BenchConfig, EndpointChoice, ScenarioKind, Tri};
 use stopwatt_record::config::{self, Layers, Resolved, environment};
 
+use super::place::{Delivery, Place};
 use super::price::{PriceArgs, cost_settings};
 use super::workload_flags::{ShareFlags, WorkloadFlags};
 use super::{Failure, Format, tokenizer};
@@ -149,9 +150,10 @@ pub(crate) struct BenchArgs {
     /// the load as a whole
     #[arg(long, value_name = "SLO", help_heading = "Result")]
     slo: Option<String>,
-    /// Folder of the run, also as file:///DIR; it must not exist or be empty [default: stopwatt-runs/ID]
-    #[arg(long, value_name = "DIR", value_parser = super::place::folder, help_heading = "Result")]
-    out: Option<PathBuf>,
+    /// Folder of the run, also as file:///DIR, or an object store as s3://BUCKET/PREFIX; nothing may be there
+    /// [default: stopwatt-runs/ID]
+    #[arg(long, value_name = "PLACE", value_parser = super::place::parse, help_heading = "Result")]
+    out: Option<Place>,
     /// Go on with an interrupted run: its settings, without the points it has finished
     #[arg(long, value_name = "RUN", help_heading = "Result", conflicts_with_all = ["config", "find"])]
     resume: Option<String>,
@@ -231,7 +233,7 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
 
 /// Where a benchmark goes, and how its result is shown.
 pub(super) struct Shown {
-    pub(super) out: Option<PathBuf>,
+    pub(super) out: Option<Place>,
     pub(super) format: Format,
     pub(super) lang: super::Language,
     pub(super) dialect: Option<super::DialectName>,
@@ -248,11 +250,16 @@ pub(super) fn measure(
     out: &mut dyn Write,
     after: &mut dyn FnMut(&Path, &bench::Stop) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
-    let (written, signal) = measure_only(resolved, config_lock, unfinished, shown, after)?;
+    let (delivery, folder) = Delivery::prepare(shown.out.as_ref())?;
+    let (written, signal) = match measure_only(resolved, config_lock, unfinished, shown, folder, after) {
+        Ok(measured) => measured,
+        Err(error) => return Err(delivery.give_back(error)),
+    };
     match shown.dialect {
         Some(dialect) => report::print_dialect(&written, dialect, shown.format, out)?,
         None => report::print(&written, shown.format, shown.lang.into(), out)?,
     }
+    delivery.send(&written.path)?;
     if let Some(outcome) = signal {
         return Ok(outcome);
     }
@@ -265,16 +272,17 @@ pub(super) fn measure(
     })
 }
 
-/// Measures and writes the reports; with the outcome of a signal, if there was one.
+/// Measures into `folder` and writes the reports; with the outcome of a signal, if there was one.
 pub(super) fn measure_only(
     resolved: &Resolved<BenchConfig>,
     config_lock: serde_json::Value,
     unfinished: Option<bench::Unfinished>,
     shown: &Shown,
+    folder: Option<PathBuf>,
     after: &mut dyn FnMut(&Path, &bench::Stop) -> anyhow::Result<()>,
 ) -> anyhow::Result<(report::Written, Option<Outcome>)> {
     let config = &resolved.value;
-    let setup = setup(config, config_lock, shown.out.clone(), unfinished)?;
+    let setup = setup(config, config_lock, folder, unfinished)?;
     let stop = bench::Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;

@@ -30,7 +30,7 @@ use crate::exit::Outcome;
     after_help = "Examples:\n  stopwatt compare before after\n  stopwatt compare before after --gate 'e2e p50 <= -20%' --gate 'error_rate <= +0pp'\n  stopwatt compare old.csv new.csv --metric step_time\n  stopwatt compare before after --format json"
 )]
 pub(crate) struct CompareArgs {
-    /// What to compare against: a run (id, begin of one, tag, path, `latest`) or a CSV file of `run,value` lines
+    /// What to compare against: a run (id, begin of one, tag, path, address, `latest`) or a CSV file of `run,value` lines
     #[arg(value_name = "BASELINE")]
     baseline: String,
     /// What to judge against it

@@ -10,6 +10,7 @@ use stopwatt_record::config::ConfigError;
 use stopwatt_record::expectations::ExpectationsError;
 use stopwatt_record::import::ImportError;
 use stopwatt_record::merge::MergeError;
+use stopwatt_record::remote::RemoteError;
 use stopwatt_record::run_dir::RunError;
 use stopwatt_report::RebuildError;
 use stopwatt_report::exchange::ExportError;
@@ -66,6 +67,9 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
                 _ => {}
             }
         }
+        if matches!(cause.downcast_ref(), Some(RemoteError::NotBuiltIn { .. })) {
+            return Outcome::MissingResource;
+        }
         if let Some(error) = cause.downcast_ref::<TargetError>() {
             return of_target(error);
         }
@@ -104,6 +108,23 @@ fn of_target(error: &TargetError) -> Outcome {
     }
 }
 
+/// An error with its causes, in one line.
+pub(crate) fn complaint(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let cause = cause.to_string();
+        // Errors that repeat their source in their own words are said once.
+        if depth > 0 && text.contains(&cause) {
+            continue;
+        }
+        if depth > 0 {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
 /// What to try next, from the first cause that knows.
 pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| {
@@ -118,6 +139,7 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref::<RebuildError>().and_then(RebuildError::hint))
             .or_else(|| cause.downcast_ref::<ImportError>().and_then(ImportError::hint))
             .or_else(|| cause.downcast_ref::<ExportError>().and_then(ExportError::hint))
+            .or_else(|| cause.downcast_ref::<RemoteError>().and_then(RemoteError::hint))
             .or_else(|| cause.downcast_ref::<CatalogueError>().and_then(CatalogueError::hint))
             .or_else(|| cause.downcast_ref::<ServeError>().and_then(ServeError::hint))
     })

@@ -27,7 +27,7 @@ mod tokenizer;
 mod workload_flags;
 
 pub(crate) use explain::metric;
-pub(crate) use failure::{Failure, hint_of, outcome_of};
+pub(crate) use failure::{Failure, complaint, hint_of, outcome_of};
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;

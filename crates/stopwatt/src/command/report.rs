@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use stopwatt_core::text::Lang;
 use stopwatt_record::catalogue::{self, Catalogue};
+use stopwatt_record::remote::Address;
 use stopwatt_record::run_dir::Run;
 use stopwatt_report::Analysed;
 
@@ -22,7 +23,7 @@ use crate::exit::Outcome;
     after_help = "Examples:\n  stopwatt report latest\n  stopwatt report 20261122-061530 --format csv > run.csv\n  stopwatt report ./some/run --lang ko\n  stopwatt report latest --dialect vllm\n  stopwatt report latest --price my-h100 --prices prices.toml --utilisation 0.4"
 )]
 pub(crate) struct ReportArgs {
-    /// Run: an id, the begin of one, a tag, a path, or `latest`
+    /// Run: an id, the begin of one, a tag, a path, an address such as s3://BUCKET/PREFIX, or `latest`
     #[arg(value_name = "RUN", default_value = "latest")]
     run: String,
     /// How to print the result
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outc
     let cost = cost_settings(price.as_deref(), prices.as_deref(), *utilisation)?;
     let analysed = stopwatt_report::write_all(&Run::open(&path)?, args.lang.into(), cost)?;
     // Who reads a run of somebody else's, wherever it lies, asks for no folder of runs here.
-    if root.is_dir() {
+    if root.is_dir() && Address::of(&args.run)?.is_none() {
         remember(&path);
     }
     let written = Written { analysed, path };

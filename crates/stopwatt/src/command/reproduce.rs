@@ -307,7 +307,7 @@ impl Work {
                     lock.insert("procedure".to_owned(), procedure.clone());
                 }
                 let shown = bench::Shown {
-                    out: args.out.clone(),
+                    out: None,
                     format: args.format,
                     lang: args.lang,
                     dialect: None,
@@ -315,7 +315,7 @@ impl Work {
                     quiet: args.quiet,
                 };
                 let (written, signal) =
-                    bench::measure_only(resolved, lock, None, &shown, &mut |_, _| Ok(()))?;
+                    bench::measure_only(resolved, lock, None, &shown, args.out.clone(), &mut |_, _| Ok(()))?;
                 Ok((written.path, signal))
             }
         }

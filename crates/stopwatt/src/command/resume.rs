@@ -6,6 +6,7 @@ use serde_json::Value;
 use stopwatt_experiment::bench::{BenchConfig, Unfinished};
 use stopwatt_record::catalogue;
 use stopwatt_record::config::{Origin, Resolved};
+use stopwatt_record::remote::Address;
 
 use super::Failure;
 use crate::exit::Outcome;
@@ -27,6 +28,13 @@ const REDACTED: &str = "[redacted]";
 
 /// Opens the run that is to be resumed.
 pub(super) fn open(name: &str) -> anyhow::Result<Unfinished> {
+    if let Some(address) = Address::of(name)? {
+        let problem =
+            anyhow::anyhow!("{address} is not a folder of this machine, and a run is resumed where it lies");
+        return Err(Failure::new(Outcome::Usage, problem)
+            .hint("copy it here with `stopwatt runs pull`")
+            .into());
+    }
     Ok(Unfinished::read(&catalogue::resolve(&super::runs_root(), name)?)?)
 }
 

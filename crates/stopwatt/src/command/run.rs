@@ -10,8 +10,9 @@ use stopwatt_experiment::sop::{self, SopConfig, TargetError, TargetKind};
 use stopwatt_record::config::Resolved;
 use stopwatt_record::run_dir::Run;
 
+use super::place::{self, Delivery, Place};
 use super::procedure::{Judging, ProcedureArgs, benchmark, lock, program, watcher, write_reports};
-use super::{Language, bench, report};
+use super::{Failure, Language, bench, report};
 use crate::exit::Outcome;
 use crate::progress::Progress;
 use crate::stop::Signals;
@@ -31,9 +32,10 @@ Examples:
 pub(crate) struct RunArgs {
     #[command(flatten)]
     procedure: ProcedureArgs,
-    /// Folder of the run, also as file:///DIR; it must not exist or be empty [default: stopwatt-runs/ID]
-    #[arg(long, value_name = "DIR", value_parser = super::place::folder, help_heading = "Result")]
-    out: Option<PathBuf>,
+    /// Folder of the run, also as file:///DIR, or an object store as s3://BUCKET/PREFIX; nothing may be there
+    /// [default: stopwatt-runs/ID]
+    #[arg(long, value_name = "PLACE", value_parser = super::place::parse, help_heading = "Result")]
+    out: Option<Place>,
     /// Prepare the target and write the record, without measuring
     #[arg(long, help_heading = "Measurement")]
     no_measure: bool,
@@ -56,16 +58,27 @@ pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     }
     procedure.refuse_foreign_command(&resolved)?;
     let config = &resolved.value;
-    let folder = args.out.clone().or_else(|| config.report.out_dir.as_ref().map(PathBuf::from));
+    let place = match (&args.out, &config.report.out_dir) {
+        (Some(place), _) => Some(place.clone()),
+        (None, Some(text)) => Some(place::parse(text).map_err(|problem| {
+            Failure::new(Outcome::Configuration, anyhow::anyhow!("report.out_dir: {problem}"))
+        })?),
+        (None, None) => None,
+    };
     if config.target.kind == TargetKind::Bench {
-        return engine(args, &resolved, folder, out);
+        return engine(args, &resolved, place, out);
     }
     let judged = config.quality.is_asked(config)?;
     let lang = procedure.lang;
+    let (delivery, folder) = Delivery::prepare(place.as_ref())?;
     let what = What { lock: lock(&resolved)?, folder, each_trial_anew: false, judged, lang };
-    let measured = program_run(&resolved, what, procedure.progress())?;
+    let measured = match program_run(&resolved, what, procedure.progress()) {
+        Ok(measured) => measured,
+        Err(error) => return Err(delivery.give_back(error)),
+    };
     let written = measured.written;
     report::print(&written, procedure.format, procedure.lang.into(), out)?;
+    delivery.send(&written.path)?;
     if let Some(outcome) = measured.signal {
         return Ok(outcome);
     }
@@ -146,12 +159,12 @@ fn judge(config: &SopConfig, path: &Path, stop: &Stop) -> anyhow::Result<()> {
 fn engine(
     args: &RunArgs,
     resolved: &Resolved<SopConfig>,
-    folder: Option<PathBuf>,
+    place: Option<Place>,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
     let (benchmark, lock) = benchmark(resolved)?;
     let shown = bench::Shown {
-        out: folder,
+        out: place,
         format: args.procedure.format,
         lang: args.procedure.lang,
         dialect: None,

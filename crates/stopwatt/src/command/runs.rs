@@ -1,20 +1,24 @@
 //! `stopwatt runs`: what has been measured.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_record::catalogue::{Catalogue, Entry};
+use stopwatt_record::remote::{self, Address};
 
-use super::Format;
+use super::place::{self, Place};
+use super::{Failure, Format};
 use crate::exit::Outcome;
 
-/// List, show, tag and remove runs
+/// List, show, tag, copy and remove runs
 ///
-/// A run can be named by its id, the begin of one, a tag, a path, or `latest`.
+/// A run can be named by its id, the begin of one, a tag, a path, or `latest`; to be read, also by its address in an
+/// object store.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stopwatt runs list\n  stopwatt runs tag latest before-upgrade\n  stopwatt runs show before-upgrade\n  stopwatt runs rm 20261122-061530-bench-7f3a"
+    after_help = "Examples:\n  stopwatt runs list\n  stopwatt runs tag latest before-upgrade\n  stopwatt runs show before-upgrade\n  stopwatt runs push latest s3://bucket/runs/a\n  stopwatt runs pull s3://bucket/runs/a\n  stopwatt runs rm 20261122-061530-bench-7f3a"
 )]
 pub(crate) struct RunsArgs {
     #[command(subcommand)]
@@ -48,6 +52,23 @@ enum Action {
         #[arg(long)]
         remove: bool,
     },
+    /// Copy a run to an object store
+    Push {
+        /// Which run
+        run: String,
+        /// Where to: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+        #[arg(value_name = "ADDRESS", value_parser = super::place::parse)]
+        to: Place,
+    },
+    /// Copy a run from an object store to the runs of this machine
+    Pull {
+        /// Where it is
+        #[arg(value_name = "ADDRESS", value_parser = super::place::parse)]
+        from: Place,
+        /// Folder of the copy; it must not exist or be empty [default: stopwatt-runs/ID]
+        #[arg(long, value_name = "DIR", value_parser = super::place::folder)]
+        out: Option<PathBuf>,
+    },
     /// Delete runs and everything in them
     Rm {
         /// Which runs
@@ -66,7 +87,21 @@ pub(crate) fn run(args: &RunsArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
     }
     match &args.action {
         Action::List { format } => list(&catalogue.list()?, *format, out)?,
-        Action::Show { run, format } => show(&catalogue.find(run)?, *format, out)?,
+        Action::Show { run, format } => match Address::of(run)? {
+            Some(address) => show(&Entry::read(&remote::copy(&address)?)?, *format, out)?,
+            None => show(&catalogue.find(run)?, *format, out)?,
+        },
+        Action::Push { run, to } => {
+            let entry = catalogue.find(run)?;
+            let to = store(to)?;
+            place::send(&entry.path, to)?;
+            writeln!(out, "{}  {to}", entry.id)?;
+        }
+        Action::Pull { from, out: folder } => {
+            let path = remote::copy_here(store(from)?, &super::runs_root(), folder.as_deref())?;
+            catalogue.add(&path)?;
+            writeln!(out, "{}  {}", Entry::read(&path)?.id, path.display())?;
+        }
         Action::Tag { run, tag, remove } => {
             let entry = if *remove { catalogue.untag(run, tag)? } else { catalogue.tag(run, tag)? };
             writeln!(out, "{}  {}", entry.id, entry.tags.join(" "))?;
@@ -79,6 +114,18 @@ pub(crate) fn run(args: &RunsArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The address that was asked for.
+fn store(place: &Place) -> anyhow::Result<&Address> {
+    match place {
+        Place::Store(address) => Ok(address),
+        Place::Folder(_) => {
+            let problem = anyhow::anyhow!("it is a folder, not an object store");
+            let hint = "write s3://BUCKET/PREFIX; a folder of a run is copied like any other";
+            Err(Failure::new(Outcome::Usage, problem).hint(hint).into())
+        }
+    }
 }
 
 fn state(entry: &Entry) -> &'static str {
