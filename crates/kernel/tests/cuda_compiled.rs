@@ -32,8 +32,8 @@ struct Variant {
 
 fn variants() -> BTreeMap<String, Variant> {
     let mut variants: BTreeMap<String, Variant> = BTreeMap::new();
-    let plans = cases::plans();
-    let steps = plans.into_iter().flat_map(|(_, plan)| plan.steps).chain([empty(), hold(1)]);
+    let plans = cases::plans().into_iter().chain(cases::device_only());
+    let steps = plans.flat_map(|(_, plan)| plan.steps).chain([empty(), hold(1)]);
     for step in steps {
         let threads: u32 = step.block.iter().product();
         let variant =
@@ -50,9 +50,12 @@ fn variants() -> BTreeMap<String, Variant> {
 
 /// Whether `architecture` has the instructions of a variant.
 fn has(architecture: &str, variant: &Variant) -> bool {
-    let eight_bits =
-        variant.entries.contains_key("peak_mma") && variant.defines.contains(&("KIND", "4".to_owned()));
-    !(eight_bits && architecture == "sm_80")
+    let eight_bits = variant.source.name == "peak" && variant.defines.contains(&("KIND", "4".to_owned()));
+    match architecture {
+        "sm_80" => !eight_bits && variant.source.name != "warpgroup",
+        "sm_90a" => true,
+        _ => variant.source.name != "warpgroup",
+    }
 }
 
 fn answers(folder: &str, requests: &[Value]) -> Vec<Value> {

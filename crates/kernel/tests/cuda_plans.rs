@@ -7,13 +7,17 @@ mod cases;
 mod signature;
 
 use stopwatt_core::kernel_table::{Dtype, OpKind, Shape};
-use stopwatt_kernel::cuda::plan::{Argument, Fill};
+use stopwatt_kernel::cuda::plan::{Argument, Fill, Plan};
 use stopwatt_kernel::cuda::plans::plan;
 use stopwatt_kernel::cuda::probes::latency::{empty, hold};
 
+fn all() -> Vec<(String, Plan)> {
+    cases::plans().into_iter().chain(cases::device_only()).collect()
+}
+
 #[test]
 fn arguments_match_the_signatures() {
-    for (name, plan) in cases::plans() {
+    for (name, plan) in all() {
         for step in &plan.steps {
             let parameters = signature::parameters(step.source.text, step.entry);
             assert_eq!(parameters.len(), step.arguments.len(), "{name}: {parameters:?}");
@@ -34,7 +38,7 @@ fn arguments_match_the_signatures() {
 
 #[test]
 fn launches_keep_to_the_limits_of_every_device() {
-    for (name, plan) in cases::plans() {
+    for (name, plan) in all() {
         for step in &plan.steps {
             let threads: u32 = step.block.iter().product();
             assert!((1..=1024).contains(&threads), "{name}: {threads} threads");
@@ -57,7 +61,7 @@ fn launches_keep_to_the_limits_of_every_device() {
 
 #[test]
 fn every_operand_is_used() {
-    for (name, plan) in cases::plans() {
+    for (name, plan) in all() {
         for i in 0..plan.operands.len() {
             let used = plan.steps.iter().flat_map(|step| &step.arguments).any(|a| *a == Argument::Operand(i));
             assert!(used, "{name}: operand {i}");

@@ -40,6 +40,8 @@ sources! {
     LATENCY = "latency";
     /// Chains of one instruction.
     PEAK = "peak";
+    /// Matrix products of four warps together, compute capability 9.0.
+    WARPGROUP = "warpgroup";
     /// Attention of one new token a sequence.
     DECODE = "decode";
     /// Causal attention of several new tokens.

@@ -70,6 +70,7 @@ pub(crate) fn operators() -> Vec<(Op, Target)> {
         }
     }
     for dtype in [Dtype::F16, Dtype::Bf16] {
+        let mut add = |kind, shape, dtype, target| ops.push((op(kind, shape, dtype), target));
         // Sequences, new tokens, cached tokens, query heads, key-value heads, width, page.
         for ([sequences, new_tokens, cached, heads, kv_heads, head_dim, page], target) in [
             ([2, 1, 299, 8, 2, 128, 16], SMALL),
@@ -90,6 +91,22 @@ pub(crate) fn operators() -> Vec<(Op, Target)> {
                 add(OpKind::AttentionPrefill, shape, dtype, target);
             }
         }
+        let mut eight_bits = op(
+            OpKind::AttentionDecode,
+            Shape::Attention {
+                sequences: 2,
+                new_tokens: 1,
+                cached: 200,
+                heads: 8,
+                kv_heads: 2,
+                head_dim: 128,
+                page: 16,
+            },
+            dtype,
+        );
+        eight_bits.dtypes.weight = Dtype::F8E4m3;
+        ops.push((eight_bits, SMALL));
+        let mut add = |kind, shape, dtype, target| ops.push((op(kind, shape, dtype), target));
         for [tokens, experts, top_k, hidden, intermediate, skew_percent] in
             [[9, 4, 2, 128, 64, 120], [40, 2, 1, 64, 192, 0], [130, 2, 2, 192, 64, 0]]
         {
@@ -100,7 +117,19 @@ pub(crate) fn operators() -> Vec<(Op, Target)> {
     ops
 }
 
-/// Everything: operators and probes.
+/// Plans whose instructions the emulation does not have.
+pub(crate) fn device_only() -> Vec<(String, Plan)> {
+    [Dtype::F16, Dtype::Bf16, Dtype::F8E4m3]
+        .into_iter()
+        .map(|dtype| {
+            let name = format!("peak of warpgroups {}", dtype.name());
+            let probe = peak(Unit::Warpgroup(dtype), 10, &H100);
+            (name.clone(), probe.unwrap_or_else(|error| panic!("{name}: {error}")).plan)
+        })
+        .collect()
+}
+
+/// Everything else: operators and probes.
 pub(crate) fn plans() -> Vec<(String, Plan)> {
     let mut all: Vec<(String, Plan)> = operators()
         .into_iter()

@@ -310,6 +310,7 @@ DEVICE u32 floats_to_bf16x2(float low, float high) { return float_to_bf16(low) |
 DEVICE float exp2_fast(float x) { return exp2f(x); }
 DEVICE float reciprocal_fast(float x) { return 1.0f / x; }
 DEVICE uint4 load_once(const uint4* from) { return *from; }
+DEVICE uint2 load_once(const uint2* from) { return *from; }
 DEVICE uint4 load_l2(const uint4* from) { return *from; }
 DEVICE uint4 load_l1(const uint4* from) { return *from; }
 DEVICE uint4 load_shared(const uint4* from) { return *from; }

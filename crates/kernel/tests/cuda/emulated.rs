@@ -269,8 +269,15 @@ fn e4m3(bits: u8) -> f64 {
     if bits & 0x80 == 0 { size } else { -size }
 }
 
-/// Nearest such number.
+/// Nearest such number; the positive ones ascend with their bits.
 fn e4m3_of(value: f64) -> u8 {
-    let near = |a: &u8, b: &u8| (e4m3(*a) - value).abs().total_cmp(&(e4m3(*b) - value).abs());
-    (0..=255).filter(|&bits| !e4m3(bits).is_nan()).min_by(near).expect("there are numbers")
+    let size = value.abs();
+    let (mut low, mut high) = (0u8, 126u8);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if e4m3(middle) < size { low = middle + 1 } else { high = middle }
+    }
+    let below = low.saturating_sub(1);
+    let nearest = if size - e4m3(below) < e4m3(low) - size { below } else { low };
+    if value < 0.0 { nearest | 0x80 } else { nearest }
 }

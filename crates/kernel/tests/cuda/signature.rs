@@ -37,6 +37,7 @@ pub(crate) fn takes(parameter: &str, argument: Argument, operands: &[Operand]) -
             let Some(operand) = operands.get(i) else { return false };
             match parameter {
                 "T*" => matches!(operand.element, Element::F32 | Element::F16 | Element::Bf16),
+                "S*" => matches!(operand.element, Element::F16 | Element::Bf16 | Element::F8E4m3),
                 "float*" | "float4*" => operand.element == Element::F32,
                 "int*" | "u32*" | "u64*" => operand.element == Element::I32,
                 "uint4*" => true,

@@ -19,6 +19,8 @@ const SCALE: Fill = Fill::Uniform { scale: 2.0 };
 #[derive(Debug, Clone, Copy)]
 struct Geometry {
     format: Format,
+    /// Format of keys and values.
+    cache: Element,
     sequences: usize,
     fresh: usize,
     cached: usize,
@@ -34,7 +36,14 @@ impl Geometry {
         else {
             return Err(unsupported("a shape that is not attention"));
         };
-        let format = Format::of(op)?;
+        let (format, cache) = if op.dtypes.weight == Dtype::F8E4m3 {
+            let mut alike = *op;
+            alike.dtypes.weight = op.dtypes.input;
+            (Format::of(&alike)?, Element::F8E4m3)
+        } else {
+            let format = Format::of(op)?;
+            (format, format.element)
+        };
         if op.dtypes.input == Dtype::F32 {
             return Err(unsupported("attention in f32"));
         }
@@ -55,6 +64,7 @@ impl Geometry {
         length(&[sequences, kv_heads, head_dim, all.div_ceil(page), page])?;
         Ok(Self {
             format,
+            cache,
             sequences: sequences as usize,
             fresh: new_tokens as usize,
             cached: cached as usize,
@@ -87,8 +97,8 @@ impl Geometry {
         }
         vec![
             Operand::input(element, self.sequences * self.fresh * self.heads * self.head_dim, SCALE),
-            Operand::input(element, cache, SCALE),
-            Operand::input(element, cache, Fill::UNIT),
+            Operand::input(self.cache, cache, SCALE),
+            Operand::input(self.cache, cache, Fill::UNIT),
             Operand::table(Element::I32, table.len(), Fill::Integers(table)),
         ]
     }
@@ -178,7 +188,9 @@ pub(super) fn decode(op: &Op, target: &Target) -> Result<Plan, CaseError> {
     let parts = if chunks > 1 { sequences * heads * chunks * (head_dim + 2) } else { 1 };
     operands.push(Operand::scratch(Element::F32, parts));
     operands.push(Operand::result(geometry.format.element, sequences * heads * head_dim));
-    let defines = geometry.defines("GROUP", group as u32);
+    let mut defines = geometry.defines("GROUP", group as u32);
+    let cache = if geometry.cache == Element::F8E4m3 { "E4M3" } else { geometry.format.name };
+    defines.push(("CACHE", cache.to_owned()));
     let mut arguments: Vec<Argument> = (0..operands.len()).map(Argument::Operand).collect();
     arguments.extend([
         Argument::I32(count(heads)?),
@@ -220,6 +232,9 @@ pub(super) fn prefill(op: &Op, target: &Target) -> Result<Plan, CaseError> {
     const KEYS: u32 = 64;
     let geometry = Geometry::of(op, &[64, 128])?;
     let Geometry { sequences, fresh, heads, kv_heads, head_dim, .. } = geometry;
+    if geometry.cache == Element::F8E4m3 {
+        return Err(unsupported("prefill over an 8-bit cache"));
+    }
     // Two tiles a warp need twice the registers: those of wide heads do not suffice.
     let tiles: u32 = if head_dim == 64 { 2 } else { 1 };
     let rows = WARPS * tiles * 16;

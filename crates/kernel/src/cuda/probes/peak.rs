@@ -19,6 +19,8 @@ pub enum Unit {
     Integers,
     /// The matrix units through `mma.sync`. On devices of capability 9.0 and above, other instructions reach more.
     Matrix(Dtype),
+    /// The matrix units of capability 9.0 through `wgmma`, operands in shared memory.
+    Warpgroup(Dtype),
 }
 
 /// `iterations` rounds of every chain, with four blocks a multiprocessor.
@@ -39,6 +41,18 @@ pub fn peak(unit: Unit, iterations: u32, target: &Target) -> Result<Probe, CaseE
                 _ => return Err(unsupported("the cores compute in f32, f16 and bf16")),
             };
             Ok(cores(kind, rounds, target))
+        }
+        Unit::Warpgroup(_) if target.capability != (9, 0) => {
+            Err(unsupported("`wgmma` exists on capability 9.0 alone"))
+        }
+        Unit::Warpgroup(dtype) => {
+            let fragments = match dtype {
+                Dtype::F16 => Fragments { kind: 0, element: Element::F16, scale: 1.0 },
+                Dtype::Bf16 => Fragments { kind: 1, element: Element::Bf16, scale: 1.0 },
+                Dtype::F8E4m3 => Fragments { kind: 4, element: Element::F8E4m3, scale: 1.0 },
+                _ => return Err(unsupported("the peak of `wgmma` is there for f16, bf16 and f8e4m3")),
+            };
+            Ok(warpgroup(fragments, rounds, target))
         }
         Unit::Matrix(dtype) => {
             let fragments = match dtype {
@@ -166,6 +180,16 @@ impl Fragments {
         4 / self.element.bytes()
     }
 
+    /// What `rounds` times the same product adds up to; `size` is the sum of its magnitudes.
+    fn expect(self, rounds: f64, product: f64, size: f64) -> Expectation {
+        // The matrix units cut sums instead of rounding them, at some 13 bits for 8-bit formats; TF32 keeps ten bits
+        // of a number's fraction.
+        let cut = if self.kind == 2 { 2f64.powi(-9) } else { 0.0 };
+        let step = if self.element == Element::F8E4m3 { 2f64.powi(-13) } else { 2f64.powi(-23) };
+        let tolerance = rounds * size * (cut + (rounds + 64.0) * step) + 1e-6;
+        Expectation { value: rounds * product, tolerance }
+    }
+
     /// Entry (row, column) of one round over all chains, and the sum of the magnitudes in it. Layout of fragments:
     /// PTX manual, "Matrix Fragments for mma.m16n8k16" and its like.
     fn product(self, contents: &Contents<'_>, row: usize, column: usize) -> (f64, f64) {
@@ -210,11 +234,46 @@ fn matrix(fragments: Fragments, rounds: i32, target: &Target) -> Probe {
                 let (lane, i) = (index / 4 % 32, index % 4);
                 let (product, size) =
                     fragments.product(contents, lane / 4 + 8 * (i / 2), lane % 4 * 2 + i % 2);
-                let rounds = f64::from(rounds);
-                // Sums are cut, not rounded, by the matrix units; TF32 keeps ten bits of a number's fraction.
-                let cut = if fragments.kind == 2 { 2f64.powi(-9) } else { 0.0 };
-                let tolerance = rounds * size * (cut + (rounds + 64.0) * 2f64.powi(-23)) + 1e-6;
-                Expectation { value: rounds * product, tolerance }
+                fragments.expect(f64::from(rounds), product, size)
+            }),
+        },
+    }
+}
+
+fn warpgroup(fragments: Fragments, rounds: i32, target: &Target) -> Probe {
+    const THREADS: u32 = 128;
+    /// Groups of four warps that one multiprocessor holds with 64·256 sums each.
+    const RESIDENT: u32 = 2;
+    /// Products of a round, as in the source.
+    const PRODUCTS: f64 = 4.0;
+    let row = 4 * fragments.word();
+    let grid = RESIDENT * target.sm_count;
+    let count = 2.0 * 64.0 * 256.0 * 2.0 * row as f64 * PRODUCTS * f64::from(rounds) * f64::from(grid);
+    Probe {
+        measures: Measures::Operations { count },
+        plan: Plan {
+            operands: vec![
+                Operand::table(fragments.element, 16 * row, Fill::Uniform { scale: fragments.scale }),
+                Operand { rotates: false, ..Operand::result(Element::F32, (4 * THREADS * grid) as usize) },
+            ],
+            steps: vec![Step {
+                source: source::WARPGROUP,
+                entry: "warpgroup",
+                defines: vec![("KIND", fragments.kind.to_string()), ("THREADS", THREADS.to_string())],
+                grid: [grid, 1, 1],
+                block: [THREADS, 1, 1],
+                shared_bytes: 0,
+                arguments: vec![Argument::Operand(0), Argument::Operand(1), Argument::I32(rounds)],
+            }],
+            expected: Box::new(move |contents, _, index, _| {
+                let (lane, i) = (index / 4 % 32, index % 4);
+                let words = &contents.operands[0];
+                let left = &words[lane / 4 * row..][..row];
+                let right = &words[(8 + lane % 4 * 2 + i % 2) * row..][..row];
+                let product: f64 = left.iter().zip(right).map(|(l, r)| l * r).sum();
+                let size: f64 = left.iter().zip(right).map(|(l, r)| (l * r).abs()).sum();
+                // Two core matrices lie along the sum.
+                fragments.expect(PRODUCTS * f64::from(rounds), 2.0 * product, 2.0 * size)
             }),
         },
     }

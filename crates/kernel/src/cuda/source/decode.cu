@@ -1,6 +1,7 @@
 // Attention of one new token a sequence over a paged cache.
 //
 //   ELEMENT   F16 or BF16
+//   CACHE     format of keys and values: ELEMENT or E4M3
 //   HEAD_DIM  64, 128 or 256
 //   GROUP     query heads of one block; they share keys and values
 //   PAGE      tokens of a cache block
@@ -8,12 +9,13 @@
 //   keys, values   [cache block][PAGE][kv head][HEAD_DIM]
 //   queries, out   [sequence][query head][HEAD_DIM]
 //
-// A team of lanes has one token, 16 bytes a lane, so that a warp reads whole rows. A team takes TOKENS tokens at a
+// A team of lanes has one token, 8 numbers a lane, so that a warp reads whole rows. A team takes TOKENS tokens at a
 // time: all their keys and values are under way before the first is used. Blocks take a chunk of the tokens each;
 // where a sequence has several chunks, `combine` merges them.
 typedef ELEMENT E;
 typedef E::stored T;
-typedef Chunk<E, 8> Piece;
+typedef CACHE C;
+typedef C::stored S;
 
 #define WARPS 4
 #define TOKENS 4
@@ -39,7 +41,7 @@ DEVICE void merge(Part& into, float max, float sum, const float (&value)[8]) {
 // Blocks (chunk, kv head × share of its group, sequence). With one chunk `out` gets the result; else `parts` gets, for
 // each sequence, query head and chunk, HEAD_DIM weighted sums, the largest score and the sum of weights.
 extern "C" __global__ void __launch_bounds__(WARPS * 32)
-    decode(const T* __restrict__ queries, const T* __restrict__ keys, const T* __restrict__ values,
+    decode(const T* __restrict__ queries, const S* __restrict__ keys, const S* __restrict__ values,
            const int* __restrict__ table, const int* __restrict__ lengths, float* __restrict__ parts, T* __restrict__ out,
            int heads, int kv_heads, int pages, int chunk, float scale) {
     const int shares = heads / kv_heads / GROUP;
@@ -54,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32)
     float query[GROUP][8];
 #pragma unroll
     for (int g = 0; g < GROUP; g++) {
-        Piece piece;
+        Chunk<E, 8> piece;
         piece.load(queries + ((u64)sequence * heads + first_head + g) * HEAD_DIM + lane * 8);
 #pragma unroll
         for (int i = 0; i < 8; i++) query[g][i] = piece.get(i) * (scale * LOG2_E);
@@ -77,15 +79,16 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32)
     }
     // All threads go round equally often, for the shuffles.
     for (int base = begin; base < end; base += TOKENS * TEAMS) {
-        Piece key[TOKENS], value[TOKENS];
+        Chunk<C, 8> key[TOKENS], value[TOKENS];
 #pragma unroll
         for (int t = 0; t < TOKENS; t++) {
             const int token = base + t * TEAMS + team;
             const u64 at = (((u64)page[t] * PAGE + token % PAGE) * kv_heads + kv_head) * HEAD_DIM + lane * 8;
-            key[t].bits = value[t].bits = make_uint4(0, 0, 0, 0);
+            typedef Chunk<C, 8>::bits_type Bits;
+            key[t].bits = value[t].bits = Bits();
             if (token < end) {
-                key[t].bits = load_once((const uint4*)(keys + at));
-                value[t].bits = load_once((const uint4*)(values + at));
+                key[t].bits = load_once((const Bits*)(keys + at));
+                value[t].bits = load_once((const Bits*)(values + at));
             }
         }
 #pragma unroll

@@ -45,12 +45,18 @@ DEVICE float reciprocal_fast(float x) {
     return y;
 }
 
-// 16 bytes that are read once: they bypass the first-level cache. No thread may write them in the same launch.
+// Bytes that are read once: they bypass the first-level cache. No thread may write them in the same launch.
 DEVICE uint4 load_once(const uint4* from) {
     uint4 v;
     asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "l"(from));
+    return v;
+}
+
+DEVICE uint2 load_once(const uint2* from) {
+    uint2 v;
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
     return v;
 }
 

@@ -27,6 +27,13 @@ struct BF16 {
     DEVICE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) { multiply_bf16(c, a, b0, b1); }
 };
 
+// 4 exponent and 3 fraction bits; NaN is not told from 480. Only read.
+struct E4M3 {
+    typedef u8 stored;
+    // The bits of a number 2^120 times smaller, subnormal ones too.
+    DEVICE float widen(u8 v) { return bits_to_float((v & 0x80u) << 24 | (v & 0x7fu) << 20) * 1.329227995784916e36f; }
+};
+
 template <int BYTES>
 struct Bits;
 template <>
