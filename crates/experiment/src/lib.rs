@@ -10,6 +10,7 @@
 
 pub mod bench;
 pub mod calibrate;
+pub mod cuda;
 mod sensing;
 pub mod sop;
 

@@ -13,6 +13,7 @@
 mod cases;
 
 use stopwatt_core::kernel_table::{CacheState, Launch};
+use stopwatt_core::roofline::{self, LevelName, Roofline};
 use stopwatt_kernel::cuda::{CudaDevice, open};
 
 fn device() -> Option<CudaDevice> {
@@ -44,4 +45,25 @@ fn every_plan_computes_rightly_on_a_gpu() {
         }
     }
     assert!(wrong.is_empty(), "{} plans are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn levels_of_a_gpu_are_in_order() {
+    let Some(mut device) = device() else { return };
+    let about = roofline::Device {
+        kind: "cuda".to_owned(),
+        name: device.facts().name.clone(),
+        units: device.target().sm_count,
+        instructions: String::new(),
+    };
+    let mut found = Roofline::empty("test", about);
+    device.measure_levels(false, &mut found, &mut |_, _| true).unwrap();
+    let wrong: Vec<_> = found.unavailable.iter().filter(|u| u.reason.contains("wrong result")).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let level = |name| found.levels.iter().find(|l| l.name == name).unwrap();
+    let (first, second, memory) = (level(LevelName::L1), level(LevelName::L2), level(LevelName::Memory));
+    let read = |l: &roofline::Level| l.read_bandwidth().unwrap().value;
+    assert!(read(first) > read(second) && read(second) > read(memory), "{:?}", found.levels);
+    let latency = |l: &roofline::Level| l.latency_s.unwrap().value;
+    assert!(latency(first) < latency(second) && latency(second) < latency(memory), "{:?}", found.levels);
 }

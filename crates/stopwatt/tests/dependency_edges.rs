@@ -19,7 +19,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &["kernel"]),
     ("analyse", &["core", "stats", "serving"]),
     ("engine", &["core", "wire", "serving", "kernel", "model"]),
-    ("experiment", &["core", "stats", "wire", "serving", "record", "load", "sensor", "kernel", "analyse"]),
+    (
+        "experiment",
+        &["core", "stats", "wire", "serving", "record", "load", "sensor", "kernel", "nvlib", "analyse"],
+    ),
     ("report", &["core", "stats", "record", "analyse"]),
 ];
 

@@ -12,6 +12,7 @@ use super::floor::FloorIssue;
 use super::gpu::{Facts, Gpu};
 use super::issue::{CudaCase, Issue};
 use super::linear::{LinearIssue, Lt};
+use super::observe::Observers;
 use super::plan::{Plan, Target};
 use super::plan_case::PlanIssue;
 use super::plans;
@@ -40,6 +41,11 @@ impl CudaDevice {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.gpu.facts
+    }
+
+    /// Lends functions that read the sensors: clocks and power of rows, throttled samples, other work on the device.
+    pub fn observe(&self, observers: Observers) {
+        self.gpu.watch.set(observers);
     }
 
     /// What plans need to know of it.
@@ -74,6 +80,21 @@ impl CudaDevice {
         let lt = Rc::new(Lt::open(&self.gpu)?);
         self.lt = Some(lt.clone());
         Ok(lt)
+    }
+
+    /// An operator by itself, with a library handle and scratch memory of its own, so that several may run at once.
+    pub(super) fn alone(&self, op: &Op) -> Result<Box<dyn Issue>, CaseError> {
+        self.gpu.enter()?;
+        Ok(match (op.kind, op.shape) {
+            (OpKind::Linear, Shape::Matrix { m, n, k }) => {
+                let lt = Rc::new(Lt::open(&self.gpu)?);
+                Box::new(LinearIssue::new(&lt, [m, n, k], op.dtypes, CacheState::Warm)?)
+            }
+            _ => {
+                let plan = plans::plan(op, &self.gpu.facts.target)?;
+                Box::new(PlanIssue::new(&self.gpu, plan, CacheState::Warm, None)?)
+            }
+        })
     }
 
     fn dnn(&mut self) -> Result<Rc<Dnn>, CaseError> {
@@ -116,6 +137,10 @@ impl Device for CudaDevice {
             instructions: format!("sm_{major}{minor}"),
             libraries,
         }
+    }
+
+    fn shared(&mut self) -> Option<String> {
+        self.gpu.watch.shared()
     }
 
     /// Products of 8-bit operands come out in bf16, as serving engines have them.

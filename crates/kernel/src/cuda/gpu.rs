@@ -1,6 +1,6 @@
 //! One device: its context, the stream that everything runs on, and what it is.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::Unavailable;
 use super::compile::{Compiler, Kernel};
 use super::ffi::driver::{Address, Attribute, Driver, Handle, STREAM_NON_BLOCKING};
+use super::observe::Watch;
 use super::plan::{Source, Target};
 use crate::case::CaseError;
 
@@ -46,9 +47,12 @@ pub(super) struct Gpu {
     pub(super) driver: Driver,
     pub(super) facts: Facts,
     pub(super) folders: Vec<PathBuf>,
+    pub(super) watch: Watch,
     ordinal: c_int,
     context: Handle,
     stream: Handle,
+    /// Where calls are issued now: the stream, or a lane beside it.
+    current: Cell<Handle>,
     compiler: RefCell<Option<Rc<Compiler>>>,
     kernels: RefCell<HashMap<String, Rc<Kernel>>>,
 }
@@ -93,9 +97,11 @@ impl Gpu {
             driver,
             facts,
             folders: folders.to_vec(),
+            watch: Watch::default(),
             ordinal,
             context,
             stream,
+            current: Cell::new(stream),
             compiler: RefCell::new(None),
             kernels: RefCell::new(HashMap::new()),
         }))
@@ -103,7 +109,15 @@ impl Gpu {
 
     /// The stream that calls are issued on.
     pub(super) fn stream(&self) -> Handle {
-        self.stream
+        self.current.get()
+    }
+
+    /// Issues what `issue` queues on another stream.
+    pub(super) fn on<T>(&self, stream: Handle, issue: impl FnOnce() -> T) -> T {
+        let before = self.current.replace(stream);
+        let answer = issue();
+        self.current.set(before);
+        answer
     }
 
     /// Makes the context current on this thread.
@@ -115,7 +129,7 @@ impl Gpu {
     /// Waits until everything issued is done.
     pub(super) fn wait(&self) -> Result<(), CaseError> {
         // SAFETY: the stream lives as long as this.
-        self.driver.check("cuStreamSynchronize", unsafe { (self.driver.stream_wait)(self.stream) })
+        self.driver.check("cuStreamSynchronize", unsafe { (self.driver.stream_wait)(self.stream()) })
     }
 
     /// Free and total memory, in bytes.
@@ -177,7 +191,7 @@ impl Gpu {
                 block[1],
                 block[2],
                 shared_bytes,
-                self.stream,
+                self.stream(),
                 places.as_mut_ptr(),
                 std::ptr::null_mut(),
             )
@@ -197,7 +211,7 @@ impl Gpu {
             return Ok(());
         }
         // SAFETY: `at` and `bytes` lie within a buffer of ours, which callers hold.
-        let code = unsafe { (self.driver.fill_bytes)(at, value, bytes, self.stream) };
+        let code = unsafe { (self.driver.fill_bytes)(at, value, bytes, self.stream()) };
         self.driver.check("cuMemsetD8Async", code)
     }
 

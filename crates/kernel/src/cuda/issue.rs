@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use stopwatt_core::kernel_table::{CacheState, Launch};
+use stopwatt_core::kernel_table::{CacheState, Clocks, Launch};
 
 use super::gpu::Gpu;
 use super::timer::{Graph, Launched, Timer};
@@ -79,6 +79,11 @@ impl<I: Issue> CudaCase<I> {
             kernels: None,
             holds,
         })
+    }
+
+    /// What computes.
+    pub(super) fn issue(&self) -> &I {
+        &self.issue
     }
 
     /// Kernels that one call launches, from capturing one. Of calls that cannot be captured nothing is known.
@@ -223,6 +228,14 @@ impl<I: Issue> Case for CudaCase<I> {
         let deviation = self.issue.verify(seed)?;
         self.look()?;
         Ok(deviation)
+    }
+
+    fn throttled(&mut self) -> bool {
+        self.gpu.watch.throttled()
+    }
+
+    fn clocks(&mut self) -> Clocks {
+        self.gpu.watch.read().clocks
     }
 
     fn sample(&mut self, calls: u32) -> Result<f64, CaseError> {

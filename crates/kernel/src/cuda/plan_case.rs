@@ -103,6 +103,14 @@ impl PlanIssue {
         Ok(())
     }
 
+    /// What an operand holds now, after everything issued so far.
+    pub(super) fn values(&self, position: usize) -> Result<Vec<f64>, CaseError> {
+        match (self.plan.operands.get(position), self.operands.get(position)) {
+            (Some(operand), Some(place)) => Ok(widen(operand.element, &place.read_all(&self.gpu)?)),
+            _ => Err(CaseError::Failed { reason: format!("the plan has no operand {position}") }),
+        }
+    }
+
     /// What the first set holds; nothing of what is poisoned.
     fn read(&self) -> Result<Vec<Vec<f64>>, CaseError> {
         let operands = self.plan.operands.iter().zip(&self.operands);

@@ -10,7 +10,9 @@
 use std::ffi::c_uint;
 use std::rc::Rc;
 
-use super::ffi::driver::{CAPTURE_RELAXED, EVENT_DEFAULT, Handle, KernelNode, NODE_KERNEL};
+use super::ffi::driver::{
+    CAPTURE_RELAXED, EVENT_DEFAULT, Handle, KernelNode, NODE_KERNEL, STREAM_NON_BLOCKING,
+};
 use super::gpu::{Gpu, SUPPORT};
 use super::memory::{Buffer, Shared};
 use crate::case::CaseError;
@@ -60,6 +62,31 @@ impl Drop for Event {
     }
 }
 
+/// A stream beside the device's own.
+pub(super) struct Lane {
+    gpu: Rc<Gpu>,
+    stream: Handle,
+    done: Event,
+}
+
+impl Lane {
+    pub(super) fn new(gpu: &Rc<Gpu>) -> Result<Self, CaseError> {
+        let done = Event::new(gpu)?;
+        let mut stream: Handle = std::ptr::null_mut();
+        // SAFETY: a valid place for the answer.
+        let code = unsafe { (gpu.driver.stream_create)(&raw mut stream, STREAM_NON_BLOCKING) };
+        gpu.driver.check("cuStreamCreate", code)?;
+        Ok(Self { gpu: gpu.clone(), stream, done })
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // SAFETY: created by this, destroyed once; the driver lets queued work end first.
+        unsafe { (self.gpu.driver.stream_destroy)(self.stream) };
+    }
+}
+
 /// Times what is issued between two events.
 pub(super) struct Timer {
     gpu: Rc<Gpu>,
@@ -102,6 +129,28 @@ impl Timer {
         }
         let seconds = self.end.seconds_since(&self.start)?;
         Ok((!held || self.flag.read(1) == 0).then_some(seconds))
+    }
+
+    /// Seconds from a common start until all lanes are done, each with what `issue` queues for it.
+    pub(super) fn time_beside(
+        &self,
+        lanes: &[Lane],
+        issue: &mut dyn FnMut(usize) -> Result<(), CaseError>,
+    ) -> Result<Option<f64>, CaseError> {
+        let driver = &self.gpu.driver;
+        let wait = |stream: Handle, event: &Event| {
+            // SAFETY: stream and event live; the event was recorded before.
+            driver.check("cuStreamWaitEvent", unsafe { (driver.stream_wait_event)(stream, event.handle, 0) })
+        };
+        self.time(true, &mut || {
+            for (number, lane) in lanes.iter().enumerate() {
+                // The start was recorded behind what holds the stream, so the lanes are held, too.
+                wait(lane.stream, &self.start)?;
+                self.gpu.on(lane.stream, || issue(number).and_then(|()| lane.done.record()))?;
+                wait(self.gpu.stream(), &lane.done)?;
+            }
+            Ok(())
+        })
     }
 
     /// Fills the last-level cache with something else by reading twice its size.

@@ -68,6 +68,18 @@ pub fn gpus() -> Result<Vec<Gpu>, Unavailable> {
         .collect()
 }
 
+/// The GPU at an address on the bus as CUDA writes it, for instance `0000:1B:00.0`.
+pub fn gpu_at(bus_id: &str) -> Result<Gpu, Unavailable> {
+    let same = |gpu: &Gpu| gpu.device.pci_info().is_ok_and(|pci| same_address(&pci.bus_id, bus_id));
+    gpus()?.into_iter().find(same).ok_or(Unavailable::NoDevice { what: "GPU at this address" })
+}
+
+/// Whether two addresses are the same: NVML writes the domain with eight digits, CUDA with four.
+fn same_address(a: &str, b: &str) -> bool {
+    let short = |address: &str| address.trim_start_matches('0').to_ascii_lowercase();
+    short(a) == short(b)
+}
+
 /// Versions of the driver and of the newest CUDA that it supports, for instance `580.159.04` and `13.0`.
 pub fn versions() -> Result<(String, String), Unavailable> {
     let nvml = library()?;
@@ -167,6 +179,13 @@ fn reason(what: &'static str, error: &NvmlError) -> Unavailable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_the_same_in_both_libraries() {
+        assert!(same_address("00000000:1B:00.0", "0000:1b:00.0"));
+        assert!(!same_address("00000000:1B:00.0", "0000:1C:00.0"));
+        assert!(!same_address("00000001:1B:00.0", "0000:1B:00.0"));
+    }
 
     #[test]
     fn a_machine_without_a_gpu_says_why_and_one_with_a_gpu_lists_it() {

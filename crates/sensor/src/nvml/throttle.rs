@@ -44,6 +44,11 @@ impl Throttle {
         self.0 & HARMFUL != 0
     }
 
+    /// Whether the power limit holds the clock down.
+    pub fn is_power_cap(self) -> bool {
+        self.0 & 0x004 != 0
+    }
+
     /// Whether the clock is low because nothing runs.
     pub fn is_idle(self) -> bool {
         self.0 & 0x001 != 0

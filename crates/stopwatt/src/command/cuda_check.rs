@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use stopwatt_core::clock;
+use stopwatt_experiment::cuda as with_sensors;
 use stopwatt_kernel::cuda;
-use stopwatt_record::config::environment;
 
 use crate::exit::Outcome;
 
@@ -20,15 +20,22 @@ pub(crate) struct CudaCheckArgs {
     /// Folder with NVIDIA's libraries, looked into before all others; may be repeated
     #[arg(long = "libraries", value_name = "DIR")]
     libraries: Vec<PathBuf>,
+
+    /// Python with PyTorch, to run the same operators there
+    #[arg(long, value_name = "PROGRAM")]
+    torch: Option<PathBuf>,
+
+    /// Measure peaks and memory levels, too, coarsely
+    #[arg(long)]
+    levels: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &CudaCheckArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let path = environment::var("PATH").map(std::ffi::OsString::from);
-    let folders = stopwatt_nvlib::library_folders(&args.libraries, path.as_deref());
+    let folders = with_sensors::folders(&args.libraries);
     let began = clock::monotonic_raw();
     let (mut written, mut all_well) = (Ok(()), true);
-    cuda::check(args.device, &folders, &mut |finding| {
+    let mut tell = |finding: cuda::Finding| {
         let seconds = (clock::monotonic_raw() - began) as f64 * 1e-9;
         let (state, detail) = match &finding.detail {
             Ok(detail) => ("ok", detail),
@@ -40,7 +47,20 @@ pub(crate) fn run(args: &CudaCheckArgs, out: &mut dyn Write) -> anyhow::Result<O
             written = writeln!(out, "{seconds:7.2} s  {state:<6}  {}: {detail}", finding.name)
                 .and_then(|()| out.flush());
         }
-    });
+    };
+    cuda::check_libraries(&folders, &mut tell);
+    match with_sensors::open(args.device, &folders) {
+        Ok(mut device) => {
+            cuda::check_device(&mut device, &mut tell);
+            if args.levels {
+                cuda::check_levels(&mut device, &mut tell);
+            }
+        }
+        Err(error) => tell(cuda::Finding { name: "device".to_owned(), detail: Err(error.to_string()) }),
+    }
+    if let Some(python) = &args.torch {
+        cuda::check_torch(python, args.device, &mut tell);
+    }
     written?;
     Ok(if all_well { Outcome::Done } else { Outcome::MissingResource })
 }

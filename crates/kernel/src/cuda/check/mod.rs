@@ -1,11 +1,16 @@
 //! A check of everything on this machine: what was found, whether it compiles, runs, and computes rightly.
 
-use std::path::PathBuf;
+mod ops;
+
+use std::path::{Path, PathBuf};
 
 use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind, Shape, Work};
 
+use stopwatt_core::roofline::{self, CurveKind, Roofline};
+
+use self::ops::{label, layers, planned, product, products};
 use super::compile::Compiler;
-use super::device::{CudaDevice, open};
+use super::device::CudaDevice;
 use super::ffi::cudnn::Cudnn;
 use super::gpu::SUPPORT;
 use super::linear::Lt;
@@ -14,6 +19,7 @@ use super::numbers::widen;
 use super::plan::{Argument, Element, Expectation, Fill, Operand, Plan, Step};
 use super::timer::Timer;
 use crate::case::{Case, CaseError, Device};
+use crate::torch::TorchDevice;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +30,79 @@ pub struct Finding {
     pub detail: Result<String, String>,
 }
 
-/// Looks at the libraries, then at device `index`; tells each finding as it is made, so that the last one shows where
-/// something got stuck.
-pub fn check(index: u32, folders: &[PathBuf], tell: &mut dyn FnMut(Finding)) {
+/// Measures peaks and memory levels coarsely.
+pub fn check_levels(device: &mut CudaDevice, tell: &mut dyn FnMut(Finding)) {
+    let mut say =
+        |name: &str, detail: Result<String, String>| tell(Finding { name: name.to_owned(), detail });
+    let about = device.about();
+    let mut found = Roofline::empty(
+        env!("CARGO_PKG_VERSION"),
+        roofline::Device {
+            kind: about.kind.to_owned(),
+            name: about.name,
+            units: about.units,
+            instructions: about.instructions,
+        },
+    );
+    let measured = device.measure_levels(false, &mut found, &mut |part, _| {
+        say(&format!("next: {part}"), Ok(String::new()));
+        true
+    });
+    for peak in &found.peaks {
+        let rate = format!("{:.1} TFLOP/s, {}", peak.flop_per_s.value / 1e12, peak.instructions);
+        say(&format!("peak {} {:?}", peak.dtype.name(), peak.unit), Ok(rate));
+    }
+    for level in &found.levels {
+        let mut words: Vec<String> = level
+            .bandwidths
+            .iter()
+            .map(|b| format!("{} {:.3} TB/s", b.access.name(), b.bytes_per_s.value / 1e12))
+            .collect();
+        words.extend(level.latency_s.map(|l| format!("latency {:.1} ns", l.value * 1e9)));
+        say(&format!("level {}", level.name.name()), Ok(words.join(", ")));
+    }
+    for curve in &found.curves {
+        let unit = if curve.kind == CurveKind::Latency { 1e9 } else { 1e-12 };
+        let points: Vec<String> =
+            curve.points.iter().map(|p| format!("{}:{:.3}", p.x, p.y.value * unit)).collect();
+        say(&format!("{:?}", curve.kind), Ok(points.join(" ")));
+    }
+    for pair in &found.co_resident {
+        let names: Vec<String> = pair.ops.iter().map(label).collect();
+        let times =
+            format!("{:.2} µs, in turn {:.2} µs", pair.together_s.value * 1e6, pair.apart_s.value * 1e6);
+        say(&format!("beside: {}", names.join(", ")), Ok(times));
+    }
+    for missing in &found.unavailable {
+        say(&missing.what, Err(missing.reason.clone()));
+    }
+    say("levels", measured.map(|()| "done".to_owned()).map_err(|e| e.to_string()));
+}
+
+/// Runs operators through PyTorch: what [`check_device`] runs of them, for comparison.
+pub fn check_torch(python: &Path, index: u32, tell: &mut dyn FnMut(Finding)) {
+    let mut say =
+        |name: &str, detail: Result<String, String>| tell(Finding { name: name.to_owned(), detail });
+    let mut device = match TorchDevice::open(python, index) {
+        Ok(device) => device,
+        Err(reason) => return say("torch", Err(reason.to_string())),
+    };
+    say("torch", Ok(format!("{:?}", device.about())));
+    let large = product([8192; 3], Dtype::Bf16, Dtype::Bf16);
+    for op in products().into_iter().chain(planned()).chain(layers()).chain([large]) {
+        for (launch, cache) in [(Launch::Graph, CacheState::Cold), (Launch::Eager, CacheState::Warm)] {
+            let name = format!("torch {} {launch:?} {cache:?}", label(&op));
+            match run(&mut device, &op, launch, cache, 50) {
+                // That PyTorch has no such operator is no fault.
+                Err(CaseError::Unsupported { reason }) => say(&name, Ok(format!("not supported: {reason}"))),
+                other => say(&name, other.map_err(|e| e.to_string())),
+            }
+        }
+    }
+}
+
+/// Looks at the libraries, which needs no device.
+pub fn check_libraries(folders: &[PathBuf], tell: &mut dyn FnMut(Finding)) {
     let mut say =
         |name: &str, detail: Result<String, String>| tell(Finding { name: name.to_owned(), detail });
     let places: Vec<String> = folders.iter().map(|f| f.display().to_string()).collect();
@@ -48,24 +124,26 @@ pub fn check(index: u32, folders: &[PathBuf], tell: &mut dyn FnMut(Finding)) {
         let opened = stopwatt_nvlib::open(stem, folders);
         say(stem, opened.map(|o| o.path.display().to_string()).map_err(|e| e.to_string()));
     }
-    let mut device = match open(index, folders) {
-        Ok(device) => device,
-        Err(reason) => return say("device", Err(reason.to_string())),
-    };
+}
+
+/// Looks at a device; tells each finding as it is made, so that the last one shows where something got stuck.
+pub fn check_device(device: &mut CudaDevice, tell: &mut dyn FnMut(Finding)) {
+    let mut say =
+        |name: &str, detail: Result<String, String>| tell(Finding { name: name.to_owned(), detail });
     say("driver", Ok(device.gpu().driver.path.display().to_string()));
     say("device", Ok(format!("{:?}", device.facts())));
     let words = |result: Result<String, CaseError>| result.map_err(|e| e.to_string());
     say("memory", words(device.gpu().memory().map(|(free, total)| format!("{free} of {total} bytes free"))));
-    say("compile", words(compile(&device)));
+    say("compile", words(compile(device)));
     for element in [Element::F32, Element::F16, Element::Bf16, Element::F8E4m3, Element::I8] {
-        say(&format!("random {element:?}"), words(random(&device, element)));
+        say(&format!("random {element:?}"), words(random(device, element)));
     }
     for (launch, cache) in [(Launch::Eager, CacheState::Warm), (Launch::Graph, CacheState::Cold)] {
         let answer =
             device.prepare_plan(gather(), launch, cache).and_then(|mut case| timed(&mut *case, None, 20));
         say(&format!("plan {launch:?} {cache:?}"), words(answer));
     }
-    say("held stream", words(held(&device)));
+    say("held stream", words(held(device)));
     for (kind, kernels) in [
         (OpKind::EmptyLaunch, 1),
         (OpKind::EmptyLaunch, 100),
@@ -73,101 +151,35 @@ pub fn check(index: u32, folders: &[PathBuf], tell: &mut dyn FnMut(Finding)) {
         (OpKind::EmptyGraph, 100),
     ] {
         let op = Op { kind, shape: Shape::Launches { kernels }, dtypes: Dtypes::all(Dtype::F32) };
-        say(&label(&op), words(run(&mut device, &op, Launch::Eager, CacheState::Warm, 100)));
+        say(&label(&op), words(run(device, &op, Launch::Eager, CacheState::Warm, 100)));
     }
     for op in products() {
         for (launch, cache) in [(Launch::Graph, CacheState::Cold), (Launch::Eager, CacheState::Warm)] {
             let name = format!("{} {launch:?} {cache:?}", label(&op));
-            say(&name, words(run(&mut device, &op, launch, cache, 50)));
+            say(&name, words(run(device, &op, launch, cache, 50)));
         }
     }
     for op in layers() {
         for launch in [Launch::Eager, Launch::Graph] {
             let name = format!("{} {launch:?} Cold", label(&op));
-            say(&name, words(run(&mut device, &op, launch, CacheState::Cold, 20)));
+            say(&name, words(run(device, &op, launch, CacheState::Cold, 20)));
         }
+    }
+    for op in planned() {
+        let name = format!("{} Graph Cold", label(&op));
+        say(&name, words(run(device, &op, Launch::Graph, CacheState::Cold, 50)));
     }
     let side = 8192;
     let op = product([side; 3], Dtype::Bf16, Dtype::Bf16);
     let name = format!("{} Eager Warm", label(&op));
-    say(&name, words(run(&mut device, &op, Launch::Eager, CacheState::Warm, 50)));
+    say(&name, words(run(device, &op, Launch::Eager, CacheState::Warm, 50)));
     let op = product([1 << 19, 1 << 19, 1 << 10], Dtype::Bf16, Dtype::Bf16);
-    let answer = match run(&mut device, &op, Launch::Eager, CacheState::Warm, 1) {
+    let answer = match run(device, &op, Launch::Eager, CacheState::Warm, 1) {
         Err(error @ CaseError::OutOfMemory { .. }) => Ok(error.to_string()),
         Err(error) => Err(format!("should be out of memory, is {error}")),
         Ok(time) => Ok(format!("fits: {time}")),
     };
     say("too large a product", answer);
-}
-
-fn label(op: &Op) -> String {
-    let shape = match op.shape {
-        Shape::Matrix { m, n, k } => format!("{m}x{n}x{k}"),
-        Shape::Launches { kernels } => kernels.to_string(),
-        other => format!("{other:?}"),
-    };
-    format!("{:?} {shape} {}→{}", op.kind, op.dtypes.input.name(), op.dtypes.output.name())
-}
-
-fn product([m, n, k]: [u32; 3], dtype: Dtype, output: Dtype) -> Op {
-    Op {
-        kind: OpKind::Linear,
-        shape: Shape::Matrix { m, n, k },
-        dtypes: Dtypes { input: dtype, weight: dtype, output },
-    }
-}
-
-/// A product of each format, and the shapes at which libraries change their ways.
-fn products() -> Vec<Op> {
-    let formats = [
-        (Dtype::Bf16, Dtype::Bf16),
-        (Dtype::F16, Dtype::F16),
-        (Dtype::Tf32, Dtype::Tf32),
-        (Dtype::F32, Dtype::F32),
-        (Dtype::F8E4m3, Dtype::Bf16),
-        (Dtype::I8, Dtype::F32),
-        (Dtype::I8, Dtype::Bf16),
-    ];
-    let mut all: Vec<Op> =
-        formats.into_iter().map(|(input, output)| product([512, 4096, 4096], input, output)).collect();
-    for (input, output) in formats {
-        all.push(product([16, 6144, 4096], input, output));
-    }
-    for m in [1, 17, 1025] {
-        all.push(product([m, 28_672, 4096], Dtype::Bf16, Dtype::Bf16));
-    }
-    // A length that no vector divides.
-    all.push(product([33, 1001, 515], Dtype::Bf16, Dtype::Bf16));
-    all
-}
-
-/// Convolutions and recurrent layers of a usual size.
-fn layers() -> Vec<Op> {
-    let image = Shape::Image {
-        batch: 32,
-        channels: 128,
-        height: 28,
-        width: 28,
-        filters: 256,
-        kernel: 3,
-        stride: 2,
-        padding: 1,
-    };
-    let sequence = Shape::Sequence { batch: 16, steps: 32, input: 512, hidden: 768, layers: 2 };
-    let mut all = Vec::new();
-    for dtype in [Dtype::Bf16, Dtype::F16, Dtype::Tf32, Dtype::F32] {
-        all.push(Op { kind: OpKind::Conv2d, shape: image, dtypes: Dtypes::all(dtype) });
-    }
-    for (kind, dtype) in [
-        (OpKind::Lstm, Dtype::F16),
-        (OpKind::Lstm, Dtype::F32),
-        (OpKind::Lstm, Dtype::Bf16),
-        (OpKind::Gru, Dtype::F16),
-        (OpKind::Gru, Dtype::F32),
-    ] {
-        all.push(Op { kind, shape: sequence, dtypes: Dtypes::all(dtype) });
-    }
-    all
 }
 
 fn compile(device: &CudaDevice) -> Result<String, CaseError> {
@@ -249,7 +261,7 @@ fn held(device: &CudaDevice) -> Result<String, CaseError> {
 
 /// Prepares, checks and times an operator.
 fn run(
-    device: &mut CudaDevice,
+    device: &mut dyn Device,
     op: &Op,
     launch: Launch,
     cache: CacheState,
