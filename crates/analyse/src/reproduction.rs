@@ -19,7 +19,7 @@ use stopwatt_core::reproduction::{FieldDifference, Reproduced, ReproducedMetric,
 use stopwatt_core::{FORMAT_MAJOR, FORMAT_MINOR};
 
 use crate::compare::{Options, Side, compare};
-use crate::environment;
+use crate::environment::{self, word};
 
 /// A run on one side of a reproduction.
 #[derive(Debug, Clone, Copy)]
@@ -111,37 +111,7 @@ fn fingerprint(log: &[LogEvent]) -> Option<&Fingerprint> {
 /// Every field in which two fingerprints differ. One that is missing as a whole differs in nothing.
 pub fn fingerprints(original: Option<&Fingerprint>, now: Option<&Fingerprint>) -> Vec<FieldDifference> {
     let (Some(original), Some(now)) = (original, now) else { return Vec::new() };
-    let fields = |f: &Fingerprint| {
-        let mut fields = BTreeMap::new();
-        flatten("", &serde_json::to_value(f).unwrap_or_default(), &mut fields);
-        fields
-    };
-    differences(&fields(original), &fields(now), environment::binds)
-}
-
-/// Leaves by dotted name; lists of plain values count as one, an entry of a list of tables has its number in the name.
-fn flatten(name: &str, value: &Value, fields: &mut BTreeMap<String, String>) {
-    let below = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
-    match value {
-        Value::Null => {}
-        Value::Object(map) => map.iter().for_each(|(key, v)| flatten(&below(key), v, fields)),
-        Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().enumerate().for_each(|(i, v)| flatten(&below(&i.to_string()), v, fields));
-        }
-        Value::Array(items) => {
-            let words: Vec<String> = items.iter().map(word).collect();
-            if !words.is_empty() {
-                fields.insert(name.to_owned(), words.join(", "));
-            }
-        }
-        leaf => {
-            fields.insert(name.to_owned(), word(leaf));
-        }
-    }
-}
-
-fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    differences(&environment::fields(original), &environment::fields(now), environment::binds)
 }
 
 fn settings(config: &Value) -> BTreeMap<String, String> {

@@ -1,6 +1,6 @@
 //! What the machine and the software were when a run was made.
 //!
-//! Only the types; `record` and later `sensor` fill them. No host names, users or paths.
+//! Only the types; `sensor` fills them. No host names, users or paths.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gpu::GpuFacts;
+use crate::software::{MachineState, Software};
 
 /// The environment of a run. `None` means it could not be read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -35,4 +36,16 @@ pub struct Fingerprint {
     pub fixed_clock: Option<bool>,
     /// What the engine said of itself: model, version, limits.
     pub engine: BTreeMap<String, String>,
+    /// Source, programs, packages and libraries; `None` in records of before they were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub software: Option<Software>,
+    /// How the machine was set, and what else it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<MachineState>,
+    /// Model and data set by hash or revision, and what else was declared of the input: batch, lengths, padding, KV cache.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, String>,
+    /// Why something of the above is not known, by the dotted name of its field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown: BTreeMap<String, String>,
 }

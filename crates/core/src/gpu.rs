@@ -50,3 +50,18 @@ pub struct GpuFacts {
     /// PCIe generation and lanes in use, for instance `5 x16`.
     pub pcie: Option<String>,
 }
+
+/// A setting of a GPU that was changed for a measurement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuSetting {
+    /// Position of the GPU.
+    pub gpu: u32,
+    /// `persistence`, `power_limit_w` or `locked_sm_clock_mhz`.
+    pub setting: String,
+    /// What was there before; `None` of locked clocks, which a driver does not tell.
+    pub from: Option<String>,
+    /// What it was while measuring.
+    pub to: String,
+    /// Whether what was there was put back. Clocks are unlocked.
+    pub restored: bool,
+}

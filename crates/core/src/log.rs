@@ -13,6 +13,7 @@ use crate::clock::{Clock, Nanos};
 use crate::cpu_counters::CpuTrial;
 use crate::engine_run::{EngineLog, EngineRun};
 use crate::fingerprint::Fingerprint;
+use crate::gpu::GpuSetting;
 use crate::import::Imported;
 use crate::metrics_doc::{Capacity, RunStatus};
 use crate::power::{GpuTrial, MissingSensor, SamplingCost, TrialEnergy};
@@ -175,6 +176,31 @@ pub enum Fact {
         found: Vec<String>,
         /// Those that are not.
         missing: Vec<MissingSensor>,
+        /// Positions of the GPUs that are sampled; `None` in records of before they could be chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gpus: Option<Vec<u32>>,
+    },
+    /// How warm the GPUs were when a trial began.
+    StartTemperature {
+        /// Index of the point.
+        point: u32,
+        /// Index of the trial.
+        trial: u32,
+        /// The hottest of them, in °C.
+        temperature_c: f64,
+        /// How long it was waited for, in seconds.
+        waited_s: f64,
+    },
+    /// Processes of others were on the GPUs while a trial lasted.
+    ForeignGpuProcesses {
+        /// Index of the point.
+        point: u32,
+        /// Index of the trial.
+        trial: u32,
+        /// Most at one time.
+        count: u64,
+        /// GPU memory that they held; `None` when the driver does not say.
+        memory_bytes: Option<u64>,
     },
     /// What sensors said while a trial lasted.
     TrialPower {
@@ -285,6 +311,11 @@ pub enum Fact {
         decision: String,
         /// Why.
         detail: String,
+    },
+    /// Settings of GPUs that were in force while the run was measured. Follows its end.
+    GpuSettings {
+        /// In the order in which they were set.
+        settings: Vec<GpuSetting>,
     },
     /// A sample of the engine process, while it is ours.
     EngineSample {

@@ -16,6 +16,7 @@ use crate::engine::EngineUse;
 use crate::engine_run::EngineRun;
 use crate::log::ReadStamps;
 use crate::metric::{Direction, Metric};
+use crate::not_fixed::NotFixed;
 use crate::power::PowerUse;
 use crate::quality::QualitySummary;
 use crate::search::Search;
@@ -166,6 +167,9 @@ pub struct Env {
     pub seed: u64,
     /// Hash over what two runs must share to be comparable.
     pub hash: String,
+    /// What could not be held fixed, with the reason; empty also when nothing tells.
+    #[serde(default)]
+    pub not_fixed: Vec<NotFixed>,
 }
 
 /// The procedure in the SOP's words.

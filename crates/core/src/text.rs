@@ -239,6 +239,17 @@ texts! {
     OriginDefault { "default", "기본값" }
     SettingsNote { "Settings that were chosen come first; the rest are defaults.", "직접 지정한 설정이 먼저, 나머지는 기본값입니다." }
     ReproduceMeasure { "Measure again with the same settings:", "같은 설정으로 다시 측정:" }
+    NotFixedTitle { "Not fixed", "고정되지 않은 항목" }
+    EnvCommit { "Source", "소스" }
+    EnvDirty { "{}, changed ({})", "{}, 변경됨 ({})" }
+    EnvContainer { "Container", "컨테이너" }
+    EnvPython { "Python", "Python" }
+    EnvPackages { "Packages", "패키지" }
+    EnvLibraries { "CUDA libraries", "CUDA 라이브러리" }
+    EnvGovernor { "CPU governor", "CPU governor" }
+    EnvLoad { "CPU load before", "측정 전 CPU 부하" }
+    EnvInput { "Input: {}", "입력: {}" }
+    EnvProgram { "Program (SHA-256)", "프로그램 (SHA-256)" }
     ReproduceRun { "Do all of it again and judge it against this run:", "전부 다시 측정하고 이 실행과 비교:" }
     Reproduces { "Repeats run", "반복한 실행" }
     ReproductionTitle { "Reproduction", "재현" }

@@ -99,6 +99,15 @@ codes! {
     /// Energy by the counter and by the trapezoid differ: percent.
     EnergyDisagrees { "energy_disagrees", false, "two ways to measure the energy differ by {0} %", "에너지를 잰 두 방법의 차이가 {0} %임",
         "measure longer windows, and trust differences on one GPU more than joules", "측정 구간을 늘리고, 절대값보다 같은 GPU에서의 차이를 신뢰하십시오" }
+    /// Temperature or clock of the GPUs still changed when warm-up had to end: after how many seconds.
+    StillHeating { "still_heating", false, "temperature or clock of the GPUs still changed after {0} s of further warm-up", "추가 워밍업 {0}초 뒤에도 GPU 온도나 클럭이 변하고 있었음",
+        "let warm-up last longer (`measure.thermal_max_s`), or cool the machine better", "워밍업을 더 길게(`measure.thermal_max_s`) 하거나 장비를 더 잘 식히십시오" }
+    /// A trial began warmer or colder than the first: degrees now, degrees of the first.
+    UnequalStart { "unequal_start", false, "a trial began at {0} °C, the first one at {1} °C", "시행이 섭씨 {0}도에서 시작됨, 첫 시행은 섭씨 {1}도",
+        "allow a longer wait (`measure.cool_down_max_s`), or alternate the sides with `stopwatt pair`", "대기 시간(`measure.cool_down_max_s`)을 늘리거나 `stopwatt pair`로 번갈아 측정하십시오" }
+    /// Other people's processes on the GPUs: how many, GPU memory.
+    ForeignGpu { "foreign_gpu_process", false, "{0} processes of others were on the GPUs, with {1} of memory", "다른 프로세스 {0}개가 GPU 메모리 {1}을(를) 쓰고 있었음",
+        "measure again alone on the GPU, or choose another one with `--gpus`", "GPU를 단독으로 쓰는 상태에서 다시 측정하거나 `--gpus`로 다른 GPU를 고르십시오" }
     /// The wall clock was set: seconds.
     ClockStep { "clock_step", false, "the wall clock moved by {0} s during the run", "실행 중 벽시계가 {0}초 움직임",
         "no stamp is touched; mind it when joining with logs of other machines", "시각 기록에는 영향이 없습니다. 다른 장비의 로그와 맞출 때 유의하십시오" }

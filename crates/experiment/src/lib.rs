@@ -11,7 +11,8 @@
 pub mod bench;
 pub mod calibrate;
 pub mod cuda;
+pub mod fingerprint;
 mod sensing;
 pub mod sop;
 
-pub use sensing::fingerprint;
+pub use sensing::{check_gpus, gpus};

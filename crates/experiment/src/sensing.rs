@@ -9,24 +9,26 @@
 //! Sensors are opened on a thread of their own, so that the first request does not wait for a driver. Where nothing
 //! measures power there is no file and no sampling; `run.log` says what is missing and why.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use stopwatt_core::fingerprint::Fingerprint;
-use stopwatt_core::gpu::GpuFacts;
 use stopwatt_core::log::Fact;
 use stopwatt_core::power::{
     EnergyCheck, EnergyMethod, GpuTrial, MissingSensor, PowerSource, SamplingCost, TrialEnergy,
 };
 use stopwatt_core::{Clock, Nanos};
+use stopwatt_record::config::environment;
 use stopwatt_record::run_dir::{RunError, RunWriter};
 use stopwatt_sensor::energy::{self, EnergyReason, Instrument, Method, PowerSample, Window, WindowEnergy};
-use stopwatt_sensor::nvml::{self, Gpu};
+use stopwatt_sensor::nvml::{self, ForeignProcesses, Gpu, Whose};
 use stopwatt_sensor::sampler::{Cost, Machine, Period, Row, Sampler, cpu_trace, gpu_trace};
 use stopwatt_sensor::{State, survey};
+
+use crate::sop::Heat;
 
 /// Name of the trace in a run.
 pub(crate) const POWER_CSV: &str = "power.csv";
@@ -51,12 +53,19 @@ pub(crate) struct SensingOptions {
     pub(crate) elsewhere: Option<String>,
     /// Where programs are looked for.
     pub(crate) search_path: Option<std::ffi::OsString>,
+    /// Which GPUs: `all`, or positions and UUIDs; `None` takes those that the target sees.
+    pub(crate) gpus: Option<String>,
+    /// CUDA_VISIBLE_DEVICES of the target.
+    pub(crate) visible: Option<String>,
+    /// Whose processes are on the GPUs.
+    pub(crate) whose: Whose,
 }
 
 /// What was opened.
 struct Opened {
     found: Vec<String>,
     missing: Vec<MissingSensor>,
+    gpus: Vec<u32>,
     sampler: Option<(Sampler, PowerSource, usize)>,
     problem: Option<String>,
 }
@@ -87,11 +96,9 @@ impl std::fmt::Debug for Sensing {
 impl Sensing {
     /// Begins to open the sensors.
     pub(crate) fn start(options: SensingOptions, run: &Path, clock: Clock) -> Self {
-        let SensingOptions { hz, watched, meter, elsewhere, search_path } = options;
         let file = run.join(POWER_CSV);
-        let opening = elsewhere
-            .is_none()
-            .then(|| std::thread::spawn(move || open(hz, watched, search_path.as_deref(), &file, clock)));
+        let (meter, elsewhere) = (options.meter.clone(), options.elsewhere.clone());
+        let opening = elsewhere.is_none().then(|| std::thread::spawn(move || open(options, &file, clock)));
         Self {
             opening,
             sampler: None,
@@ -125,6 +132,22 @@ impl Sensing {
             sampler.forget_before(first - LEAD - TRAIL);
         }
         Ok(())
+    }
+
+    /// Temperature and clock of the GPUs since a moment: the hottest, and the lowest clock. `None` while the sensors are
+    /// still being opened; empty without GPUs.
+    pub(crate) fn heat(&mut self, writer: &RunWriter, since: Nanos) -> Result<Option<Vec<Heat>>, RunError> {
+        if self.opening.as_ref().is_some_and(|opening| !opening.is_finished()) {
+            return Ok(None);
+        }
+        self.ready(writer)?;
+        let Some((sampler, ..)) = &self.sampler else { return Ok(Some(Vec::new())) };
+        let heat = |row: &Row| {
+            let hottest = row.gpus.iter().filter_map(|g| g.reading.temp_c).max()?;
+            let clock = row.gpus.iter().filter_map(|g| g.reading.sm_clock_mhz).min();
+            Some(Heat { t: row.t, temperature_c: f64::from(hottest), clock_mhz: clock.map(f64::from) })
+        };
+        Ok(Some(sampler.rows(since, Nanos::MAX).iter().filter_map(heat).collect()))
     }
 
     /// Waits for the power of the idle machine, ends the sampling and writes down what is left.
@@ -172,7 +195,7 @@ impl Sensing {
             self.absent = format!("no power was measured ({})", reasons.join("; "));
         }
         (self.sampler, self.problem) = (opened.sampler, opened.problem);
-        writer.log(Fact::Sensors { found: opened.found, missing: opened.missing })
+        writer.log(Fact::Sensors { found: opened.found, missing: opened.missing, gpus: Some(opened.gpus) })
     }
 
     /// Writes down the windows of which everything is known.
@@ -186,6 +209,10 @@ impl Sensing {
                 Err(reason) => (None, Some(reason)),
             };
             writer.log(Fact::TrialPower { point, trial, energy, reason, gpu: gpu_use(&rows, window) })?;
+            if let Some(foreign) = foreign(&rows, window) {
+                let (count, memory_bytes) = (foreign.count as u64, foreign.memory_bytes);
+                writer.log(Fact::ForeignGpuProcesses { point, trial, count, memory_bytes })?;
+            }
         }
         Ok(())
     }
@@ -219,45 +246,31 @@ impl Sensing {
     }
 }
 
-/// The machine with its GPUs, as a run's fingerprint has it.
-pub fn fingerprint() -> Fingerprint {
-    let mut fingerprint = stopwatt_record::host::fingerprint();
-    let facts: Vec<GpuFacts> = nvml::gpus().unwrap_or_default().iter().map(Gpu::facts).collect();
-    if !facts.is_empty() {
-        fingerprint.gpus = facts.iter().map(|f| f.name.clone().unwrap_or_else(|| "GPU".to_owned())).collect();
-        fingerprint.driver = facts.iter().find_map(|f| f.driver.clone());
-        let fixed = |f: &GpuFacts| f.fixed_clock;
-        fingerprint.fixed_clock = facts.iter().map(fixed).reduce(|a, b| Some(a? && b?)).flatten();
-    }
-    fingerprint.gpu_facts = facts;
-    fingerprint
-}
-
 fn read_meter(file: &Path, clock: &Clock) -> Result<Vec<PowerSample>, String> {
     let problem = |e: &dyn std::fmt::Display| format!("the meter's file: {e}");
     let text = std::fs::read_to_string(file).map_err(|e| problem(&e))?;
     energy::read_meter_file(&text, clock).map_err(|e| problem(&e))
 }
 
-fn open(
-    hz: Option<f64>,
-    watched: Option<u32>,
-    search_path: Option<&std::ffi::OsStr>,
-    file: &Path,
-    clock: Clock,
-) -> Opened {
+fn open(options: SensingOptions, file: &Path, clock: Clock) -> Opened {
+    let SensingOptions { hz, watched, search_path, gpus, visible, whose, .. } = options;
     let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for sensor in survey(search_path) {
+    for sensor in survey(search_path.as_deref()) {
         match sensor.state {
             State::Found { .. } => found.push(sensor.name),
             State::Missing { reason, .. } => missing.push(MissingSensor { sensor: sensor.name, reason }),
         }
     }
-    let mut machine = Machine::open(clock, watched);
+    let chosen = chosen(gpus.as_deref(), visible.as_deref()).unwrap_or_else(|reason| {
+        missing.push(MissingSensor { sensor: "gpus".to_owned(), reason });
+        Vec::new()
+    });
+    let indexes = chosen.iter().map(Gpu::index).collect();
+    let mut machine = Machine::with_gpus(clock, watched, chosen, whose);
     let gpus = machine.gpus();
     let first = machine.read();
     let source = if gpus > 0 { PowerSource::Gpu } else { PowerSource::Cpu };
-    let mut opened = Opened { found, missing, sampler: None, problem: None };
+    let mut opened = Opened { found, missing, gpus: indexes, sampler: None, problem: None };
     if first.power_w().or(first.energy_j()).is_none() {
         return opened;
     }
@@ -274,6 +287,56 @@ fn open(
         Err(error) => opened.problem = Some(error.to_string()),
     }
     opened
+}
+
+/// The GPUs that are meant; none on a machine without any.
+fn chosen(asked: Option<&str>, visible: Option<&str>) -> Result<Vec<Gpu>, String> {
+    let all = match nvml::gpus() {
+        Ok(all) => all,
+        Err(_) if asked.is_none() => return Ok(Vec::new()),
+        Err(reason) => return Err(reason.to_string()),
+    };
+    let named: Vec<_> = all.iter().map(Gpu::named).collect();
+    let mut all: Vec<Option<Gpu>> = all.into_iter().map(Some).collect();
+    let positions = nvml::choose(asked, visible, &named)?;
+    Ok(positions.into_iter().filter_map(|at| all[at].take()).collect())
+}
+
+/// The GPUs that are asked for, else those that this process and what it starts can see.
+///
+/// # Errors
+/// One is not there, or nothing tells.
+pub fn gpus(asked: Option<&str>) -> Result<Vec<Gpu>, String> {
+    match asked {
+        None => {
+            // Without a choice a machine without GPUs is no error elsewhere; here they are needed.
+            nvml::gpus().map_err(|e| e.to_string())?;
+            chosen(None, visible_to(None).as_deref())
+        }
+        Some(asked) => chosen(Some(asked), None),
+    }
+}
+
+/// Whether the GPUs that are asked for are there.
+///
+/// # Errors
+/// One is not, or nothing tells.
+pub fn check_gpus(asked: Option<&str>) -> Result<(), String> {
+    asked.map_or(Ok(()), |asked| chosen(Some(asked), None).map(drop))
+}
+
+/// Processes on this machine's GPUs now; `None` without GPUs.
+pub(crate) fn on_gpus() -> Option<BTreeSet<u32>> {
+    let gpus = nvml::gpus().ok()?;
+    let lists = gpus.iter().filter_map(|gpu| gpu.processes().ok());
+    Some(lists.flatten().map(|process| process.pid).collect())
+}
+
+/// CUDA_VISIBLE_DEVICES of a command: what it sets itself, else what it inherits.
+pub(crate) fn visible_to(command: Option<&[String]>) -> Option<String> {
+    const NAME: &str = "CUDA_VISIBLE_DEVICES";
+    let set = |word: &String| Some(word.strip_prefix(NAME)?.strip_prefix('=')?.to_owned());
+    command.into_iter().flatten().find_map(set).or_else(|| environment::as_set(NAME))
 }
 
 /// Energy of all devices of a kind.
@@ -342,4 +405,35 @@ fn gpu_use(rows: &[Row], window: Window) -> Option<GpuTrial> {
         temperature_c: each().filter_map(|g| g.reading.temp_c).max(),
         throttle: throttle.into_iter().map(|(w, n)| (w, n as f64 / rows.len() as f64)).collect(),
     })
+}
+
+/// Most processes of others at one time in a window; `None` when there were none, or nothing tells.
+fn foreign(rows: &[Row], window: Window) -> Option<ForeignProcesses> {
+    let rows = rows.iter().filter(|r| (window.start..=window.end).contains(&r.t));
+    let seen = rows.filter_map(|r| r.foreign).filter(|f| f.count > 0);
+    seen.max_by_key(|f| (f.count, f.memory_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_others_count_in_the_window_only() {
+        let row = |t, count| {
+            let foreign = Some(ForeignProcesses { count, memory_bytes: Some(count as u64 * 10) });
+            Row { t, foreign, ..Row::default() }
+        };
+        let rows = [row(0, 5), row(10, 0), row(20, 1), row(30, 2), row(40, 9)];
+        let most = foreign(&rows, Window { start: 10, end: 30 });
+        assert_eq!(most, Some(ForeignProcesses { count: 2, memory_bytes: Some(20) }));
+        assert_eq!(foreign(&rows, Window { start: 5, end: 15 }), None);
+        assert_eq!(foreign(&[Row::default()], Window { start: 0, end: 1 }), None);
+    }
+
+    #[test]
+    fn a_command_says_which_gpus_it_sees() {
+        let words = ["env", "CUDA_VISIBLE_DEVICES=2,3", "python3"].map(str::to_owned);
+        assert_eq!(visible_to(Some(&words)).as_deref(), Some("2,3"));
+    }
 }

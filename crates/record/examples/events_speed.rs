@@ -12,7 +12,8 @@ use stopwatt_core::engine::EngineCounters;
 use stopwatt_core::log::{Fact, PlannedPoint};
 use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::{ChunkKind, ChunkStamp, Clock, EndKind, FinishReason, Phase, RequestRecord};
-use stopwatt_record::{Chunks, Create, Run, RunWriter, process};
+use stopwatt_record::{Chunks, Create, Run, RunWriter};
+use stopwatt_sensor::host;
 
 /// A request as a server at load gives it: chunks every 20 ms with some jitter.
 fn record(id: u64, trial: u32, chunks: u64, state: &mut u64) -> RequestRecord {
@@ -151,7 +152,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         println!("{name}    {:8.2} s ({sum} chunks)", s(clock.now()));
     }
-    if let Some(peak) = process::own_usage().peak_rss_bytes {
+    if let Some(peak) = host::own_peak_rss_bytes() {
         println!("memory  {:8.1} MB at most", peak as f64 / 1e6);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Where measurements live: the run directory, configuration layers, the catalogue of runs, facts about the host.
+//! Where measurements live: the run directory, configuration layers, the catalogue of runs.
 //!
 //! ```text
 //! Layers ──► Resolved ──► RunWriter ──► run.log, events/*.parquet ──► events.parquet ──► Run ──► analysis
@@ -13,10 +13,9 @@ pub mod catalogue;
 pub mod config;
 pub mod events;
 pub mod expectations;
-pub mod host;
 pub mod import;
 pub mod merge;
-pub mod process;
+mod process;
 pub mod redact;
 pub mod remote;
 pub mod run_dir;

@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stopwatt_core::ceiling::{CeilingStage, ClientCeiling};
 use stopwatt_core::engine_run::{EngineCause, EngineLog, EngineOutcome, EngineRun};
+use stopwatt_core::fingerprint::Fingerprint;
+use stopwatt_core::gpu::GpuSetting;
 use stopwatt_core::log::{Fact, JoinedShard, MeanOf, PlannedPoint, ReadStamps, SharedClock};
 use stopwatt_core::metrics_doc::*;
 use stopwatt_core::search::{FindKind, ObjectiveLook, SearchLook, Verdict};
+use stopwatt_core::software::{MachineState, Software};
 use stopwatt_core::{Clock, Metric};
-use stopwatt_record::{Create, Layers, RunWriter, host, schemas};
+use stopwatt_record::{Create, Layers, RunWriter, schemas};
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -37,7 +40,28 @@ fn check(schema: &str, document: &Value) {
 fn every_fact() -> Vec<Fact> {
     let counters = BTreeMap::from([("kv_hits".to_owned(), 1.0), ("broken".to_owned(), f64::INFINITY)]);
     vec![
-        Fact::Fingerprint { fingerprint: host::fingerprint() },
+        Fact::Fingerprint {
+            fingerprint: Fingerprint {
+                cpu: Some("x".to_owned()),
+                software: Some(Software { git_dirty: Some(true), ..Software::default() }),
+                state: Some(MachineState { load_average: Some(0.25), ..MachineState::default() }),
+                inputs: BTreeMap::from([("batch".to_owned(), "8".to_owned())]),
+                unknown: BTreeMap::from([("software.packages".to_owned(), "why".to_owned())]),
+                ..Fingerprint::default()
+            },
+        },
+        Fact::Sensors { found: vec!["nvml".to_owned()], missing: Vec::new(), gpus: Some(vec![1]) },
+        Fact::StartTemperature { point: 0, trial: 1, temperature_c: 61.0, waited_s: 2.5 },
+        Fact::ForeignGpuProcesses { point: 0, trial: 1, count: 2, memory_bytes: None },
+        Fact::GpuSettings {
+            settings: vec![GpuSetting {
+                gpu: 0,
+                setting: "power_limit_w".to_owned(),
+                from: Some("700".to_owned()),
+                to: "500".to_owned(),
+                restored: true,
+            }],
+        },
         Fact::EngineProbed {
             model: "m".to_owned(),
             features: BTreeMap::from([("ignore_eos".to_owned(), "yes".to_owned())]),

@@ -114,6 +114,9 @@ impl<'a> Facts<'a> {
             Fact::Warning { .. }
             | Fact::ClientCeiling { .. }
             | Fact::Sensors { .. }
+            | Fact::ForeignGpuProcesses { .. }
+            | Fact::GpuSettings { .. }
+            | Fact::StartTemperature { .. }
             | Fact::TrialStarted { .. }
             | Fact::Stage { .. }
             | Fact::Outputs { .. }

@@ -39,6 +39,7 @@ mod rebuild;
 mod reproduction;
 mod search;
 mod settings;
+mod software;
 mod summary;
 mod svg;
 mod table;

@@ -8,7 +8,7 @@
 //! Invariants:
 //!
 //! - everything is opened at run time; a machine without it gives [`Unavailable`] with a reason, never a number;
-//! - nothing here changes a setting of the machine;
+//! - nothing here changes a setting of the machine, but [`control`], when that was asked for;
 //! - stamps are [`stopwatt_core::clock`]'s, the requests' clock;
 //! - of other people's processes nothing but their number and memory is read.
 //!
@@ -16,6 +16,7 @@
 
 #![allow(unsafe_code, reason = "NVML and CUPTI are C libraries; each block says why it is sound")]
 
+pub mod control;
 pub mod cupti;
 pub mod energy;
 pub mod host;
@@ -28,6 +29,7 @@ pub mod perf;
 pub mod perf;
 pub mod rapl;
 pub mod sampler;
+pub mod software;
 pub mod survey;
 mod unavailable;
 

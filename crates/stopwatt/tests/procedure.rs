@@ -524,3 +524,41 @@ fn every_defect_of_the_original_has_its_test() {
         assert!(code.contains(&format!("fn {name}()")), "{name} is no test");
     }
 }
+
+#[test]
+fn gpus_that_are_not_there_are_refused_before_anything_is_measured_or_set() {
+    let place = Place::new();
+    // No machine has a GPU of this name, so nothing is set wherever this runs.
+    let flags = ["--gpus", "GPU-none", "--lock-clocks", "max", "--persistence", "--power-limit", "300"];
+    let refused = run(&place, &told("1", ""), &flags).expect(3);
+    assert!(refused.stderr.contains("--gpus") && refused.stderr.contains("hint:"), "{}", refused.stderr);
+    assert!(!place.path("r").exists() && !place.path("runs/gpu-settings.json").exists());
+    let none = place.run(&["doctor", "--restore-gpu"]).expect(0).stdout;
+    assert!(none.contains("no measurement left"), "{none}");
+}
+
+#[test]
+fn the_fingerprint_says_what_was_measured_and_what_was_not_fixed() {
+    let place = Place::new();
+    let declared = ["--override", "input.batch=8", "--override", "input.model=owner/m@v1"];
+    let doc = run(&place, &told("1", ""), &[&declared[..], &["--format", "json"]].concat()).expect(0).json();
+    let fingerprint = &facts(&place, "r", "fingerprint")[0]["fingerprint"];
+    let software = &fingerprint["software"];
+    for hash in ["stopwatt_sha256", "target_sha256", "script_sha256"] {
+        assert_eq!(software[hash].as_str().map(str::len), Some(64), "{hash}: {software:#}");
+    }
+    assert_eq!(
+        (&fingerprint["inputs"]["batch"], &fingerprint["inputs"]["model"]),
+        (&"8".into(), &"owner/m@v1".into())
+    );
+    // The folder of the test is no repository, and that is said.
+    assert!(software["git_commit"].is_null() && fingerprint["unknown"]["software.git_commit"].is_string());
+    let codes: Vec<&str> =
+        doc["env"]["not_fixed"].as_array().unwrap().iter().filter_map(|n| n["code"].as_str()).collect();
+    assert!(codes.contains(&"no_commit"), "{codes:?}");
+    let page = std::fs::read_to_string(place.path("r/report.html")).unwrap();
+    assert!(page.contains("Not fixed") && page.contains("no commit names the source"));
+    let other =
+        run(&place, &told("1", ""), &["--override", "input.batch=4", "--format", "json", "--out", "s"]);
+    assert_ne!(other.expect(0).json()["env"]["hash"], doc["env"]["hash"]);
+}

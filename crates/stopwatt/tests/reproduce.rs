@@ -116,7 +116,7 @@ fn what_cannot_be_measured_again_is_refused_with_the_reason() {
     refused("changed afterwards");
 
     std::fs::write(place.path("t.csv"), "run,value\na,0.2\nb,0.2\n").unwrap();
-    let imported = place.run(&["import", "t.csv", "--out", "i"]);
+    let imported = place.run(&["import", "t.csv", "--metric", "ttft", "--out", "i"]);
     assert_eq!(imported.code, Some(0), "{}", imported.stderr);
     let ended = place.run(&["reproduce", "i"]).expect(2);
     assert!(ended.stderr.contains("another tool"), "{}", ended.stderr);

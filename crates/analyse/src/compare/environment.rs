@@ -7,6 +7,7 @@
 //! | `machine.gpuN.ecc`, `machine.gpuN.mig` | yes: part of the card, or other memory |
 //! | power limits, application clocks and firmware of the GPUs | no: they may be the change that is tried, and are causes |
 //! | `machine.os`, `machine.stopwatt` | no |
+//! | `software.*`, `state.*`, `inputs.*` of the fingerprint | no: told |
 //! | `engine.*`, `target.*`, `load.*`, `measure.*` and the rest | no: often the very change that is tried |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +97,10 @@ fn machine(f: &Fingerprint, facts: &mut BTreeMap<String, String>) {
     for (key, value) in &f.engine {
         facts.insert(format!("engine.{key}"), value.clone());
     }
+    // Told, and no reason to forbid: often the very change that is tried, and older records do not have them.
+    let further = ["software.", "state.governors", "state.turbo", "inputs."];
+    let told = |name: &str| further.iter().any(|f| name.starts_with(f));
+    facts.extend(crate::environment::fields(f).into_iter().filter(|(name, _)| told(name)));
 }
 
 fn forbids(what: &str) -> bool {

@@ -54,6 +54,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>, settings: &Settings, cost: Option<&
         trials(&at, &mut findings);
         power::check(&at, &mut findings);
     }
+    power::check_foreign(evidence, &mut findings);
     drift::check_memory(evidence, &mut findings);
     clock(evidence.log, &mut findings);
     let price = cost.and_then(|c| Some((&c.price.id, c.price.age_days?)));

@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_analyse::{CacheState, Settings, slo};
 use stopwatt_core::search::FindKind;
+use stopwatt_record::redact;
 use stopwatt_serving::trace;
 
 use super::error::BenchError;
+use crate::fingerprint::InputConfig;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +24,8 @@ pub struct BenchConfig {
     pub engine: EngineConfig,
     /// An engine that is started for the measurement, once for each of its settings.
     pub serve: ServeConfig,
+    /// What model and data are: part of the fingerprint. What is not declared here is taken from the settings.
+    pub input: InputConfig,
     /// What is sent.
     pub workload: WorkloadConfig,
     /// When it is sent.
@@ -419,6 +423,9 @@ pub struct MeasureConfig {
     /// Trace of an external power meter, a CSV file that begins with `t_s,power_w`, in the place of the machine's own
     /// sensors. Times are UNIX seconds, or seconds since the run began.
     pub power_csv: Option<std::path::PathBuf>,
+    /// GPUs whose power, energy and processes are watched: `all`, or positions and UUIDs between commas. `null` takes
+    /// those that the engine sees (CUDA_VISIBLE_DEVICES), else all.
+    pub gpus: Option<String>,
 }
 
 impl Default for MeasureConfig {
@@ -437,6 +444,7 @@ impl Default for MeasureConfig {
             power: true,
             power_sample_hz: None,
             power_csv: None,
+            gpus: None,
         }
     }
 }
@@ -523,4 +531,30 @@ pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
         cost: None,
         reproduces: None,
     })
+}
+impl BenchConfig {
+    /// What the input is: as declared, else as the settings of the workload, the load and the engine have it.
+    pub(crate) fn declared_input(&self) -> InputConfig {
+        let InputConfig { model, dataset, batch, lengths, padding, kv_cache } = self.input.clone();
+        let w = &self.workload;
+        let side = |length: &Option<String>| length.clone().unwrap_or_else(|| redact::file_name(&w.profile));
+        let cache = [
+            self.engine.prefix_caching.map(|on| format!("prefix caching {}", if on { "on" } else { "off" })),
+            self.engine.max_context.map(|n| format!("context {n}")),
+            w.cache.map(|state| format!("{state:?}").to_lowercase()),
+        ];
+        let cache: Vec<String> = cache.into_iter().flatten().collect();
+        InputConfig {
+            model: model.or_else(|| self.engine.weights.clone()),
+            dataset: dataset.or_else(|| w.trace.clone()),
+            batch: batch.or_else(|| match self.load.concurrency[..] {
+                [one] => Some(one.into()),
+                _ => None,
+            }),
+            lengths: lengths
+                .or_else(|| w.trace.is_none().then(|| format!("{}+{}", side(&w.input), side(&w.output)))),
+            padding,
+            kv_cache: kv_cache.or_else(|| (!cache.is_empty()).then(|| cache.join(", "))),
+        }
+    }
 }

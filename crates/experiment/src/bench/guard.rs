@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 use stopwatt_core::Nanos;
 use stopwatt_core::clock::monotonic_raw;
-use stopwatt_record::process;
+use stopwatt_sensor::host;
 
 /// How long an engine may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -125,7 +125,7 @@ fn end_all(group: u32, engine: &mut std::process::Child) {
     while monotonic_raw() < until {
         let _ = engine.try_wait();
         reap();
-        if process::descendants(own).is_empty() {
+        if host::descendants(own).is_empty() {
             return;
         }
         std::thread::sleep(LOOK_EVERY);
@@ -133,14 +133,14 @@ fn end_all(group: u32, engine: &mut std::process::Child) {
     // A process that forks while it is killed is met in the next round.
     for _ in 0..20 {
         let _ = kill_process_group(group, Signal::KILL);
-        for pid in process::descendants(own) {
+        for pid in host::descendants(own) {
             if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
         let _ = engine.try_wait();
         reap();
-        if process::descendants(own).is_empty() {
+        if host::descendants(own).is_empty() {
             return;
         }
         std::thread::sleep(LOOK_EVERY);

@@ -68,7 +68,7 @@ pub use progress::Progress;
 pub use prompts::TokenCounter;
 pub use resume::{ResumeError, Unfinished};
 pub(crate) use run::target;
-pub use run::{Finished, Setup, run};
+pub use run::{Finished, Setup, looked, run};
 pub(crate) use serving::with_engine;
 pub use stopwatt_load::Stop;
 pub use stopwatt_serving::trace::{BadRows, Format as TraceFormat};

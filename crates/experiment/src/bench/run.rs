@@ -8,8 +8,8 @@ use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::verdict::BY_SIGNAL;
 use stopwatt_core::{Clock, clock};
 use stopwatt_load::{Stop, Target};
-use stopwatt_record::process;
 use stopwatt_record::run_dir::{Create, RunWriter};
+use stopwatt_sensor::host;
 use stopwatt_serving::workload::Profile;
 
 use super::child::EngineChild;
@@ -25,6 +25,7 @@ use super::scenario::{self, EngineLimits};
 use super::session::{Ours, Session};
 use super::shard::Sharding;
 use super::sweep::{Sweep, Tools};
+use crate::fingerprint::{self, Looked};
 
 /// Context of the built-in engine unless a scenario or setting needs another: 8K of input and room for output.
 const BUILT_IN_CONTEXT: u32 = 8192 + 1024;
@@ -80,6 +81,14 @@ pub fn run(
     }
 }
 
+/// What of an engine can be looked at on this machine; `command` starts it.
+pub fn looked(config: &BenchConfig, command: Option<Vec<String>>) -> Looked {
+    Looked {
+        command: command.ok_or_else(|| "the engine was not started by Stopwatt".to_owned()),
+        inputs: config.declared_input(),
+    }
+}
+
 /// Measures an engine that runs, or the built-in one.
 fn one_engine(
     setup: &mut Setup,
@@ -101,7 +110,9 @@ fn one_engine(
     scenario::plan(config, early, &material.profile)?;
 
     // Gathered beside starting and probing the engine, so that the first request does not wait for it.
-    let machine = std::thread::spawn(crate::sensing::fingerprint);
+    let own = built_in.then(|| vec![setup.program.display().to_string(), "serve".to_owned()]);
+    let looked = looked(config, own);
+    let machine = std::thread::spawn(move || fingerprint::look(&looked));
     let child = match &config.target.url {
         Some(_) => None,
         None => {
@@ -205,7 +216,7 @@ pub(super) fn close(
     let ended = Fact::RunEnded {
         status,
         reason,
-        client_rss_bytes: process::own_usage().peak_rss_bytes,
+        client_rss_bytes: host::own_peak_rss_bytes(),
         wall_drift_ns: clock.wall_drift(),
     };
     let logged = writer.log(ended);

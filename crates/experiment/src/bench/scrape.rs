@@ -10,8 +10,8 @@ use stopwatt_core::engine::EngineCounters;
 use stopwatt_core::log::Fact;
 use stopwatt_core::{Clock, Nanos};
 use stopwatt_load::Target;
-use stopwatt_record::process;
 use stopwatt_record::run_dir::RunWriter;
+use stopwatt_sensor::host;
 use stopwatt_wire::engine_metrics::{self, PATHS};
 
 /// Longest wait for a page.
@@ -74,7 +74,7 @@ impl Page {
         every: Duration,
         stopped: &Receiver<()>,
     ) {
-        process::lower_priority_of_this_thread();
+        host::lower_priority_of_this_thread();
         let start = clock.now();
         loop {
             let Reading { at_ns, took_s, counters } = self.read(target, clock);

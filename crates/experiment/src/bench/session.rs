@@ -14,8 +14,9 @@ use stopwatt_core::text::Lang;
 use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_core::{Clock, Nanos, Phase, RequestRecord};
 use stopwatt_load::{Client, Pace, Stop, Target};
-use stopwatt_record::process::{self, Usage};
 use stopwatt_record::run_dir::{RunError, RunWriter};
+use stopwatt_sensor::host::{self, TreeUsage};
+use stopwatt_sensor::nvml::Whose;
 
 use super::capacity::fix_rate;
 use super::config::BenchConfig;
@@ -29,7 +30,7 @@ use super::scenario::{Extent, LoadPlan, Plan, PointPlan};
 use super::shard::Sharding;
 use super::stretch::{Stretch, nanos};
 use super::warmup::{Bounds, Enough, Watch};
-use crate::sensing::{Sensing, SensingOptions};
+use crate::sensing::{Sensing, SensingOptions, on_gpus, visible_to};
 
 /// How often the engine process is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
@@ -54,10 +55,10 @@ impl Ours {
     }
 
     /// What it uses now, with the peak up to now.
-    fn usage(&self) -> Option<Usage> {
-        let mut usage = process::tree_usage(self.pid)?;
-        let seen = self.peak.fetch_max(usage.rss_bytes.unwrap_or(0), Ordering::Relaxed);
-        let seen = seen.max(usage.rss_bytes.unwrap_or(0));
+    fn usage(&self) -> Option<TreeUsage> {
+        let mut usage = host::tree_usage(self.pid)?;
+        let seen = self.peak.fetch_max(usage.rss_bytes, Ordering::Relaxed);
+        let seen = seen.max(usage.rss_bytes);
         usage.peak_rss_bytes = usage.peak_rss_bytes.or((seen > 0).then_some(seen));
         Some(usage)
     }
@@ -176,7 +177,13 @@ impl Session<'_> {
             return Ok(());
         }
         let local = matches!(self.target.host(), "localhost" | "127.0.0.1" | "::1");
+        let started_by_us = self.engine.is_some();
+        let commands = super::sweep::commands(self.config).unwrap_or_default();
         let options = SensingOptions {
+            gpus: measure.gpus.clone(),
+            visible: visible_to(commands.first().map(Vec::as_slice)),
+            // An engine of ours is on the GPUs by now, so only those that run here can be told from it.
+            whose: Whose { started_by_us, before: (!started_by_us).then(on_gpus).flatten() },
             hz: measure.power_sample_hz,
             watched,
             meter: measure.power_csv.clone(),
@@ -403,7 +410,8 @@ impl Session<'_> {
         while !done.load(Ordering::Acquire) {
             match engine.usage() {
                 Some(usage) => {
-                    let sample = usage.rss_bytes.map(|rss_bytes| Fact::EngineSample { rss_bytes });
+                    let sample =
+                        (usage.rss_bytes > 0).then_some(Fact::EngineSample { rss_bytes: usage.rss_bytes });
                     // A record that cannot be written is told by the next request.
                     if sample.is_some_and(|fact| self.writer.log(fact).is_err()) {
                         return;

@@ -92,8 +92,8 @@ impl Session<'_> {
                 start_unix_ns: sharding.start_unix_ns,
                 late_ns,
                 clock_error_ns: clock_error(),
-                synchronised: stopwatt_record::host::clock_synchronised(),
-                boot: stopwatt_record::host::boot(),
+                synchronised: stopwatt_sensor::host::clock_synchronised(),
+                boot: stopwatt_sensor::host::boot(),
             })?;
         }
         if late_ns > 0 {

@@ -24,7 +24,7 @@ use super::probe;
 use super::progress::Progress;
 use super::prompts::Prompts;
 use super::resume::Unfinished;
-use super::run::{Setup, target};
+use super::run::{Setup, looked, target};
 use super::scenario::{self, EngineLimits, PointPlan};
 use super::serving::ready;
 use super::session::{Ours, Session};
@@ -249,6 +249,8 @@ impl Sweep {
         capabilities.features.insert("prompt_salt".to_owned(), salt.to_string());
         let program = tools.setup.program.clone();
         let prompts = Prompts::new(&target, &capabilities, config, tools.setup.tokenizer.take(), salt)?;
+        let command = commands(config).ok().and_then(|all| all.into_iter().next());
+        let looked = looked(config, command);
         let session = Session {
             config,
             target: &target,
@@ -260,7 +262,7 @@ impl Sweep {
             engine: Some(Ours::new(engine.pid())),
             program: &program,
             sensing: Mutex::new(None),
-            machine: Mutex::new(Some(std::thread::spawn(crate::sensing::fingerprint))),
+            machine: Mutex::new(Some(std::thread::spawn(move || crate::fingerprint::look(&looked)))),
             failure: Mutex::new(None),
             sharding: None,
         };

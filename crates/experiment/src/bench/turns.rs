@@ -19,11 +19,12 @@ use super::material::{self, Material};
 use super::probe;
 use super::progress::Progress;
 use super::prompts::Prompts;
-use super::run::{Setup, built_in_context, close, create, load_profile, target};
+use super::run::{Setup, built_in_context, close, create, load_profile, looked, target};
 use super::scenario::{self, EngineLimits};
 use super::serving::{Served, only_engine};
 use super::session::{Ours, Session};
-use super::sweep::Sweep;
+use super::sweep::{Sweep, commands};
+use crate::fingerprint;
 use crate::sensing::Sensing;
 
 /// One side, from its first trial to its last.
@@ -134,7 +135,12 @@ impl<'a> Turns<'a> {
         capabilities.features.insert("prompt_salt".to_owned(), self.salt.to_string());
         let prompts = Prompts::new(&target, &capabilities, config, self.setup.tokenizer.take(), self.salt)?;
         let begins = !std::mem::replace(&mut self.begun, true);
-        let machine = begins.then(|| std::thread::spawn(crate::sensing::fingerprint));
+        let command = match built_in {
+            true => Some(vec![self.setup.program.display().to_string(), "serve".to_owned()]),
+            false => commands(config)?.into_iter().next(),
+        };
+        let looked = looked(config, command);
+        let machine = begins.then(|| std::thread::spawn(move || fingerprint::look(&looked)));
         let session = Session {
             config,
             target: &target,

@@ -17,7 +17,7 @@ struct Stored {
 
 /// The calibration of this machine and this version of Stopwatt, if there is one.
 pub fn load() -> Option<ClientCeiling> {
-    let machine = stopwatt_record::host::fingerprint();
+    let machine = stopwatt_sensor::host::fingerprint();
     let text = std::fs::read(path(&machine)?).ok()?;
     // One of another format is as good as none: it is measured anew.
     let stored: Stored = serde_json::from_slice(&text).ok()?;
@@ -30,7 +30,7 @@ pub fn save(ceiling: &ClientCeiling) -> Result<(), BenchError> {
         return Ok(());
     }
     let failed = |problem: String| BenchError::Calibration { problem: format!("keep the result: {problem}") };
-    let machine = stopwatt_record::host::fingerprint();
+    let machine = stopwatt_sensor::host::fingerprint();
     let path = path(&machine).ok_or_else(|| failed("neither XDG_CACHE_HOME nor HOME is set".to_owned()))?;
     let stored = Stored { machine, ceiling: ceiling.clone() };
     let text = serde_json::to_vec_pretty(&stored).map_err(|e| failed(e.to_string()))?;

@@ -24,6 +24,8 @@ pub fn bench_config(config: &SopConfig) -> Result<BenchConfig, SopError> {
     bench.seed = config.seed;
     bench.analysis = config.analysis.clone();
     bench.record = config.record.clone();
+    bench.input = config.input.clone();
+    bench.measure.gpus = config.measure.gpus.clone().or(bench.measure.gpus);
     bench.measure.repeats = config.pipeline.trials;
     bench.measure.warmup = config.pipeline.warmup_iter;
     bench.measure.warmup_max_s = config.pipeline.warmup_max_s;

@@ -10,6 +10,7 @@ use super::error::SopError;
 use super::planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
 use super::quality::QualityConfig;
 use crate::bench::{AnalysisConfig, BenchConfig, RecordConfig};
+use crate::fingerprint::InputConfig;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +20,8 @@ pub struct SopConfig {
     pub seed: u64,
     /// What is measured.
     pub target: TargetConfig,
+    /// What its input is: part of the fingerprint.
+    pub input: InputConfig,
     /// How it is measured.
     pub pipeline: PipelineConfig,
     /// What is read beside the time.
@@ -216,6 +219,20 @@ pub struct MeasureConfig {
     /// Trace of an external power meter, a CSV file that begins with `t_s,power_w`, in the place of the machine's own
     /// sensors. Times are UNIX seconds, or seconds since the run began.
     pub power_csv: Option<std::path::PathBuf>,
+    /// GPUs whose power, energy and processes are watched: `all`, or positions and UUIDs between commas. `null` takes
+    /// those that the target sees (CUDA_VISIBLE_DEVICES), else all.
+    pub gpus: Option<String>,
+    /// Seconds over which temperature and clock of the GPUs must be flat before warm-up ends; 0 does not look.
+    #[schemars(range(min = 0))]
+    pub thermal_window_s: f64,
+    /// Longest time that warm-up goes on for it, in seconds.
+    #[schemars(range(min = 0))]
+    pub thermal_max_s: f64,
+    /// Whether trials wait until the GPUs are within 2 °C of where the first one began.
+    pub equal_start_temperature: bool,
+    /// Longest such wait before a trial, in seconds.
+    #[schemars(range(min = 0))]
+    pub cool_down_max_s: f64,
     /// Whether the CPU's cache counters are read beside the trials, where the machine has them.
     pub cpu_counters: bool,
     /// Whether cache counters of the GPU are read, in a run of their own.
@@ -246,6 +263,11 @@ impl Default for MeasureConfig {
             power_enable: true,
             power_sample_hz: None,
             power_csv: None,
+            gpus: None,
+            thermal_window_s: 10.0,
+            thermal_max_s: 60.0,
+            equal_start_temperature: false,
+            cool_down_max_s: 120.0,
             cpu_counters: true,
             ncu_enable: false,
             ncu_metrics: Vec::new(),

@@ -5,21 +5,31 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use stopwatt_core::Nanos;
 use stopwatt_core::cache_counters::NcuDocument;
 use stopwatt_core::log::Fact;
+use stopwatt_core::verdict::{Code, Remark};
 use stopwatt_load::Stop;
 use stopwatt_record::run_dir::{RunError, RunWriter};
 use stopwatt_sensor::ncu;
+use stopwatt_sensor::nvml::Whose;
 use stopwatt_sensor::perf::{CpuCounters, Scope};
 
 use super::config::SopConfig;
 use super::target::{Launch, Occasion, TargetError};
+use super::thermal::{self, Start};
 use super::watcher::{Watcher, Window};
-use crate::sensing::{Sensing, SensingOptions};
+use crate::sensing::{Sensing, SensingOptions, on_gpus, visible_to};
 
 /// Runs of the target under the profiler: a standard deviation needs three.
 const PROFILED_RUNS: u32 = 3;
+/// Readings from shortly before a moment tell of it.
+const LOOK_BACK: Nanos = 1_000_000_000;
+/// How often a temperature is looked at while waiting.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Name of the counters in a run.
 pub const NCU_JSON: &str = "ncu.json";
 
@@ -34,6 +44,12 @@ pub struct Instruments {
     cache: Option<CacheOptions>,
     occasion: Occasion,
     search_path: Option<OsString>,
+    thermal_window_s: f64,
+    /// Longest wait for an equal temperature; `None` when trials begin as they come.
+    cool_down_max_s: Option<f64>,
+    /// Where the first trial began, in °C; the two sides of a pair share it.
+    first_start: FirstStart,
+    stop: Stop,
 }
 
 impl std::fmt::Debug for Instruments {
@@ -45,6 +61,9 @@ impl std::fmt::Debug for Instruments {
     }
 }
 
+/// Temperature at which the first trial began, in °C.
+pub type FirstStart = Arc<Mutex<Option<f64>>>;
+
 /// How cache counters are read.
 #[derive(Debug, Clone)]
 struct CacheOptions {
@@ -53,8 +72,14 @@ struct CacheOptions {
 }
 
 impl Instruments {
-    /// Those that the settings ask for. `search_path` is where programs are looked for.
-    pub fn of(config: &SopConfig, search_path: Option<OsString>) -> Self {
+    /// Those that the settings ask for. `search_path` is where programs are looked for; sides that are measured together
+    /// share `first_start`.
+    pub fn of(
+        config: &SopConfig,
+        search_path: Option<OsString>,
+        first_start: &FirstStart,
+        stop: &Stop,
+    ) -> Self {
         let measure = &config.measure;
         let options = SensingOptions {
             hz: measure.power_sample_hz,
@@ -62,6 +87,10 @@ impl Instruments {
             meter: measure.power_csv.clone(),
             elsewhere: None,
             search_path: search_path.clone(),
+            gpus: measure.gpus.clone(),
+            visible: visible_to(config.target.command.as_deref().and_then(shlex::split).as_deref()),
+            // Looked at before the target is started.
+            whose: Whose { started_by_us: true, before: measure.power_enable.then(on_gpus).flatten() },
         };
         let cache = measure.ncu_enable.then(|| CacheOptions {
             ncu: ncu::Options {
@@ -89,6 +118,48 @@ impl Instruments {
             cache,
             occasion,
             search_path,
+            thermal_window_s: measure.thermal_window_s,
+            cool_down_max_s: measure.equal_start_temperature.then_some(measure.cool_down_max_s),
+            first_start: Arc::clone(first_start),
+            stop: stop.clone(),
+        }
+    }
+
+    /// Waits until the GPUs are as warm as when the first trial began, and writes down how warm they are.
+    fn equal_start(&mut self, record: &RunWriter, trial: u32, longest_s: f64) -> Result<(), RunError> {
+        if self.sensing.is_none() {
+            return Ok(());
+        }
+        let clock = record.clock();
+        let begin = clock.now();
+        let mut first = self.first_start.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let now = clock.now();
+            let waited_s = (now - begin) as f64 * 1e-9;
+            let heat = self.sensing.as_mut().map(|s| s.heat(record, now - LOOK_BACK)).transpose()?.flatten();
+            let over = waited_s >= longest_s || self.stop.is_interrupted();
+            let temperature = heat.as_ref().and_then(|h| h.last()).map(|h| h.temperature_c);
+            let told = match (temperature, heat.is_none()) {
+                (Some(now), _) => now,
+                // Nothing tells, or the sensors are still being opened.
+                (None, true) if !over => {
+                    std::thread::sleep(LOOK_EVERY);
+                    continue;
+                }
+                (None, _) => return Ok(()),
+            };
+            let start = thermal::start(*first, told);
+            if start == Start::Wait && !over {
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            }
+            record.log(Fact::StartTemperature { point: 0, trial, temperature_c: told, waited_s })?;
+            let reference = *first.get_or_insert(told);
+            if start != Start::Now {
+                let values = [format!("{told:.0}"), format!("{reference:.0}")];
+                record.log(Fact::warning(&Remark::new(Code::UnequalStart, values)))?;
+            }
+            return Ok(());
         }
     }
 
@@ -188,8 +259,23 @@ impl Watcher for Instruments {
         Ok(())
     }
 
-    fn trial_begins(&mut self, record: &RunWriter, _trial: u32, pid: Option<u32>) -> Result<(), RunError> {
+    fn settled(&mut self, record: &RunWriter) -> Result<Option<bool>, RunError> {
+        let Some(sensing) = self.sensing.as_mut().filter(|_| self.thermal_window_s > 0.0) else {
+            return Ok(None);
+        };
+        let since = record.clock().now() - (self.thermal_window_s * 1e9) as Nanos - LOOK_BACK;
+        Ok(match sensing.heat(record, since)? {
+            None => Some(false),
+            Some(readings) if readings.is_empty() => None,
+            Some(readings) => Some(thermal::flat(&readings, self.thermal_window_s) == Some(true)),
+        })
+    }
+
+    fn trial_begins(&mut self, record: &RunWriter, trial: u32, pid: Option<u32>) -> Result<(), RunError> {
         self.begin(record);
+        if let Some(longest) = self.cool_down_max_s {
+            self.equal_start(record, trial, longest)?;
+        }
         // Opened last, so that they count the loop and nothing else of the target.
         self.cpu = self.cpu_counters.then(|| match pid {
             Some(pid) => CpuCounters::open(Scope::Tree(pid)).map_err(|e| e.to_string()),

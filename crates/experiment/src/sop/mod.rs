@@ -16,6 +16,7 @@
 //! | `process` | the end of a process group |
 //! | `recording` | iterations as rows of a run |
 //! | `warmup` | as often as asked, and until steady |
+//! | `thermal` | until temperature and clocks are flat; trials that begin equally warm |
 //! | `watcher` | where instruments are plugged in |
 //! | `run`, `pair` | one target; two in turns |
 //! | `bench` | an engine as a target |
@@ -39,6 +40,7 @@ mod recording;
 pub mod rollback;
 mod run;
 mod target;
+mod thermal;
 mod wall;
 mod warmup;
 mod watcher;
@@ -50,11 +52,12 @@ pub use config::{
     RollbackConfig, SopConfig, TargetConfig, TargetKind,
 };
 pub use error::SopError;
-pub use instruments::{Instruments, NCU_JSON};
+pub use instruments::{FirstStart, Instruments, NCU_JSON};
 pub use pair::{Side, each_trial_anew, order, pair, pair_engines};
 pub use planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
 pub use quality::{Better, Judged, QualityConfig, quality, quality_of_both};
 pub use recording::{Finished, Watch, stage};
 pub use run::{Setup, run};
 pub use target::{Ended, Iteration, Launch, Occasion, Ready, Step, Target, TargetError};
+pub(crate) use thermal::Heat;
 pub use watcher::{Nobody, Watcher, Window};

@@ -16,15 +16,17 @@ use stopwatt_core::text::Lang;
 use stopwatt_core::verdict::{BY_SIGNAL, Code, Remark};
 use stopwatt_core::{ChunkKind, ChunkStamp, Clock, EndKind, Nanos, Phase, RequestRecord};
 use stopwatt_load::Stop;
-use stopwatt_record::process;
 use stopwatt_record::run_dir::{Create, RunError, RunWriter};
+use stopwatt_sensor::host;
 
+use super::command::Program;
 use super::config::{Protocol, SopConfig};
 use super::error::SopError;
 use super::target::{Ended, Iteration, Occasion, Ready, Target, TargetError};
-use super::warmup::Warmup;
+use super::warmup::{LEAST, Warmup};
 use super::watcher::{Watcher, Window};
 use crate::bench::Progress;
+use crate::fingerprint::{self, Looked};
 
 /// Who is told what is going on.
 pub type Watch<'a> = &'a mut (dyn FnMut(Progress<'_>) + Send);
@@ -113,11 +115,16 @@ impl<'a> Recording<'a> {
         trial: Option<u32>,
         watch: Watch<'_>,
     ) -> Result<Ready, SopError> {
+        // Before the target works, so that nothing of its own counts as other people's load.
+        let first = !std::mem::replace(&mut self.fingerprinted, true);
+        let look = || {
+            let program = Program::of(&self.config.target, false, self.stop);
+            let command = program.map(|p| p.words(&self.occasion(trial))).map_err(|e| e.to_string());
+            fingerprint::look(&Looked { command, inputs: self.config.input.clone() })
+        };
+        let looked = first.then(look);
         let ready = target.prepare(&self.occasion(trial))?;
-        if std::mem::replace(&mut self.fingerprinted, true) {
-            return Ok(ready);
-        }
-        let mut fingerprint = crate::sensing::fingerprint();
+        let Some(mut fingerprint) = looked else { return Ok(ready) };
         // Where the machine does not show its clocks, what the user says of them counts.
         fingerprint.fixed_clock = fingerprint.fixed_clock.or(self.config.pipeline.fixed_clock);
         let facts = ready.facts.iter().map(|(k, v)| (k.clone(), v.clone()));
@@ -167,10 +174,33 @@ impl<'a> Recording<'a> {
         watch(Progress::WarmupStarted);
         watcher.warm_up_begins(&self.writer)?;
         let mut series = Warmup::new(pipeline.warmup_iter, pipeline.warmup_max_s, self.clock.now());
-        while let Some(more) = series.wanted(self.clock.now()) {
+        let mut heating_since = None;
+        let settled = loop {
+            let now = self.clock.now();
+            let more = match series.wanted(now) {
+                Some(more) => more,
+                None => {
+                    let settled = watcher.settled(&self.writer)?;
+                    let since = *heating_since.get_or_insert(now);
+                    let over = (now - since) as f64 * 1e-9 >= self.config.measure.thermal_max_s;
+                    if settled != Some(false) || over {
+                        break settled;
+                    }
+                    // Looks grow with the series, which each of them reads as a whole.
+                    (series.iterations() / 8).max(LEAST)
+                }
+            };
             self.iterate(target, more, Phase::Warmup, 0, &mut |iteration, _| series.take(iteration))?;
+        };
+        let (steady, mut detail) = series.verdict();
+        match settled {
+            None => {}
+            Some(true) => detail.push_str("; temperature and clock of the GPUs are flat"),
+            Some(false) => {
+                let longest = format!("{}", self.config.measure.thermal_max_s);
+                self.warn(&Remark::new(Code::StillHeating, [longest]), watch)?;
+            }
         }
-        let (steady, detail) = series.verdict();
         let requests = series.iterations();
         self.writer.log(Fact::WarmupEnded { point: 0, requests, steady: Some(steady), detail })?;
         watch(Progress::WarmupEnded { steady: Some(steady), requests });
@@ -191,7 +221,7 @@ impl<'a> Recording<'a> {
         let of = self.config.pipeline.trials;
         watch(Progress::Trial { index: trial, of, requests: Some(n), seconds: None });
         self.writer.log(Fact::TrialStarted { point: 0, trial })?;
-        let before = pid.and_then(process::tree_usage);
+        let before = pid.and_then(host::tree_usage);
         watcher.trial_begins(&self.writer, trial, pid)?;
         let mut seen = Seen::default();
         self.iterate(target, n, Phase::Measure, trial, &mut |iteration, record| {
@@ -200,7 +230,7 @@ impl<'a> Recording<'a> {
         })?;
         let window = seen.window(trial);
         watcher.trial_ended(&self.writer, window)?;
-        let after = pid.and_then(process::tree_usage);
+        let after = pid.and_then(host::tree_usage);
         // A trial that the log calls ended has its rows on the disk, whatever happens next.
         self.writer.settle()?;
         self.writer.log(Fact::TrialEnded {
@@ -210,7 +240,7 @@ impl<'a> Recording<'a> {
             end_ns: self.clock.from_raw(window.end_ns),
             client_cpu_s: None,
             engine_cpu_s: after.as_ref().zip(before).map(|(a, b)| (a.cpu_s - b.cpu_s).max(0.0)),
-            engine_rss_bytes: after.and_then(|u| u.peak_rss_bytes.or(u.rss_bytes)),
+            engine_rss_bytes: after.map(|u| u.peak_rss_bytes.unwrap_or(u.rss_bytes)),
             planned: None,
             counters_before: BTreeMap::new(),
             counters_after: BTreeMap::new(),
@@ -295,7 +325,7 @@ impl<'a> Recording<'a> {
         let ended = Fact::RunEnded {
             status,
             reason,
-            client_rss_bytes: process::own_usage().peak_rss_bytes,
+            client_rss_bytes: host::own_peak_rss_bytes(),
             wall_drift_ns: self.clock.wall_drift(),
         };
         let path = self.writer.path().to_owned();

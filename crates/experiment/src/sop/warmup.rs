@@ -6,7 +6,7 @@ use stopwatt_stats::steady;
 use super::target::Iteration;
 
 /// Fewest further iterations between two looks.
-const LEAST: u64 = 8;
+pub(super) const LEAST: u64 = 8;
 /// Most further iterations between two looks.
 const MOST: u64 = 500;
 

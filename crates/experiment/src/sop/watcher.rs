@@ -41,6 +41,15 @@ pub trait Watcher {
         Ok(())
     }
 
+    /// Whether the machine has stopped to heat up, asked when the times of the warm-up are steady; `None` when nothing
+    /// tells.
+    ///
+    /// # Errors
+    /// The record could not be written.
+    fn settled(&mut self, _record: &RunWriter) -> Result<Option<bool>, RunError> {
+        Ok(None)
+    }
+
     /// Warm-up has ended.
     ///
     /// # Errors

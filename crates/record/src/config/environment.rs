@@ -8,6 +8,12 @@ pub fn var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }
 
+/// Value of a variable, also when it is empty; `None` when it is unset or not UTF-8.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn as_set(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Every variable that begins with `STOPWATT_`, sorted by name, for [`Layers::environment`](super::Layers::environment).
 pub fn settings() -> Vec<(String, String)> {
     settings_in(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
@@ -29,8 +35,8 @@ pub fn cache_folder() -> Option<PathBuf> {
     Some(base.join("stopwatt"))
 }
 
-/// Home directory of the user, for taking it out of what is stored.
-pub(crate) fn home() -> Option<String> {
+/// Home directory of the user.
+pub fn home() -> Option<String> {
     var("HOME").filter(|h| h.len() > 1)
 }
 

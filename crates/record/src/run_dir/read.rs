@@ -71,8 +71,9 @@ impl Run {
 
     /// Whether the run came to its end. A run whose last line is missing is incomplete.
     pub fn status(&self) -> RunStatus {
-        // What was decided about the run afterwards may stand behind its end.
-        match self.log.iter().rev().map(|e| &e.fact).find(|f| !matches!(f, Fact::Decision { .. })) {
+        // What was noted about the run afterwards may stand behind its end.
+        let noted = |f: &&Fact| matches!(f, Fact::Decision { .. } | Fact::GpuSettings { .. });
+        match self.log.iter().rev().map(|e| &e.fact).find(|f| !noted(f)) {
             Some(Fact::RunEnded { status, .. }) => *status,
             _ => RunStatus::Incomplete,
         }

@@ -152,6 +152,9 @@ impl Page<'_> {
             for (key, value) in &f.engine {
                 add(self.say(Text::EnvEngine, &[key]), Some(value.clone()));
             }
+            for (title, value) in crate::software::rows(f, self.view.lang) {
+                add(title, Some(value));
+            }
         }
         let stated = |feature: &str| self.facts.fingerprint.is_some_and(|f| f.engine.contains_key(feature));
         for (feature, answer) in self.facts.features.iter().filter(|(feature, _)| !stated(feature)) {
@@ -172,6 +175,14 @@ impl Page<'_> {
                 });
             }
         });
+        if !doc.env.not_fixed.is_empty() {
+            m.el_text("h3", &[], self.text(Text::NotFixedTitle));
+            m.el("ul", &[("class", "not-fixed")], |m| {
+                for entry in &doc.env.not_fixed {
+                    m.el_text("li", &[], &entry.sentence(self.view.lang));
+                }
+            });
+        }
     }
 
     /// Every setting with its origin.

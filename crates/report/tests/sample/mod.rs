@@ -173,6 +173,7 @@ fn fingerprint() -> Fingerprint {
             ("engine_version".into(), "0.1.0".into()),
             ("max_context".into(), "8192".into()),
         ]),
+        ..Fingerprint::default()
     }
 }
 

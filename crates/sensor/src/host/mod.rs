@@ -1,17 +1,21 @@
-//! The machine itself: processes, load of others, CPU clock, container.
+//! The machine itself: what it is, processes, load of others, CPU clock, container.
 
 mod clock;
 mod container;
+mod cpu;
+mod facts;
 mod load;
+mod memory;
 mod process;
+mod time;
 
 pub use clock::{CpuClock, cpu_clock};
-pub use container::{Container, container};
+pub use container::{Container, ContainerMarks, container, container_marks};
+pub use cpu::{features, model};
+pub use facts::{cpus, fingerprint, fixed_clock, os, state};
 pub use load::{CpuTimes, online_cpus, others_share};
-pub use process::{TreeUsage, threads, tree, tree_usage};
-
-/// Memory that programs can still get without swapping, in bytes; `None` when the system does not say.
-pub fn available_memory_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    process::kib_line(&text, "MemAvailable:")
-}
+pub use memory::{available_memory_bytes, total_bytes};
+pub use process::{
+    TreeUsage, descendants, lower_priority_of_this_thread, own_peak_rss_bytes, threads, tree, tree_usage,
+};
+pub use time::{boot, clock_synchronised};

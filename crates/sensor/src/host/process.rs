@@ -12,8 +12,9 @@ pub struct TreeUsage {
     pub cpu_s: f64,
     /// Resident memory now; pages that processes share count once for each.
     pub rss_bytes: u64,
-    /// Sum of each process's largest resident memory so far: an upper bound of the tree's peak.
-    pub peak_rss_bytes: u64,
+    /// Largest resident memory so far. Peaks of several processes are not at one time: `None` unless the process is
+    /// alone.
+    pub peak_rss_bytes: Option<u64>,
     /// Live processes.
     pub processes: usize,
 }
@@ -28,9 +29,31 @@ pub fn tree_usage(root: u32) -> Option<TreeUsage> {
         sum.processes += 1;
         let status = read(pid, "status").unwrap_or_default();
         sum.rss_bytes += kib_line(&status, "VmRSS:").unwrap_or(0);
-        sum.peak_rss_bytes += kib_line(&status, "VmHWM:").unwrap_or(0);
+        sum.peak_rss_bytes = kib_line(&status, "VmHWM:").filter(|_| sum.processes == 1);
     }
     (sum.processes > 0).then_some(sum)
+}
+
+/// Largest resident memory of this process so far; `None` when the system does not say.
+pub fn own_peak_rss_bytes() -> Option<u64> {
+    kib_line(&read(std::process::id(), "status")?, "VmHWM:")
+}
+
+/// Gives the calling thread the lowest priority, so that it runs when nothing else wants to. Linux alone has
+/// priorities of threads; elsewhere nothing happens.
+pub fn lower_priority_of_this_thread() {
+    #[cfg(target_os = "linux")]
+    {
+        // Worse than asked for at most: the thread then keeps its priority.
+        let _ = rustix::process::setpriority_process(None, 19);
+    }
+}
+
+/// Every living descendant of a process, zombies included; empty when there is none.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let mut tree = tree(pid);
+    let below = 1.min(tree.len());
+    tree.split_off(below)
 }
 
 /// A process and its descendants, the process first; empty when it is gone.
@@ -43,7 +66,7 @@ pub fn tree(root: u32) -> Vec<u32> {
             Some((pid, Stat::parse(&read(pid, "stat")?)?.parent))
         })
         .collect();
-    descendants(root, &parents)
+    below(root, &parents)
 }
 
 /// Threads of a process.
@@ -55,7 +78,7 @@ pub fn threads(pid: u32) -> Vec<i32> {
         .collect()
 }
 
-fn descendants(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
+fn below(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
     let mut found: Vec<u32> = parents.iter().map(|p| p.0).filter(|pid| *pid == root).collect();
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
@@ -122,9 +145,20 @@ mod tests {
     #[test]
     fn the_tree_is_everything_below_and_nothing_beside() {
         let parents = [(1, 0), (10, 1), (11, 10), (12, 11), (20, 1), (13, 10)];
-        assert_eq!(descendants(10, &parents), [10, 11, 13, 12]);
-        assert_eq!(descendants(99, &parents), [0; 0]);
-        assert_eq!(descendants(5, &[(5, 6), (6, 5)]), [5, 6], "a loop ends");
+        assert_eq!(below(10, &parents), [10, 11, 13, 12]);
+        assert_eq!(below(99, &parents), [0; 0]);
+        assert_eq!(below(5, &[(5, 6), (6, 5)]), [5, 6], "a loop ends");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_is_alone_has_a_peak_and_one_that_is_gone_nothing() {
+        let mut child = std::process::Command::new("sleep").arg("30").spawn().unwrap();
+        let usage = tree_usage(child.id()).unwrap();
+        assert!(usage.peak_rss_bytes >= Some(usage.rss_bytes), "{usage:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(tree_usage(child.id()), None);
     }
 
     #[cfg(target_os = "linux")]
@@ -137,7 +171,9 @@ mod tests {
         child.wait().unwrap();
         assert!(own.contains(&child.id()));
         assert!(usage.processes >= 2 && usage.rss_bytes > 1 << 20, "{usage:?}");
-        assert!(usage.peak_rss_bytes >= usage.rss_bytes);
+        assert_eq!(usage.peak_rss_bytes, None, "several processes have no common peak");
+        assert!(own_peak_rss_bytes() > Some(1 << 20));
         assert_eq!(tree_usage(u32::MAX), None);
+        assert!(descendants(u32::MAX).is_empty());
     }
 }

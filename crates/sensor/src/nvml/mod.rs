@@ -12,6 +12,8 @@
 //!
 //! Periods after Yang et al., "Part-time power measurements", SC'24 (arXiv 2312.02741), and as seen on an H100.
 
+mod choice;
+mod control;
 mod facts;
 mod fixed_clock;
 mod gpm;
@@ -27,9 +29,11 @@ use stopwatt_core::gpu::GpuFacts;
 
 use crate::Unavailable;
 
+pub use choice::{Named, choose};
+pub use control::settable;
 pub use fixed_clock::{ClockEvidence, fixed_clock};
 pub use gpm::{Gpm, Utilisation};
-pub use processes::ForeignProcesses;
+pub use processes::{ForeignProcesses, GpuProcess, Whose};
 pub use reading::{EccErrors, GpuReading};
 pub use throttle::Throttle;
 
@@ -140,8 +144,19 @@ impl Gpu {
 
     /// Processes on it that are not in `ours`, by number and memory only.
     pub fn foreign_processes(&self, ours: &[u32]) -> Result<ForeignProcesses, Unavailable> {
+        Ok(processes::not_in(&self.processes()?, ours))
+    }
+
+    /// Every process on it.
+    pub fn processes(&self) -> Result<Vec<GpuProcess>, Unavailable> {
         let _turn = turn();
-        processes::of(&self.device, ours)
+        processes::all(&self.device)
+    }
+
+    /// How it can be named.
+    pub fn named(&self) -> Named {
+        let _turn = turn();
+        Named { index: self.index, uuid: self.device.uuid().ok() }
     }
 
     fn device_again(&self) -> Result<Device<'static>, Unavailable> {

@@ -5,7 +5,7 @@ use stopwatt_core::{Clock, Nanos};
 
 use super::row::{CpuRow, GpuRow, ProcessRow, Row};
 use crate::host::{self, CpuTimes};
-use crate::nvml::{self, Gpm, Gpu};
+use crate::nvml::{self, ForeignProcesses, Gpm, Gpu, Whose};
 use crate::rapl::{self, Zone};
 
 /// The sensors that could be opened. What could not is told by [`crate::survey()`].
@@ -14,6 +14,7 @@ pub struct Machine {
     gpus: Vec<(Gpu, Option<Gpm>)>,
     zones: Vec<Zone>,
     watched: Option<u32>,
+    whose: Whose,
     last_energy: Option<(Nanos, f64)>,
     slow: Slow,
 }
@@ -25,6 +26,7 @@ struct Slow {
     times: Option<CpuTimes>,
     process: Option<ProcessRow>,
     cpu: CpuRow,
+    foreign: Option<ForeignProcesses>,
 }
 
 const SLOW_NS: Nanos = 1_000_000_000;
@@ -32,7 +34,11 @@ const SLOW_NS: Nanos = 1_000_000_000;
 impl Machine {
     /// Opens what is there. `watched` is the process whose CPU time and memory are sampled, with all below it.
     pub fn open(clock: Clock, watched: Option<u32>) -> Self {
-        let gpus = nvml::gpus().unwrap_or_default();
+        Self::with_gpus(clock, watched, nvml::gpus().unwrap_or_default(), Whose::default())
+    }
+
+    /// The same with some of the GPUs; `whose` says which processes on them are not ours.
+    pub fn with_gpus(clock: Clock, watched: Option<u32>, gpus: Vec<Gpu>, whose: Whose) -> Self {
         let gpus = gpus.into_iter().map(|gpu| {
             let gpm = gpu.gpm().ok();
             (gpu, gpm)
@@ -42,6 +48,7 @@ impl Machine {
             gpus: gpus.collect(),
             zones: rapl::open().unwrap_or_default(),
             watched,
+            whose,
             last_energy: None,
             slow: Slow::default(),
         }
@@ -77,7 +84,19 @@ impl Machine {
         self.last_energy = energy_j.map(|j| (t, j));
         self.read_slow(t);
         let cpu = CpuRow { energy_j, dram_energy_j: rapl::dram(&mut self.zones), power_w, ..self.slow.cpu };
-        Row { t, gpus, cpu, process: self.slow.process }
+        Row { t, gpus, cpu, process: self.slow.process, foreign: self.slow.foreign }
+    }
+
+    /// Processes of others on the GPUs; `None` without GPUs that tell.
+    fn foreign(&self) -> Option<ForeignProcesses> {
+        let lists: Vec<_> = self.gpus.iter().filter_map(|(gpu, _)| gpu.processes().ok()).collect();
+        if lists.iter().all(Vec::is_empty) {
+            return (!lists.is_empty()).then_some(ForeignProcesses::NONE);
+        }
+        let ours = host::tree(std::process::id());
+        let visible = |pid: u32| std::path::Path::new("/proc").join(pid.to_string()).exists();
+        let found = lists.iter().map(|all| self.whose.foreign(all, &ours, visible));
+        Some(found.fold(ForeignProcesses::NONE, ForeignProcesses::and))
     }
 
     fn read_slow(&mut self, t: Nanos) {
@@ -91,8 +110,10 @@ impl Machine {
         let times = CpuTimes::now();
         let span = self.slow.times.zip(times);
         let ours = self.slow.process.zip(process).map(|(was, now)| now.cpu_s - was.cpu_s);
+        let foreign = self.foreign();
         self.slow = Slow {
             read_at: Some(t),
+            foreign,
             times,
             process,
             cpu: CpuRow {

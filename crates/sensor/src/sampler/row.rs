@@ -3,7 +3,7 @@
 use serde::Serialize;
 use stopwatt_core::Nanos;
 
-use crate::nvml::{GpuReading, Throttle, Utilisation};
+use crate::nvml::{ForeignProcesses, GpuReading, Throttle, Utilisation};
 
 /// One reading. `None` is a sensor that is not there or gave nothing this time.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -16,6 +16,8 @@ pub struct Row {
     pub cpu: CpuRow,
     /// The watched process and all below it.
     pub process: Option<ProcessRow>,
+    /// Processes of others on the GPUs; read once a second and repeated.
+    pub foreign: Option<ForeignProcesses>,
 }
 
 /// A GPU.

@@ -11,6 +11,7 @@ use stopwatt_core::search::FindKind;
 use stopwatt_experiment::bench::{self, ArrivalKind, BenchConfig, EndpointChoice, ScenarioKind, Tri};
 use stopwatt_record::config::{self, Layers, Resolved, environment};
 
+use super::gpu_settings::GpuFlags;
 use super::place::{Delivery, Place};
 use super::price::{PriceArgs, cost_settings};
 use super::workload_flags::{ShareFlags, WorkloadFlags};
@@ -150,6 +151,9 @@ pub(crate) struct BenchArgs {
     /// the load as a whole
     #[arg(long, value_name = "SLO", help_heading = "Result")]
     slo: Option<String>,
+    /// GPUs to watch: all, or positions and UUIDs between commas [default: those that the engine sees, else all]
+    #[arg(long, value_name = "GPUS", help_heading = "Measurement")]
+    gpus: Option<String>,
     /// Folder of the run, also as file:///DIR, or an object store as s3://BUCKET/PREFIX; nothing may be there
     /// [default: stopwatt-runs/ID]
     #[arg(long, value_name = "PLACE", value_parser = super::place::parse, help_heading = "Result")]
@@ -176,6 +180,8 @@ pub(crate) struct BenchArgs {
     #[arg(long, short, help_heading = "Result")]
     quiet: bool,
 
+    #[command(flatten)]
+    gpu: GpuFlags,
     #[command(flatten)]
     cost: PriceArgs,
 
@@ -227,6 +233,7 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         dialect: args.dialect,
         strict: args.strict,
         quiet: args.quiet,
+        gpu: args.gpu.clone(),
     };
     measure(&resolved, config_lock(&resolved)?, unfinished, &shown, out, &mut |_, _| Ok(()))
 }
@@ -239,6 +246,7 @@ pub(super) struct Shown {
     pub(super) dialect: Option<super::DialectName>,
     pub(super) strict: bool,
     pub(super) quiet: bool,
+    pub(super) gpu: GpuFlags,
 }
 
 /// Measures, writes the reports and prints the result. `after` may add to the run before the reports are made of it.
@@ -282,15 +290,18 @@ pub(super) fn measure_only(
     after: &mut dyn FnMut(&Path, &bench::Stop) -> anyhow::Result<()>,
 ) -> anyhow::Result<(report::Written, Option<Outcome>)> {
     let config = &resolved.value;
+    super::refuse_missing_gpus(config.measure.gpus.as_deref())?;
     let setup = setup(config, config_lock, folder, unfinished)?;
     let stop = bench::Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
+    let mut held = shown.gpu.hold(config.measure.gpus.as_deref())?;
     let mut progress = Progress::new(!shown.quiet && std::io::stderr().is_terminal());
     let finished = bench::run(setup, &stop, &mut |event| progress.show(event))?;
     progress.end();
     after(&finished.path, &stop)?;
 
+    held.release_into(&finished.path)?;
     let written = report::write(&finished.path, shown.lang.into())?;
     Ok((written, signals.outcome()))
 }
@@ -397,6 +408,7 @@ fn resolve(
         .flag("request.ignore_eos", "--ignore-eos", args.ignore_eos.map(Tri::from))
         .flag("request.temperature", "--temperature", args.temperature)
         .flag("request.extra_body", "--extra-body", args.extra_body.clone())
+        .flag("measure.gpus", "--gpus", args.gpus.clone())
         .flag("measure.timeout_s", "--timeout", seconds(args.timeout))
         .flag("measure.idle_timeout_s", "--idle-timeout", seconds(args.idle_timeout))
         .flag("slo", "--slo", args.slo.clone())

@@ -12,7 +12,7 @@ use crate::exit::Outcome;
 
 /// Show what this machine can measure, what is missing, and how to unlock it
 ///
-/// Reads only; changes no setting. Exits 0 also when something is missing: a missing GPU is a fact, not a failure.
+/// Reads only: nothing but --restore-gpu touches a setting. Exits 0 also when something is missing: a missing GPU is a fact, not a failure.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  stopwatt doctor\n  stopwatt doctor --format json | jq '.checks[] | select(.state != \"ok\")'"
@@ -21,6 +21,9 @@ pub(crate) struct DoctorArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Put back GPU settings that a killed measurement left behind
+    #[arg(long)]
+    restore_gpu: bool,
 }
 
 /// Whether something can be used.
@@ -55,6 +58,9 @@ struct Report {
 
 /// Runs the command.
 pub(crate) fn run(args: &DoctorArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    if args.restore_gpu {
+        return super::gpu_settings::put_back(out);
+    }
     let report = Report { stopwatt: env!("CARGO_PKG_VERSION"), checks: checks() };
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?,
@@ -93,7 +99,7 @@ fn word(state: State) -> &'static str {
 }
 
 fn checks() -> Vec<Check> {
-    let host = stopwatt_record::host::fingerprint();
+    let host = stopwatt_sensor::host::fingerprint();
     let mut checks = Vec::new();
     let mut add = |name: &str, state, found: String, advice: Option<&str>| {
         checks.push(Check { name: String::from(name), state, found, advice: advice.map(str::to_owned) });

@@ -10,6 +10,7 @@ pub(crate) mod expect;
 pub(crate) mod explain;
 pub(crate) mod export;
 mod failure;
+mod gpu_settings;
 pub(crate) mod guard;
 pub(crate) mod import;
 pub(crate) mod merge;
@@ -37,6 +38,8 @@ use stopwatt_analyse::dialect::Dialect;
 use stopwatt_core::text::Lang;
 use stopwatt_record::config::environment;
 use stopwatt_report::Style;
+
+use crate::exit::Outcome;
 
 /// How to print a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -72,6 +75,16 @@ impl From<Language> for Lang {
 /// The folder that holds runs and their catalogue: `STOPWATT_RUNS`, else `stopwatt-runs` here.
 pub(crate) fn runs_root() -> PathBuf {
     environment::var("STOPWATT_RUNS").map_or_else(|| PathBuf::from("stopwatt-runs"), PathBuf::from)
+}
+
+/// Refuses GPUs that are asked for and not there, before anything is measured.
+fn refuse_missing_gpus(asked: Option<&str>) -> anyhow::Result<()> {
+    stopwatt_experiment::check_gpus(asked).map_err(|problem| {
+        let error = anyhow::anyhow!("{problem}").context("failed to find the GPUs of --gpus");
+        Failure::new(Outcome::MissingResource, error)
+            .hint("`stopwatt doctor` lists what is here; leave --gpus out to watch what the target sees")
+            .into()
+    })
 }
 
 /// How to draw on this terminal. `files` is the run directory to mention.

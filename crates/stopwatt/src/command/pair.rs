@@ -106,6 +106,9 @@ pub(crate) fn run(args: &PairArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
         return Ok(Outcome::Done);
     }
     fit_together(&baseline, &candidate)?;
+    for side in [&baseline, &candidate] {
+        super::refuse_missing_gpus(side.value.measure.gpus.as_deref())?;
+    }
     procedure.refuse_foreign_command(&baseline)?;
     procedure.refuse_foreign_command(&candidate)?;
     let dir = args.out.clone().or_else(|| baseline.value.report.out_dir.as_ref().map(PathBuf::from));
@@ -252,6 +255,7 @@ impl Pair<'_> {
 
     /// Measures both sides and compares them; `None` when it was interrupted.
     fn attempt(&self, dir: &Path) -> anyhow::Result<Option<ComparisonDoc>> {
+        let mut held = self.args.procedure.gpu.hold(self.sides[0].value.measure.gpus.as_deref())?;
         let mut progress = self.args.procedure.progress();
         let finished = match self.what {
             Measured::Programs(launch) => self.programs(launch, dir, &mut progress)?,
@@ -268,6 +272,7 @@ impl Pair<'_> {
         for (((path, failed), side), config) in
             finished.into_iter().zip([sop::Side::Baseline, sop::Side::Candidate]).zip(self.sides)
         {
+            held.release_into(&path)?;
             write_reports(&path, &config.value, self.args.procedure.lang)?;
             sides.push(Compared::open(side.name(), &path)?);
             failure = failure.or(failed.map(|f| f.context(format!("the {} failed", side.name()))));
@@ -303,7 +308,8 @@ impl Pair<'_> {
             Ok(sop::Setup { config: &self.sides[i].value, lock: lock(self.sides[i])?, launch: &launch[i] })
         };
         let (a, b) = (setup(0)?, setup(1)?);
-        let mut watchers = [watcher(a.config), watcher(b.config)];
+        let first_start = sop::FirstStart::default();
+        let mut watchers = [a.config, b.config].map(|config| watcher(config, &first_start, self.stop));
         let [watch_a, watch_b] = &mut watchers;
         let finished = sop::pair(&a, &b, dir, [watch_a.as_mut(), watch_b.as_mut()], self.stop, &mut |e| {
             progress.show(e)

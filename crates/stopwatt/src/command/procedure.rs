@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use stopwatt_experiment::bench::{BenchConfig, Stop, commands};
-use stopwatt_experiment::sop::{self, Instruments, Program, ReportFormat, SopConfig, TargetKind, Watcher};
+use stopwatt_experiment::sop::{
+    self, FirstStart, Instruments, Program, ReportFormat, SopConfig, TargetKind, Watcher,
+};
 use stopwatt_record::config::{self, Layers, Origin, Resolved, environment};
 
+use super::gpu_settings::GpuFlags;
 use super::report::Written;
 use super::{Failure, Format, Language, bench, report};
 use crate::exit::Outcome;
@@ -44,9 +47,14 @@ pub(super) struct ProcedureArgs {
     /// Fewest warm-up iterations; more follow until times are steady [default: 50]
     #[arg(long, value_name = "N", help_heading = "Measurement")]
     warmup: Option<u64>,
+    /// GPUs to watch: all, or positions and UUIDs between commas [default: those that the target sees, else all]
+    #[arg(long, value_name = "GPUS", help_heading = "Measurement")]
+    gpus: Option<String>,
     /// Seed that the program gets [default: 0]
     #[arg(long, value_name = "N", help_heading = "Measurement")]
     seed: Option<u64>,
+    #[command(flatten)]
+    pub(super) gpu: GpuFlags,
     /// How to print the result
     #[arg(long, value_enum, default_value_t, help_heading = "Result")]
     pub(super) format: Format,
@@ -109,6 +117,7 @@ impl ProcedureArgs {
             ("pipeline.trials", "--trials", self.trials.map(Into::into)),
             ("pipeline.warmup_iter", "--warmup", self.warmup.map(Into::into)),
             ("seed", "--seed", self.seed.map(Into::into)),
+            ("measure.gpus", "--gpus", self.gpus.clone().map(Into::into)),
             ("record.keep_engine_log", "--keep-engine-log", self.keep_engine_log.then_some(true.into())),
         ];
         let protocol = self.protocol.map(|p| sop::Protocol::from(p).name().into());
@@ -200,9 +209,9 @@ pub(super) fn program(resolved: &Resolved<SopConfig>, stop: &Stop) -> anyhow::Re
 }
 
 /// The instruments that the settings ask for.
-pub(super) fn watcher(config: &SopConfig) -> Box<dyn Watcher> {
+pub(super) fn watcher(config: &SopConfig, first_start: &FirstStart, stop: &Stop) -> Box<dyn Watcher> {
     let search = environment::var("PATH").map(std::ffi::OsString::from);
-    Box::new(Instruments::of(config, search))
+    Box::new(Instruments::of(config, search, first_start, stop))
 }
 
 /// The settings of the benchmark that a target of kind `bench` is, and what is locked of it.

@@ -13,6 +13,7 @@ use stopwatt_core::log::Fact;
 use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::reproduction::{Reproduced, ReproductionDoc};
 use stopwatt_experiment::bench::{self as benchmark, BenchConfig, Stop};
+use stopwatt_experiment::fingerprint::{self, Looked};
 use stopwatt_experiment::sop::{self, SopConfig};
 use stopwatt_record::catalogue;
 use stopwatt_record::config::{Locked, Resolved, environment};
@@ -20,6 +21,7 @@ use stopwatt_record::run_dir::Run;
 use stopwatt_report::{ANALYSIS_KEY, Analysed};
 
 use super::compare::{parse_level, parse_percent};
+use super::gpu_settings::GpuFlags;
 use super::pair::PRIMARY;
 use super::procedure::{self, program};
 use super::run::What;
@@ -90,7 +92,7 @@ pub(crate) fn run(args: &ReproduceArgs, out: &mut dyn Write) -> anyhow::Result<O
         for name in &missing {
             writeln!(out, "needs the environment variable {name}")?;
         }
-        let here = stopwatt_experiment::fingerprint();
+        let here = fingerprint::look(&work.looked()?);
         for d in reproduction::fingerprints(original.machine().as_ref(), Some(&here)) {
             let side = |v: Option<String>| v.unwrap_or_else(|| "-".to_owned());
             writeln!(out, "differs: {}: {} → {}", d.field, side(d.original), side(d.now))?;
@@ -246,6 +248,10 @@ impl Work {
     /// Commands that measuring runs, one a line.
     fn commands(&self) -> anyhow::Result<Vec<String>> {
         let line = |words: &Vec<String>| words.iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(" ");
+        Ok(self.words()?.iter().map(line).collect())
+    }
+
+    fn words(&self) -> anyhow::Result<Vec<Vec<String>>> {
         Ok(match self {
             Self::Program { resolved, .. } => {
                 let config = &resolved.value;
@@ -255,9 +261,27 @@ impl Work {
                     trial: None,
                     iterations: config.iterations(),
                 };
-                vec![line(&program(resolved, &Stop::new())?.words(&occasion))]
+                vec![program(resolved, &Stop::new())?.words(&occasion)]
             }
-            Self::Engine { resolved, .. } => benchmark::commands(&resolved.value)?.iter().map(line).collect(),
+            Self::Engine { resolved, .. } => benchmark::commands(&resolved.value)?,
+        })
+    }
+
+    /// What of it can be looked at on this machine without measuring.
+    fn looked(&self) -> anyhow::Result<Looked> {
+        let commands = self.words()?;
+        let command = commands.into_iter().next();
+        Ok(match self {
+            Self::Program { resolved, .. } => Looked {
+                command: command.ok_or_else(|| "the run has no command".to_owned()),
+                inputs: resolved.value.input.clone(),
+            },
+            Self::Engine { resolved, .. } => {
+                let built_in = resolved.value.target.url.is_none();
+                let own = || Some(vec![std::env::current_exe().ok()?.display().to_string()]);
+                let command = command.or_else(|| built_in.then(own).flatten());
+                benchmark::looked(&resolved.value, command)
+            }
         })
     }
 
@@ -293,6 +317,7 @@ impl Work {
                     // Scores are of outputs; what is repeated is the measurement.
                     judged: false,
                     lang: args.lang,
+                    gpu: GpuFlags::default(),
                 };
                 let progress = Progress::new(!args.quiet && std::io::stderr().is_terminal());
                 let measured = runs::program_run(resolved, what, progress)?;
@@ -313,6 +338,7 @@ impl Work {
                     dialect: None,
                     strict: false,
                     quiet: args.quiet,
+                    gpu: GpuFlags::default(),
                 };
                 let (written, signal) =
                     bench::measure_only(resolved, lock, None, &shown, args.out.clone(), &mut |_, _| Ok(()))?;

@@ -10,6 +10,7 @@ use stopwatt_experiment::sop::{self, SopConfig, TargetError, TargetKind};
 use stopwatt_record::config::Resolved;
 use stopwatt_record::run_dir::Run;
 
+use super::gpu_settings::GpuFlags;
 use super::place::{self, Delivery, Place};
 use super::procedure::{Judging, ProcedureArgs, benchmark, lock, program, watcher, write_reports};
 use super::{Failure, Language, bench, report};
@@ -71,7 +72,8 @@ pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     let judged = config.quality.is_asked(config)?;
     let lang = procedure.lang;
     let (delivery, folder) = Delivery::prepare(place.as_ref())?;
-    let what = What { lock: lock(&resolved)?, folder, each_trial_anew: false, judged, lang };
+    let gpu = procedure.gpu.clone();
+    let what = What { lock: lock(&resolved)?, folder, each_trial_anew: false, judged, lang, gpu };
     let measured = match program_run(&resolved, what, procedure.progress()) {
         Ok(measured) => measured,
         Err(error) => return Err(delivery.give_back(error)),
@@ -106,6 +108,8 @@ pub(super) struct What {
     pub(super) judged: bool,
     /// Language of the report.
     pub(super) lang: Language,
+    /// Settings of GPUs for the time of the measurement.
+    pub(super) gpu: GpuFlags,
 }
 
 /// A program that was measured.
@@ -124,18 +128,21 @@ pub(super) fn program_run(
     mut progress: Progress,
 ) -> anyhow::Result<Measured> {
     let config = &resolved.value;
+    super::refuse_missing_gpus(config.measure.gpus.as_deref())?;
     let stop = Stop::new();
     let launch = program(resolved, &stop)?;
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
     let setup = sop::Setup { config, lock: what.lock, launch: &launch };
-    let mut watcher = watcher(config);
+    let mut held = what.gpu.hold(config.measure.gpus.as_deref())?;
+    let mut watcher = watcher(config, &sop::FirstStart::default(), &stop);
     let measure = if what.each_trial_anew { sop::each_trial_anew } else { sop::run };
     let finished =
         measure(&setup, &super::runs_root(), what.folder, watcher.as_mut(), &stop, &mut |event| {
             progress.show(event);
         })?;
     progress.end();
+    held.release_into(&finished.path)?;
     if what.judged && finished.failure.is_none() {
         judge(config, &finished.path, &stop)?;
     }
@@ -170,6 +177,7 @@ fn engine(
         dialect: None,
         strict: args.strict,
         quiet: args.procedure.quiet,
+        gpu: args.procedure.gpu.clone(),
     };
     let asked = resolved.value.quality.is_asked(&resolved.value)?;
     bench::measure(&benchmark, lock, None, &shown, out, &mut |path, stop| {

@@ -1,14 +1,9 @@
 //! Facts about this machine, for the fingerprint of a run and for `doctor`. No host name, user or path.
 
-mod clock;
-mod cpu;
-mod memory;
-
 use stopwatt_core::fingerprint::Fingerprint;
+use stopwatt_core::software::MachineState;
 
-pub use clock::{boot, clock_synchronised};
-pub use cpu::{features, model};
-pub use memory::total_bytes;
+use super::{cpu_clock, features, model, total_bytes};
 
 /// The fingerprint of this machine; what belongs to a GPU or an engine stays empty.
 pub fn fingerprint() -> Fingerprint {
@@ -49,6 +44,21 @@ pub fn fixed_clock() -> Option<bool> {
     };
     frequency(0, "min")?;
     Some((0..).map_while(|cpu| Some(frequency(cpu, "min")? == frequency(cpu, "max")?)).all(|fixed| fixed))
+}
+
+/// How the CPUs are set, and how much others want of them. What belongs to a GPU stays empty.
+pub fn state() -> MachineState {
+    let text = |path: &str| std::fs::read_to_string(path).ok();
+    let flag = |path: &str| text(path).and_then(|t| t.trim().parse::<u8>().ok());
+    let turbo = flag("/sys/devices/system/cpu/intel_pstate/no_turbo").map(|off| off == 0);
+    let turbo = turbo.or_else(|| flag("/sys/devices/system/cpu/cpufreq/boost").map(|on| on != 0));
+    let load = text("/proc/loadavg").and_then(|t| t.split_ascii_whitespace().next()?.parse().ok());
+    MachineState {
+        governors: cpu_clock().map(|c| c.governors).unwrap_or_default(),
+        turbo,
+        load_average: load,
+        ..MachineState::default()
+    }
 }
 
 #[cfg(test)]

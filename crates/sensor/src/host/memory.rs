@@ -1,5 +1,7 @@
 //! Memory of the machine.
 
+use super::process::kib_line;
+
 /// Memory that this machine may use: the smaller of what is built in and what the container (cgroup v2 or v1)
 /// permits. `None` when the system does not say.
 pub fn total_bytes() -> Option<u64> {
@@ -10,9 +12,13 @@ pub fn total_bytes() -> Option<u64> {
     Some(limit.map_or(machine, |l| l.min(machine)))
 }
 
+/// Memory that programs can still get without swapping, in bytes; `None` when the system does not say.
+pub fn available_memory_bytes() -> Option<u64> {
+    kib_line(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
 fn mem_total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    kib_line(meminfo, "MemTotal:")
 }
 
 #[cfg(test)]
