@@ -51,6 +51,8 @@ pub(super) fn sets(cache: CacheState, set_bytes: u64, l2_bytes: u64) -> usize {
 const QUEUE: usize = 512;
 /// Kernels in a graph at most.
 const GRAPH: usize = 1024;
+/// Graphs of other lengths that are kept at most.
+const KEPT_GRAPHS: usize = 4;
 
 /// An operator ready to run.
 pub(super) struct CudaCase<I> {
@@ -152,6 +154,9 @@ impl<I: Issue> CudaCase<I> {
     fn time_graph(&mut self, calls: usize) -> Result<f64, CaseError> {
         let (batch, flush) = self.batch(calls, GRAPH);
         let (full, rest) = (calls / batch, calls % batch);
+        if self.graphs.len() >= KEPT_GRAPHS {
+            self.graphs.retain(|copies, _| [batch, rest].contains(copies));
+        }
         self.graph(batch)?;
         if rest > 0 {
             self.graph(rest)?;
@@ -181,9 +186,6 @@ impl<I: Issue> CudaCase<I> {
     fn graph(&mut self, copies: usize) -> Result<(), CaseError> {
         if self.graphs.contains_key(&copies) {
             return Ok(());
-        }
-        if self.graphs.len() >= 4 {
-            self.graphs.clear();
         }
         let issue = &self.issue;
         let mut graph =
