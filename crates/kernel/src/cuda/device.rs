@@ -6,6 +6,7 @@ use std::rc::Rc;
 use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind, Shape};
 
 use super::Unavailable;
+use super::all_reduce::AllReduceIssue;
 use super::convolution::{ConvolutionIssue, Geometry};
 use super::dnn::Dnn;
 use super::floor::FloorIssue;
@@ -168,6 +169,15 @@ impl Device for CudaDevice {
             (OpKind::EmptyLaunch | OpKind::EmptyGraph, Shape::Launches { kernels }) => {
                 let as_graph = op.kind == OpKind::EmptyGraph;
                 self.case(FloorIssue::new(&self.gpu, kernels, as_graph)?, launch, CacheState::Warm)
+            }
+            (OpKind::AllReduce, Shape::Message { .. }) if launch == Launch::Graph => {
+                Err(CaseError::Unsupported {
+                    reason: "a sum over several GPUs of one process as a graph".to_owned(),
+                })
+            }
+            (OpKind::AllReduce, Shape::Message { elements, ranks }) => {
+                let issue = AllReduceIssue::new(&self.gpu, elements, ranks, op.dtypes, cache)?;
+                self.case(issue, launch, cache)
             }
             (
                 OpKind::Conv2d,

@@ -29,6 +29,12 @@ pub(super) trait Issue {
         None
     }
 
+    /// Whether calls queue kernels on the device's stream and nothing else: only then may the stream be held meanwhile,
+    /// and only then can a call be captured.
+    fn is_plain(&self) -> bool {
+        !self.counts_launching()
+    }
+
     /// Whether the time of launching is part of what is measured.
     fn counts_launching(&self) -> bool {
         false
@@ -69,7 +75,7 @@ pub(super) struct CudaCase<I> {
 
 impl<I: Issue> CudaCase<I> {
     pub(super) fn new(gpu: &Rc<Gpu>, issue: I, launch: Launch, cache: CacheState) -> Result<Self, CaseError> {
-        let holds = !issue.counts_launching();
+        let holds = issue.is_plain();
         Ok(Self {
             gpu: gpu.clone(),
             issue,
@@ -93,7 +99,7 @@ impl<I: Issue> CudaCase<I> {
         if self.kernels.is_some() {
             return Ok(());
         }
-        if self.issue.counts_launching() {
+        if !self.issue.is_plain() {
             self.kernels = Some(Vec::new());
             return Ok(());
         }

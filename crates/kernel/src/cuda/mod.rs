@@ -20,6 +20,7 @@
 
 #![allow(unsafe_code, reason = "NVIDIA's libraries are C libraries; each block says why it is sound")]
 
+mod all_reduce;
 mod check;
 mod compile;
 mod convolution;

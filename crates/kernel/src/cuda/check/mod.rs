@@ -12,6 +12,7 @@ use self::ops::{label, layers, planned, product, products};
 use super::compile::Compiler;
 use super::device::CudaDevice;
 use super::ffi::cudnn::Cudnn;
+use super::ffi::nccl::Nccl;
 use super::gpu::SUPPORT;
 use super::linear::Lt;
 use super::memory::Rotating;
@@ -120,10 +121,14 @@ pub fn check_libraries(folders: &[PathBuf], tell: &mut dyn FnMut(Finding)) {
             .map(|c| format!("{} ({})", c.version(), c.path.display()))
             .map_err(|e| e.to_string()),
     );
-    for stem in ["libnccl", "libcupti"] {
-        let opened = stopwatt_nvlib::open(stem, folders);
-        say(stem, opened.map(|o| o.path.display().to_string()).map_err(|e| e.to_string()));
-    }
+    say(
+        "nccl",
+        Nccl::open(folders)
+            .map(|n| format!("{} ({})", n.version(), n.path.display()))
+            .map_err(|e| e.to_string()),
+    );
+    let cupti = stopwatt_nvlib::open("libcupti", folders);
+    say("cupti", cupti.map(|o| o.path.display().to_string()).map_err(|e| e.to_string()));
 }
 
 /// Looks at a device; tells each finding as it is made, so that the last one shows where something got stuck.

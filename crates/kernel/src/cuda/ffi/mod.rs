@@ -8,6 +8,7 @@
 pub(super) mod cublaslt;
 pub(super) mod cudnn;
 pub(super) mod driver;
+pub(super) mod nccl;
 pub(super) mod nvrtc;
 
 use std::ffi::{CStr, c_char};
@@ -79,6 +80,7 @@ mod tests {
             nvrtc::Nvrtc::open(&folders).map(|_| ()),
             cublaslt::CublasLt::open(&folders).map(|_| ()),
             cudnn::Cudnn::open(&folders).map(|_| ()),
+            nccl::Nccl::open(&folders).map(|_| ()),
         ];
         for reason in opened.into_iter().filter_map(Result::err) {
             assert!(matches!(reason, Unavailable::Library(_)), "{reason}");
