@@ -30,9 +30,16 @@ fn device() -> Option<CudaDevice> {
 #[test]
 fn every_plan_computes_rightly_on_a_gpu() {
     let Some(device) = device() else { return };
+    let plans = || {
+        let mut plans = cases::plans();
+        if device.target().capability == (9, 0) {
+            plans.extend(cases::device_only());
+        }
+        plans
+    };
     let mut wrong = Vec::new();
     for (launch, cache) in [(Launch::Eager, CacheState::Warm), (Launch::Graph, CacheState::Cold)] {
-        for (name, plan) in cases::plans() {
+        for (name, plan) in plans() {
             let result = device.prepare_plan(plan, launch, cache).and_then(|mut case| {
                 let deviation = case.check(11)?;
                 case.sample(3)?;
