@@ -165,6 +165,17 @@ pub enum Fact {
         /// Points that were finished.
         points: u64,
     },
+    /// What was measured stands in a table of its own, not in request rows.
+    Tabled {
+        /// Name of the file in the run.
+        file: String,
+        /// Entries in it.
+        entries: u64,
+        /// Of these, taken over from an earlier run.
+        resumed: u64,
+        /// Entries that could not be measured, by reason.
+        skipped: BTreeMap<String, u64>,
+    },
     /// An engine that was started for the measurement is gone.
     EngineEnded {
         /// What became of it.

@@ -176,6 +176,43 @@ texts! {
     SpanStreaming { "streaming", "토큰 수신" }
     SpanStopped { "cut by the end of the window", "측정 구간 끝에서 중단" }
     SpanFailed { "failed", "실패" }
+    NavHardware { "Hardware", "하드웨어" }
+    HardwareOneUnit { "one core or SM", "코어 또는 SM 하나" }
+    HardwareAllUnits { "whole device", "장치 전체" }
+    HardwareRoofline { "Roofline", "루프라인" }
+    HardwareRooflineNote { "A slope for each memory level, measured by reading; the top is {}. Dots on the roofs: ridge points. Dots below: kernels of this run.", "메모리 수준마다 읽기로 측정한 기울기. 상한은 {}. 지붕 위의 점: 능선점. 아래의 점: 이 실행의 커널." }
+    HardwareRidges { "ridge points", "능선점" }
+    HardwareIntensity { "operations a byte", "바이트당 연산" }
+    HardwareWorkingSet { "Bandwidth over working set", "작업 집합별 대역폭" }
+    HardwareWorkingSetNote { "Tinted: sizes that the system states for every second cache, from the first on.", "옅은 바탕: 시스템이 알리는 캐시 크기(첫 캐시부터 하나 걸러)." }
+    HardwareWorkingSetAxis { "working set", "작업 집합" }
+    HardwareLatency { "Latency ladder", "지연 사다리" }
+    HardwareLatencyNote { "Time of a load that waits for the one before it, in random order. {}", "무작위 순서로 앞선 읽기를 기다리는 읽기 한 번의 시간. {}" }
+    HardwareMix { "Reads and writes mixed", "읽기와 쓰기의 혼합" }
+    HardwareMixNote { "Main memory. Most lost against doing one and then the other: {}.", "주 메모리. 따로 할 때에 견준 최대 손실: {}." }
+    HardwareMixAxis { "share that is read", "읽기 비율" }
+    HardwareStores { "stores", "일반 쓰기" }
+    HardwareStreamingStores { "streaming stores", "스트리밍 쓰기" }
+    HardwareStride { "Strided reads", "일정 간격 읽기" }
+    HardwareStrideAxis { "bytes from one load to the next", "읽기 사이의 바이트" }
+    HardwareRandom { "Reads at random places", "무작위 위치 읽기" }
+    HardwareRandomAxis { "bytes at each place", "위치마다 읽는 바이트" }
+    HardwarePatternNote { "Main memory; only bytes that the program asked for count.", "주 메모리. 프로그램이 요청한 바이트만 셉니다." }
+    HardwareStaircase { "Staircase over", "계단" }
+    HardwareNoSteps { "No steps were found.", "계단을 찾지 못했습니다." }
+    HardwareSteps { "Steps at {}; every {}.", "계단 위치 {}. 간격 {}." }
+    HardwareStepsKey { "first size above a step", "계단 위의 첫 크기" }
+    HardwareStepsOnly { "Steps at {}.", "계단 위치 {}." }
+    HardwareRipple { "Ripple between steps: {} %.", "계단 사이의 잔물결: {} %." }
+    HardwareLevel { "Level", "수준" }
+    HardwareOf { "Of", "범위" }
+    HardwareHolds { "Holds", "용량" }
+    HardwareRead { "Read", "읽기" }
+    HardwareWriteStreaming { "Write (streaming)", "쓰기(스트리밍)" }
+    HardwareCopy { "Copy", "복사" }
+    HardwareLatencyColumn { "Latency", "지연" }
+    HardwareKernels { "{} kernels measured, {} skipped; every row stands in `kernels.parquet`.", "커널 {}개 측정, {}개 건너뜀. 모든 행은 `kernels.parquet`에 있습니다." }
+    HardwareMissing { "Not measured: {}", "측정하지 않음: {}" }
     NavLoad { "Against load", "부하별" }
     NavResults { "All metrics", "전체 지표" }
     NavTime { "Over time", "시간별" }

@@ -174,6 +174,12 @@ codes! {
     /// Inputs that do not fit the model: which.
     InputsLeftOut { "inputs_left_out", false, "inputs beyond the model's context were left out: {0}", "모델의 문맥을 넘는 입력을 제외함: {0}",
         "start the engine with a longer context", "엔진을 더 긴 문맥으로 시작하십시오" }
+    /// Another process computes on the profiled device: what was seen.
+    DeviceShared { "device_shared", true, "the device is not this program's alone: {0}", "장치를 다른 프로세스와 함께 쓰고 있음: {0}",
+        "end the other processes, then measure again", "다른 프로세스를 끝내고 다시 측정하십시오" }
+    /// Times that had not settled at their time limit: how many, of how many.
+    KernelsUnsettled { "kernels_unsettled", false, "{0} of {1} times had not settled at their time limit", "시간 {1}개 중 {0}개가 제한 시간 안에 안정되지 않음",
+        "quiet the machine, or give each kernel more time with `--kernel-seconds`", "장비의 다른 부하를 줄이거나 `--kernel-seconds`로 커널마다 시간을 늘리십시오" }
 }
 
 /// Phrases that stand as a figure in a sentence and have Korean words of their own.

@@ -8,6 +8,7 @@
 //! [`crate::timing`]; a device only sets an operator up, checks it, and times a batch of calls.
 
 use stopwatt_core::kernel_table::{CacheState, Clocks, Dtype, Dtypes, Launch, Op, OpKind};
+use stopwatt_core::roofline::{Axis, Roofline};
 
 /// What a device is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,44 @@ pub trait Device {
         launch: Launch,
         cache: CacheState,
     ) -> Result<Box<dyn Case + '_>, CaseError>;
+}
+
+/// How long a roofline may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Few sizes: under a minute.
+    Quick,
+    /// Fine sizes: minutes.
+    Full,
+}
+
+/// A device whose peaks and memory levels can be measured.
+pub trait Levels: Device {
+    /// Adds peaks, levels and curves to `roofline`, and what could not be measured. Before each part `go_on` is told its
+    /// name and gets what is there so far; when it answers `false`, measuring ends.
+    ///
+    /// # Errors
+    /// The device fails as a whole; a part that it cannot do is named in the roofline instead.
+    fn levels(
+        &mut self,
+        effort: Effort,
+        roofline: &mut Roofline,
+        go_on: &mut dyn FnMut(&str, &Roofline) -> bool,
+    ) -> Result<(), CaseError>;
+
+    /// Products whose time over finely stepped sizes shows the tiles of this device.
+    fn stairs(&self, effort: Effort) -> Vec<Stairs>;
+}
+
+/// A product of which one size is stepped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stairs {
+    /// The product.
+    pub op: Op,
+    /// Which size.
+    pub axis: Axis,
+    /// Its values, evenly spaced.
+    pub sizes: Vec<u32>,
 }
 
 /// One operator on one shape, ready to run.

@@ -14,6 +14,7 @@ pub mod config;
 pub mod events;
 pub mod expectations;
 pub mod import;
+pub mod kernel_table;
 pub mod merge;
 mod process;
 pub mod redact;

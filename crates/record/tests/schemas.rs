@@ -128,6 +128,12 @@ fn every_fact() -> Vec<Fact> {
             problem: Some("/metrics answers 404".to_owned()),
         },
         Fact::CacheExpected { point: 0, trial: 0, tokens: 3 },
+        Fact::Tabled {
+            file: "kernels.parquet".to_owned(),
+            entries: 3,
+            resumed: 0,
+            skipped: BTreeMap::from([("not supported".to_owned(), 1)]),
+        },
         Fact::Resumed { run_id: "20261122-061530-bench-7f3a".to_owned(), points: 3 },
         Fact::EngineEnded {
             engine: EngineRun {

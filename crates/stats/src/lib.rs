@@ -32,6 +32,7 @@ pub mod outlier;
 pub mod quantile;
 pub mod sample;
 pub mod share;
+pub mod staircase;
 pub mod steady;
 pub mod trend;
 pub mod welch;

@@ -15,5 +15,5 @@ mod row;
 mod work;
 
 pub use op::{Dtype, Dtypes, Family, Op, OpKind, Shape};
-pub use row::{CacheState, Clocks, KernelRow, Launch, Outcome, Provider, Sampled};
+pub use row::{CacheState, Clocks, KernelRow, KernelTable, Launch, Outcome, Provider, Sampled};
 pub use work::Work;

@@ -135,6 +135,59 @@ pub enum OpKind {
     EmptyGraph,
 }
 
+impl OpKind {
+    /// Every operator, in the order of this table.
+    pub const ALL: [OpKind; 20] = [
+        OpKind::Linear,
+        OpKind::Conv2d,
+        OpKind::Lstm,
+        OpKind::Gru,
+        OpKind::LayerNorm,
+        OpKind::RmsNorm,
+        OpKind::AddRmsNorm,
+        OpKind::Gelu,
+        OpKind::SiluMul,
+        OpKind::Softmax,
+        OpKind::Rope,
+        OpKind::Embedding,
+        OpKind::Argmax,
+        OpKind::TopKTopP,
+        OpKind::AttentionPrefill,
+        OpKind::AttentionDecode,
+        OpKind::MoeExperts,
+        OpKind::AllReduce,
+        OpKind::EmptyLaunch,
+        OpKind::EmptyGraph,
+    ];
+
+    /// Name in tables and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            OpKind::Linear => "linear",
+            OpKind::Conv2d => "conv2d",
+            OpKind::Lstm => "lstm",
+            OpKind::Gru => "gru",
+            OpKind::LayerNorm => "layer_norm",
+            OpKind::RmsNorm => "rms_norm",
+            OpKind::AddRmsNorm => "add_rms_norm",
+            OpKind::Gelu => "gelu",
+            OpKind::SiluMul => "silu_mul",
+            OpKind::Softmax => "softmax",
+            OpKind::Rope => "rope",
+            OpKind::Embedding => "embedding",
+            OpKind::Argmax => "argmax",
+            OpKind::TopKTopP => "top_k_top_p",
+            OpKind::AttentionPrefill => "attention_prefill",
+            OpKind::AttentionDecode => "attention_decode",
+            OpKind::MoeExperts => "moe_experts",
+            OpKind::AllReduce => "all_reduce",
+            OpKind::EmptyLaunch => "empty_launch",
+            OpKind::EmptyGraph => "empty_graph",
+        }
+    }
+}
+
 /// Kinds of operators that are measured, plotted and interpolated together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -155,6 +208,23 @@ pub enum Family {
     Collective,
     /// Cost of launching at all.
     Launch,
+}
+
+impl Family {
+    /// Name in tables and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Family::Linear => "linear",
+            Family::Conv => "conv",
+            Family::Recurrent => "recurrent",
+            Family::Memory => "memory",
+            Family::Attention => "attention",
+            Family::Moe => "moe",
+            Family::Collective => "collective",
+            Family::Launch => "launch",
+        }
+    }
 }
 
 impl OpKind {
@@ -311,4 +381,141 @@ pub struct Op {
     pub shape: Shape,
     /// Their formats.
     pub dtypes: Dtypes,
+}
+
+impl Shape {
+    /// Name of the form, as files have it, that the shape of an operator has.
+    #[must_use]
+    pub const fn form_of(kind: OpKind) -> &'static str {
+        match kind {
+            OpKind::Linear => "matrix",
+            OpKind::Conv2d => "image",
+            OpKind::Lstm | OpKind::Gru => "sequence",
+            OpKind::LayerNorm
+            | OpKind::RmsNorm
+            | OpKind::AddRmsNorm
+            | OpKind::Gelu
+            | OpKind::SiluMul
+            | OpKind::Softmax
+            | OpKind::Argmax
+            | OpKind::TopKTopP => "rows",
+            OpKind::Rope => "heads",
+            OpKind::Embedding => "lookup",
+            OpKind::AttentionPrefill | OpKind::AttentionDecode => "attention",
+            OpKind::MoeExperts => "experts",
+            OpKind::AllReduce => "message",
+            OpKind::EmptyLaunch | OpKind::EmptyGraph => "launches",
+        }
+    }
+
+    /// A shape from its sizes by name, in the form that `kind` has.
+    ///
+    /// # Errors
+    /// What is missing or unknown, as the parser says it.
+    pub fn of_sizes(
+        kind: OpKind,
+        sizes: &std::collections::BTreeMap<String, u32>,
+    ) -> Result<Shape, serde_json::Error> {
+        let mut object: serde_json::Map<String, serde_json::Value> =
+            sizes.iter().map(|(name, size)| (name.clone(), (*size).into())).collect();
+        object.insert("form".to_owned(), Self::form_of(kind).into());
+        let shape: Shape = serde_json::from_value(object.into())?;
+        // A size that the form does not have would be lost silently.
+        let known = shape.sizes();
+        match sizes.keys().find(|name| !known.iter().any(|(known, _)| known == *name)) {
+            None => Ok(shape),
+            Some(name) => Err(serde::de::Error::custom(format!("unknown size `{name}`"))),
+        }
+    }
+
+    /// Its sizes with their names, in the order of the fields.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<(String, u32)> {
+        let Ok(serde_json::Value::Object(object)) = serde_json::to_value(self) else { return Vec::new() };
+        let size =
+            |(name, value): (String, serde_json::Value)| Some((name, u32::try_from(value.as_u64()?).ok()?));
+        object.into_iter().filter_map(size).collect()
+    }
+
+    /// The sizes in one line, for people: `m=16 n=4096 k=4096`. A size of 0 that means "none" is left out.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let optional = |name: &str| matches!(name, "cached" | "page" | "padding" | "skew_percent");
+        let sizes = self.in_order();
+        let shown = sizes.iter().filter(|(name, size)| *size != 0 || !optional(name));
+        shown.map(|(name, size)| format!("{name}={size}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Sizes in the order in which people write them.
+    fn in_order(&self) -> Vec<(String, u32)> {
+        const ORDER: [&str; 33] = [
+            "m",
+            "n",
+            "k",
+            "rows",
+            "cols",
+            "sequences",
+            "new_tokens",
+            "cached",
+            "tokens",
+            "batch",
+            "channels",
+            "height",
+            "width",
+            "filters",
+            "kernel",
+            "stride",
+            "padding",
+            "steps",
+            "input",
+            "heads",
+            "kv_heads",
+            "head_dim",
+            "page",
+            "vocab",
+            "experts",
+            "top_k",
+            "hidden",
+            "intermediate",
+            "layers",
+            "skew_percent",
+            "elements",
+            "ranks",
+            "kernels",
+        ];
+        let mut sizes = self.sizes();
+        sizes.sort_by_key(|(name, _)| ORDER.iter().position(|o| o == name));
+        sizes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn sizes(of: &[(&str, u32)]) -> BTreeMap<String, u32> {
+        of.iter().map(|(name, size)| ((*name).to_owned(), *size)).collect()
+    }
+
+    #[test]
+    fn names_are_those_of_the_files() {
+        for kind in OpKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(serde_json::to_value(kind.family()).unwrap(), kind.family().name());
+        }
+    }
+
+    #[test]
+    fn a_shape_is_made_of_its_sizes_and_of_no_others() {
+        let good = sizes(&[("m", 1), ("n", 2), ("k", 3)]);
+        let shape = Shape::of_sizes(OpKind::Linear, &good).unwrap();
+        assert_eq!(shape, Shape::Matrix { m: 1, n: 2, k: 3 });
+        assert_eq!(shape.label(), "m=1 n=2 k=3");
+        let missing = Shape::of_sizes(OpKind::Linear, &sizes(&[("m", 1), ("n", 2)])).unwrap_err();
+        assert!(missing.to_string().contains('k'), "{missing}");
+        let stray = sizes(&[("m", 1), ("n", 2), ("k", 3), ("heads", 4)]);
+        assert!(Shape::of_sizes(OpKind::Linear, &stray).unwrap_err().to_string().contains("heads"));
+    }
 }

@@ -111,3 +111,14 @@ pub struct KernelRow {
     /// What came of it.
     pub outcome: Outcome,
 }
+
+/// A kernel table as a document: `--format json` of `stopwatt profile`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelTable {
+    /// Version of Stopwatt that measured it.
+    pub stopwatt: String,
+    /// Name of the run; `None` outside one.
+    pub run_id: Option<String>,
+    /// The rows, in the order in which they were measured.
+    pub rows: Vec<KernelRow>,
+}

@@ -204,6 +204,13 @@ impl Roofline {
         ridges
     }
 
+    /// Most operations a second at an intensity, by a peak and a level: the roof over a kernel.
+    #[must_use]
+    pub fn attainable(peak: &Peak, level: &Level, flop_per_byte: f64) -> Option<f64> {
+        let bandwidth = level.read_bandwidth()?.value;
+        Some((flop_per_byte * bandwidth).min(peak.flop_per_s.value))
+    }
+
     /// The main memory of the whole device: the level that operators too large for any cache are bound by.
     #[must_use]
     pub fn memory(&self) -> Option<&Level> {
@@ -261,6 +268,13 @@ mod tests {
         let roofline = sample();
         let ridges: Vec<f64> = roofline.ridges().iter().map(|r| r.flop_per_byte).collect();
         assert_eq!(ridges, [5.0, 10.0]);
+    }
+
+    #[test]
+    fn a_kernel_is_below_the_slope_left_of_the_ridge_and_below_the_peak_right_of_it() {
+        let roofline = sample();
+        let under = |intensity| Roofline::attainable(&roofline.peaks[0], &roofline.levels[0], intensity);
+        assert_eq!([under(1.0), under(5.0), under(50.0)], [Some(20e9), Some(100e9), Some(100e9)]);
     }
 
     #[test]

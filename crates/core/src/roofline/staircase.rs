@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Measured;
-use crate::kernel_table::Op;
+use crate::kernel_table::{Op, Shape};
 
 /// Which size is stepped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,30 @@ pub enum Axis {
     N,
     /// Length of the sum.
     K,
+}
+
+impl Axis {
+    /// Name in tables and plots.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Axis::M => "m",
+            Axis::N => "n",
+            Axis::K => "k",
+        }
+    }
+
+    /// The operator with another value of this size; itself when it is no product.
+    #[must_use]
+    pub fn set(self, op: &Op, size: u32) -> Op {
+        let Shape::Matrix { m, n, k } = op.shape else { return *op };
+        let shape = match self {
+            Axis::M => Shape::Matrix { m: size, n, k },
+            Axis::N => Shape::Matrix { m, n: size, k },
+            Axis::K => Shape::Matrix { m, n, k: size },
+        };
+        Op { shape, ..*op }
+    }
 }
 
 /// One size.

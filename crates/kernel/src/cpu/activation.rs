@@ -1,4 +1,4 @@
-//! The gated activation of a Llama feed-forward layer.
+//! Activations: the gated one of a Llama feed-forward layer, and the Gaussian error linear unit.
 
 #![expect(unsafe_code, reason = "vector loads from slices, disjoint output rows")]
 
@@ -56,5 +56,69 @@ impl Kernel for Row<'_> {
         for i in whole..y.len() {
             y[i] = gate[i] / (1.0 + (-gate[i]).exp()) * up[i];
         }
+    }
+}
+
+/// Numbers that one task of [`gelu`] computes.
+const NUMBERS_A_TASK: usize = 32 << 10;
+
+/// `y = x·Φ(x)`, Φ the distribution function of the standard normal distribution (not its tanh approximation).
+///
+/// # Panics
+///
+/// When `x` and `y` differ in length.
+pub fn gelu(cpu: &Cpu, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len(), "gelu: lengths differ");
+    let out = Output::new(y);
+    cpu.each(x.len().div_ceil(NUMBERS_A_TASK), |task| {
+        let begin = task * NUMBERS_A_TASK;
+        let x = &x[begin..x.len().min(begin + NUMBERS_A_TASK)];
+        // SAFETY: parts of the output do not overlap, and each is visited by one task.
+        let y = unsafe { std::slice::from_raw_parts_mut(out.get().add(begin), x.len()) };
+        dispatch(cpu.isa(), Gelu { x, y });
+    });
+}
+
+struct Gelu<'a> {
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Gelu<'_> {
+    /// `max(x, 0) − |x|/2 · erfc(|x|/√2)`, erfc by formula 7.1.26 of Abramowitz & Stegun, *Handbook of Mathematical
+    /// Functions* (1964), good to 1.5e-7.
+    #[inline(always)]
+    fn of<S: Simd>(s: S, x: S::V) -> S::V {
+        let size = s.max(x, s.sub(s.zero(), x));
+        let z = s.mul(size, s.splat(std::f32::consts::FRAC_1_SQRT_2));
+        let one = s.splat(1.0);
+        let t = s.div(one, s.fma(z, s.splat(0.327_591_1), one));
+        let mut p = s.splat(1.061_405_4);
+        for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+            p = s.fma(p, t, s.splat(c));
+        }
+        let erfc = s.mul(s.mul(p, t), s.exp(s.sub(s.zero(), s.mul(z, z))));
+        s.sub(s.max(x, s.zero()), s.mul(s.mul(size, s.splat(0.5)), erfc))
+    }
+}
+
+impl Kernel for Gelu<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, y } = self;
+        let whole = x.len() - x.len() % S::LANES;
+        for i in (0..whole).step_by(S::LANES) {
+            // SAFETY: i + LANES ≤ whole ≤ the length of both slices.
+            unsafe { s.store(y.as_mut_ptr().add(i), Self::of(s, s.load(x.as_ptr().add(i)))) };
+        }
+        // The rest goes through a padded vector. No instruction set has more lanes than this.
+        let rest = x.len() - whole;
+        let (mut padded, mut result) = ([0.0; 16], [0.0; 16]);
+        padded[..rest].copy_from_slice(&x[whole..]);
+        // SAFETY: both arrays hold at least LANES numbers.
+        unsafe { s.store(result.as_mut_ptr(), Self::of(s, s.load(padded.as_ptr()))) };
+        y[whole..].copy_from_slice(&result[..rest]);
     }
 }

@@ -1,9 +1,9 @@
 //! Softmax and argmax of one row.
 
-#![expect(unsafe_code, reason = "vector loads from slices")]
+#![expect(unsafe_code, reason = "vector loads from slices, disjoint output rows")]
 
 use super::simd::{Kernel, Simd, dispatch};
-use super::threads::Cpu;
+use super::threads::{Cpu, Output};
 
 /// Replaces `x` by `e^(x − max x) / Σ`. A row whose every number is −∞ becomes zeros.
 pub fn softmax(cpu: &Cpu, x: &mut [f32]) {
@@ -15,6 +15,22 @@ pub fn softmax(cpu: &Cpu, x: &mut [f32]) {
     let sum = dispatch(cpu.isa(), ExpSum { x, max });
     let scale = 1.0 / sum;
     x.iter_mut().for_each(|v| *v *= scale);
+}
+
+/// [`softmax`] of each row of `width` numbers of `x`, written to `y`.
+///
+/// # Panics
+///
+/// When `x` and `y` are not the same whole number of rows.
+pub fn softmax_rows(cpu: &Cpu, x: &[f32], width: usize, y: &mut [f32]) {
+    assert!(width > 0 && x.len().is_multiple_of(width) && x.len() == y.len(), "softmax_rows: shapes differ");
+    let out = Output::new(y);
+    cpu.each(x.len() / width, |row| {
+        // SAFETY: rows of the output do not overlap, and each is visited by one task.
+        let y = unsafe { std::slice::from_raw_parts_mut(out.get().add(row * width), width) };
+        y.copy_from_slice(&x[row * width..][..width]);
+        softmax(cpu, y);
+    });
 }
 
 /// Index of the largest number, the first of equals; NaN is never the largest. `None` when there is none.

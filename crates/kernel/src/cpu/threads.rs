@@ -51,6 +51,20 @@ impl Cpu {
         }
     }
 
+    /// Calls `task` once on each of `units` threads at the same time, with its number; one unit is the caller.
+    pub(crate) fn on_units(&self, units: usize, task: impl Fn(usize) + Send + Sync) {
+        match &self.pool {
+            Some(pool) if units > 1 => {
+                pool.broadcast(|thread| {
+                    if thread.index() < units {
+                        task(thread.index());
+                    }
+                });
+            }
+            _ => (0..units).for_each(task),
+        }
+    }
+
     /// Calls `task` for every index below `count`, in any order and on any thread.
     pub(crate) fn each(&self, count: usize, task: impl Fn(usize) + Send + Sync) {
         use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};

@@ -37,7 +37,7 @@ impl KvShape {
     }
 
     /// Where the part of one head in one block begins.
-    fn head_begin(&self, block: u32, head: usize) -> usize {
+    pub(crate) fn head_begin(&self, block: u32, head: usize) -> usize {
         (block as usize * self.kv_heads + head) * self.head_dim * self.block_size
     }
 }

@@ -65,6 +65,21 @@ pub(crate) trait Simd: Copy {
     #[inline(always)]
     fn prefetch(self, _p: *const u8) {}
 
+    /// Stores past the caches, where the machine can.
+    ///
+    /// # Safety
+    /// `p` must be good for writing `LANES` numbers and aligned to a cache line; [`Simd::fence`] must follow before
+    /// another thread reads them.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, v: Self::V) {
+        // SAFETY: passed on.
+        unsafe { self.store(p, v) }
+    }
+
+    /// Orders what [`Simd::stream`] stored before what follows.
+    #[inline(always)]
+    fn fence(self) {}
+
     /// Zeros.
     #[inline(always)]
     fn zero(self) -> Self::V {
