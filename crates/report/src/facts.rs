@@ -97,6 +97,7 @@ impl<'a> Facts<'a> {
             Fact::Capacity { .. }
             | Fact::TargetMetrics { .. }
             | Fact::Resumed { .. }
+            | Fact::Tabled { .. }
             | Fact::EngineEnded { .. }
             | Fact::TrialPower { .. }
             | Fact::TrialCpu { .. }

@@ -30,6 +30,7 @@ mod engines;
 pub mod exchange;
 mod facts;
 mod figures;
+mod hardware;
 mod html;
 mod markup;
 mod notes;
@@ -57,6 +58,7 @@ pub use before_after::{ComparedView, ComparisonView, comparison_html};
 pub use comparison::{comparison, comparison_csv};
 pub use csv::csv;
 pub use dialect::{dialect_csv, dialect_terminal};
+pub use hardware::{Hardware, kernels_text, roofline_csv, roofline_text};
 pub use html::html;
 pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};
 pub use reproduction::{reproduction, reproduction_csv};
@@ -76,6 +78,8 @@ pub struct View<'a> {
     pub config: &'a serde_json::Value,
     /// `power.csv`; empty when nothing was sampled.
     pub trace: &'a Trace,
+    /// What the run holds of its device; empty where it measured something else.
+    pub hardware: &'a Hardware,
     /// Language of the texts.
     pub lang: Lang,
 }

@@ -13,8 +13,10 @@ use stopwatt_core::stream::{StreamRecorder, Streams};
 use stopwatt_core::text::Lang;
 use stopwatt_core::{EndKind, Phase, RequestRecord, RequestRow};
 use stopwatt_record::events::Chunks;
+use stopwatt_record::kernel_table::{self, KernelTableError};
 use stopwatt_record::{Run, RunError};
 
+use crate::hardware::Hardware;
 use crate::trace::Trace;
 use crate::{View, csv, html, json};
 
@@ -28,6 +30,18 @@ pub enum RebuildError {
     /// The run could not be read or written.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Its kernel table could not be read.
+    #[error(transparent)]
+    Kernels(#[from] KernelTableError),
+    /// Its roofline is not what this version understands.
+    #[error("roofline.json of run {id} cannot be read")]
+    Roofline {
+        /// Name of the run.
+        id: String,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A process is still writing it.
     #[error("run {id} is still being written")]
     Running {
@@ -50,6 +64,9 @@ impl RebuildError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Run(error) => error.hint(),
+            Self::Kernels(_) | Self::Roofline { .. } => {
+                Some("move the file out of the run to read the rest of it")
+            }
             Self::Running { .. } => {
                 Some("wait for it to end, or stop it with Ctrl-C; what it has measured is kept")
             }
@@ -75,6 +92,8 @@ pub struct Analysed {
     pub settings: Settings,
     /// What the sensors said.
     pub trace: Trace,
+    /// What the run holds of its device.
+    pub hardware: Hardware,
     run: Run,
 }
 
@@ -102,7 +121,8 @@ impl Analysed {
         // A run without sensors has no such file.
         let trace = std::fs::read_to_string(run.path().join("power.csv")).unwrap_or_default();
         let trace = Trace::parse(&trace);
-        Ok(Self { doc, log, record, config, settings, trace, run: run.clone() })
+        let hardware = read_hardware(run)?;
+        Ok(Self { doc, log, record, config, settings, trace, hardware, run: run.clone() })
     }
 
     /// Every request with its stream, read from the record: reports do without, other tools' definitions do not.
@@ -123,9 +143,22 @@ impl Analysed {
 
     /// The view that every report is made from.
     pub fn view(&self, lang: Lang) -> View<'_> {
-        let Self { doc, log, record, config, trace, .. } = self;
-        View { doc, log, record, config, trace, lang }
+        let Self { doc, log, record, config, trace, hardware, .. } = self;
+        View { doc, log, record, config, trace, hardware, lang }
     }
+}
+
+/// Reads the kernel table and the roofline of a run, where it has them.
+fn read_hardware(run: &Run) -> Result<Hardware, RebuildError> {
+    let kernels = kernel_table::read(run.path())?.unwrap_or_default();
+    let roofline = match std::fs::read(run.path().join("roofline.json")) {
+        Ok(bytes) => Some(
+            serde_json::from_slice(&bytes)
+                .map_err(|source| RebuildError::Roofline { id: run.id().to_string(), source })?,
+        ),
+        Err(_) => None,
+    };
+    Ok(Hardware { kernels, roofline })
 }
 
 /// Reads the requests of a run, and their gaps in the form that their number asks for.

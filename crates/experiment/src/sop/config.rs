@@ -7,6 +7,7 @@ use stopwatt_analyse::Settings;
 use stopwatt_analyse::compare::Gate;
 
 use super::error::SopError;
+use super::kernel::KernelConfig;
 use super::planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
 use super::quality::QualityConfig;
 use crate::bench::{AnalysisConfig, BenchConfig, RecordConfig};
@@ -60,7 +61,7 @@ pub struct SopConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TargetConfig {
-    /// `command`: any program; `bench`: an inference engine.
+    /// `command`: any program; `bench`: an inference engine; `kernel`: an operator on a device.
     pub kind: TargetKind,
     /// Name in reports; `null` takes the program's.
     pub name: Option<String>,
@@ -87,6 +88,9 @@ pub struct TargetConfig {
     /// `seed`, unless `measure.requests` or `measure.duration_s` stands here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bench: Option<Box<BenchConfig>>,
+    /// For `kind: kernel`: the operator, its shape and its device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Box<KernelConfig>>,
 }
 
 impl Default for TargetConfig {
@@ -102,6 +106,7 @@ impl Default for TargetConfig {
             outputs_timeout_s: 60.0,
             end_timeout_s: 10.0,
             bench: None,
+            kernel: None,
         }
     }
 }
@@ -115,6 +120,8 @@ pub enum TargetKind {
     Command,
     /// An inference engine.
     Bench,
+    /// One operator on one device.
+    Kernel,
 }
 
 /// How a program is timed.

@@ -11,6 +11,7 @@
 //! | `config`, `planned` | the settings, and those whose parts are not built |
 //! | `target` | what can be measured: `trait Target`, `trait Launch` |
 //! | `command` | any program as a target: its words and environment |
+//! | `kernel` | an operator on a device as a target |
 //! | `lines`, `protocol` | a program that speaks JSON lines |
 //! | `wall` | a process an iteration |
 //! | `process` | the end of a process group |
@@ -30,6 +31,7 @@ mod command;
 mod config;
 mod error;
 mod instruments;
+mod kernel;
 mod lines;
 mod pair;
 mod planned;
@@ -53,6 +55,7 @@ pub use config::{
 };
 pub use error::SopError;
 pub use instruments::{FirstStart, Instruments, NCU_JSON};
+pub use kernel::{KernelConfig, Kernels};
 pub use pair::{Side, each_trial_anew, order, pair, pair_engines};
 pub use planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
 pub use quality::{Better, Judged, QualityConfig, quality, quality_of_both};

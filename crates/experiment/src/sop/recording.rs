@@ -20,7 +20,7 @@ use stopwatt_record::run_dir::{Create, RunError, RunWriter};
 use stopwatt_sensor::host;
 
 use super::command::Program;
-use super::config::{Protocol, SopConfig};
+use super::config::{Protocol, SopConfig, TargetKind};
 use super::error::SopError;
 use super::target::{Ended, Iteration, Occasion, Ready, Target, TargetError};
 use super::warmup::{LEAST, Warmup};
@@ -131,17 +131,14 @@ impl<'a> Recording<'a> {
         fingerprint.engine.extend(facts);
         fingerprint.engine.insert("model".to_owned(), ready.name.clone());
         self.writer.log(Fact::Fingerprint { fingerprint })?;
-        let protocol = self.config.target.protocol;
+        let (protocol, seed) = match (self.config.target.kind, self.config.target.protocol) {
+            (TargetKind::Kernel, _) => ("kernel", "of the operands that its result is checked on"),
+            (_, Protocol::JsonLines) => (Protocol::JsonLines.name(), "told to the target"),
+            (_, Protocol::Wall) => (Protocol::Wall.name(), "in the target's environment"),
+        };
         let features = BTreeMap::from([
-            ("protocol".to_owned(), protocol.name().to_owned()),
-            (
-                "seed".to_owned(),
-                match protocol {
-                    Protocol::JsonLines => "told to the target",
-                    Protocol::Wall => "in the target's environment",
-                }
-                .to_owned(),
-            ),
+            ("protocol".to_owned(), protocol.to_owned()),
+            ("seed".to_owned(), seed.to_owned()),
         ]);
         self.writer.log(Fact::EngineProbed { model: ready.name.clone(), features })?;
         let label = ready.name.clone();

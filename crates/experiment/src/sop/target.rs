@@ -178,6 +178,12 @@ pub enum TargetError {
         /// How long it was waited for.
         seconds: f64,
     },
+    /// A kernel cannot be set up, or failed.
+    #[error("the kernel cannot be measured: {reason}")]
+    Kernel {
+        /// What the device said.
+        reason: String,
+    },
     /// A command cannot have words in front of it.
     #[error("this target cannot be started behind a profiler")]
     NoPrefix,

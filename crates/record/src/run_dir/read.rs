@@ -72,7 +72,16 @@ impl Run {
     /// Whether the run came to its end. A run whose last line is missing is incomplete.
     pub fn status(&self) -> RunStatus {
         // What was noted about the run afterwards may stand behind its end.
-        let noted = |f: &&Fact| matches!(f, Fact::Decision { .. } | Fact::GpuSettings { .. });
+        let noted = |f: &&Fact| {
+            matches!(
+                f,
+                Fact::Decision { .. }
+                    | Fact::GpuSettings { .. }
+                    | Fact::Quality { .. }
+                    | Fact::QualityUnavailable { .. }
+                    | Fact::QualityDelta { .. }
+            )
+        };
         match self.log.iter().rev().map(|e| &e.fact).find(|f| !noted(f)) {
             Some(Fact::RunEnded { status, .. }) => *status,
             _ => RunStatus::Incomplete,

@@ -14,6 +14,7 @@
 
 mod cost;
 mod evidence;
+mod hardware;
 mod headline;
 mod metrics;
 mod policy;
@@ -104,6 +105,7 @@ impl Page<'_> {
             self.navigation(m);
         });
         self.search(m);
+        self.hardware(m);
         self.tiles(m);
         if !self.figures.load.is_empty() {
             self.section(m, "load", Text::NavLoad, |m| {
@@ -197,7 +199,8 @@ impl Page<'_> {
     }
 
     fn navigation(&self, m: &mut Markup) {
-        let all: [(&str, Text, bool); 8] = [
+        let all: [(&str, Text, bool); 9] = [
+            ("#hardware", Text::NavHardware, !self.view.hardware.is_empty()),
             ("#load", Text::NavLoad, !self.figures.load.is_empty()),
             ("#latency", Text::Latency, !self.figures.latency.is_empty()),
             ("#metrics", Text::NavResults, true),

@@ -74,7 +74,11 @@ impl Chart {
                         "svg",
                         &[("class", "key"), ("viewBox", "0 0 26 10"), ("aria-hidden", "true")],
                         |m| {
-                            let d = if class.starts_with("bar") { "M2 10V0H24V10Z" } else { "M0 5H26" };
+                            let d = match class.split(' ').next() {
+                                Some("bar") => "M2 10V0H24V10Z",
+                                Some("dot") => "M9 5a4 4 0 1 0 8 0a4 4 0 1 0 -8 0Z",
+                                _ => "M0 5H26",
+                            };
                             m.leaf("path", &[("class", class), ("stroke-width", "5"), ("d", d)]);
                         },
                     );

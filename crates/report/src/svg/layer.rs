@@ -15,6 +15,8 @@ pub(crate) enum Layer {
     Intervals { color: usize, bounds: Vec<(f64, f64, f64)> },
     /// Single observations.
     Cloud { color: usize, points: Vec<(f64, f64)> },
+    /// Single values that are told apart by name, each a round dot.
+    Dots { name: String, color: usize, points: Vec<(f64, f64)> },
     /// Horizontal spans in lanes: begin, end, lane. `kind` is a class of the page's style.
     Spans { kind: &'static str, name: String, thickness: f64, spans: Vec<(f64, f64, f64)> },
     /// A stretch of the x axis with a tinted ground.
@@ -45,6 +47,9 @@ impl Layer {
             Self::Line(line) => Some((&line.name, line.class())),
             Self::Bars { name, color: c, .. } => Some((name, format!("bar {}", color(*c)))),
             Self::Spans { kind, name, .. } => Some((name, format!("span {kind}"))),
+            Self::Dots { name, color: c, points } => {
+                (!points.is_empty()).then(|| (name.as_str(), format!("dot {}", color(*c))))
+            }
             Self::Cloud { .. } | Self::Intervals { .. } | Self::Shade { .. } => None,
         }
     }
@@ -75,6 +80,8 @@ impl Layer {
                 let class = format!("cloud {}", color(*c));
                 m.leaf("path", &[("class", &class), ("d", &cloud_path(points, x, y))]);
             }
+            // Drawn where nothing is stretched.
+            Self::Dots { .. } => {}
             Self::Spans { kind, thickness, spans, .. } => {
                 let class = format!("span {kind}");
                 let width = format!("{:.1}", thickness);
@@ -95,12 +102,13 @@ impl Layer {
 
     /// The shapes that must stay round.
     pub(crate) fn round(&self, m: &mut Markup, x: &Axis, y: &Axis) {
-        let Self::Line(line) = self else { return };
-        if !line.dots {
-            return;
-        }
-        let class = format!("dot {}", color(line.color));
-        for (vx, vy) in line.points.iter().filter(|p| p.1.is_finite()) {
+        let (points, c) = match self {
+            Self::Line(line) if line.dots => (&line.points, line.color),
+            Self::Dots { points, color, .. } => (points, *color),
+            _ => return,
+        };
+        let class = format!("dot {}", color(c));
+        for (vx, vy) in points.iter().filter(|p| p.1.is_finite()) {
             let (cx, cy) = (percent(x.at(*vx)), percent(1. - y.at(*vy)));
             m.leaf("circle", &[("class", &class), ("cx", &cx), ("cy", &cy), ("r", "3.5")]);
         }

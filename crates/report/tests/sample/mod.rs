@@ -17,7 +17,7 @@ use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
 use stopwatt_core::metrics_doc::{MetricsDoc, RunStatus};
 use stopwatt_core::text::Lang;
 use stopwatt_core::{Clock, Nanos, RequestRecord};
-use stopwatt_report::{Trace, View};
+use stopwatt_report::{Hardware, Trace, View};
 
 /// One second in nanoseconds.
 pub const SECOND: Nanos = 1_000_000_000;
@@ -91,6 +91,7 @@ pub struct Sample {
     pub record: Recorded,
     pub config: serde_json::Value,
     pub trace: Trace,
+    pub hardware: Hardware,
 }
 
 impl Sample {
@@ -128,7 +129,15 @@ impl Sample {
         };
         let record = Recorded::of(&requests);
         let doc = analyse(&Input { log: &log, record: &record, settings: &settings });
-        Self { doc, log, requests, record, config: config(plan), trace: Trace::default() }
+        Self {
+            doc,
+            log,
+            requests,
+            record,
+            config: config(plan),
+            trace: Trace::default(),
+            hardware: Hardware::default(),
+        }
     }
 
     /// The view of it.
@@ -139,6 +148,7 @@ impl Sample {
             record: &self.record,
             config: &self.config,
             trace: &self.trace,
+            hardware: &self.hardware,
             lang,
         }
     }

@@ -107,6 +107,7 @@ impl Sample {
             record: Recorded::of(&[]),
             config: serde_json::Value::Null,
             trace: run.trace,
+            hardware: run.hardware,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use stopwatt_engine::ServeError;
 use stopwatt_experiment::bench::{BenchError, ResumeError};
+use stopwatt_experiment::profile::ProfileError;
 use stopwatt_experiment::sop::{SopError, TargetError};
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
@@ -73,6 +74,15 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
         if let Some(error) = cause.downcast_ref::<TargetError>() {
             return of_target(error);
         }
+        if let Some(error) = cause.downcast_ref::<ProfileError>() {
+            match error {
+                ProfileError::Nothing { .. } | ProfileError::Shape { .. } => return Outcome::Configuration,
+                ProfileError::NoDevice { .. } => return Outcome::MissingResource,
+                ProfileError::Lost { .. } => return Outcome::MeasurementFailed,
+                // Its cause decides.
+                _ => {}
+            }
+        }
         if cause.is::<ConfigError>() {
             return Outcome::Configuration;
         }
@@ -131,6 +141,7 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
         None.or_else(|| cause.downcast_ref::<Failure>().and_then(|e| e.hint))
             .or_else(|| cause.downcast_ref::<SopError>().and_then(SopError::hint))
             .or_else(|| cause.downcast_ref::<TargetError>().and_then(TargetError::hint))
+            .or_else(|| cause.downcast_ref::<ProfileError>().and_then(ProfileError::hint))
             .or_else(|| cause.downcast_ref::<BenchError>().and_then(BenchError::hint))
             .or_else(|| cause.downcast_ref::<ConfigError>().and_then(ConfigError::hint))
             .or_else(|| cause.downcast_ref::<ExpectationsError>().and_then(ExpectationsError::hint))

@@ -12,14 +12,14 @@ use stopwatt_core::comparison::{ComparisonDoc, GateState, Verdict};
 use stopwatt_core::log::Fact;
 use stopwatt_experiment::bench::Stop;
 use stopwatt_experiment::sop::rollback::{self, Decision, Next};
-use stopwatt_experiment::sop::{self, Program, SopConfig, TargetKind};
+use stopwatt_experiment::sop::{self, SopConfig, TargetKind};
 use stopwatt_record::config::Resolved;
 use stopwatt_record::run_dir::{Run, write_atomically};
 
 use super::bench;
 use super::compare::{parse_level, parse_percent, parse_primary, print as print_comparison};
 use super::compared::Compared;
-use super::procedure::{Judging, OwnFlag, ProcedureArgs, benchmark, lock, program, watcher, write_reports};
+use super::procedure::{Judging, OwnFlag, ProcedureArgs, benchmark, launcher, lock, watcher, write_reports};
 use super::{Failure, Format};
 use crate::exit::Outcome;
 use crate::progress::Progress;
@@ -125,8 +125,8 @@ pub(crate) fn run(args: &PairArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
     let mut gates = if args.self_test { Vec::new() } else { baseline.value.gates.gates()? };
     gates.extend_from_slice(&args.gates);
     let what = match baseline.value.target.kind {
-        TargetKind::Command => {
-            Measured::Programs(Box::new([program(&baseline, &stop)?, program(&candidate, &stop)?]))
+        TargetKind::Command | TargetKind::Kernel => {
+            Measured::Programs([launcher(&baseline, &stop)?, launcher(&candidate, &stop)?])
         }
         TargetKind::Bench => Measured::Engines,
     };
@@ -189,7 +189,7 @@ impl PairArgs {
 
 /// What is measured in turns.
 enum Measured {
-    Programs(Box<[Program; 2]>),
+    Programs([Box<dyn sop::Launch>; 2]),
     Engines,
 }
 
@@ -303,9 +303,18 @@ impl Pair<'_> {
     }
 
     /// Measures two programs; each run's folder, and what went wrong there.
-    fn programs(&self, launch: &[Program; 2], dir: &Path, progress: &mut Progress) -> anyhow::Result<Both> {
+    fn programs(
+        &self,
+        launch: &[Box<dyn sop::Launch>; 2],
+        dir: &Path,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Both> {
         let setup = |i: usize| -> anyhow::Result<sop::Setup<'_>> {
-            Ok(sop::Setup { config: &self.sides[i].value, lock: lock(self.sides[i])?, launch: &launch[i] })
+            Ok(sop::Setup {
+                config: &self.sides[i].value,
+                lock: lock(self.sides[i])?,
+                launch: launch[i].as_ref(),
+            })
         };
         let (a, b) = (setup(0)?, setup(1)?);
         let first_start = sop::FirstStart::default();

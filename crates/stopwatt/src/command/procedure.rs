@@ -156,7 +156,7 @@ impl ProcedureArgs {
                 });
                 let words: Vec<String> = words.iter().map(|w| format!("{w:?}")).collect();
                 writeln!(out, "command: {}", words.join(" "))?;
-            } else {
+            } else if resolved.value.target.kind == TargetKind::Bench {
                 for words in commands(&sop::bench_config(&resolved.value)?)? {
                     let words: Vec<String> = words.iter().map(|w| format!("{w:?}")).collect();
                     writeln!(out, "command: {}", words.join(" "))?;
@@ -200,6 +200,16 @@ impl ProcedureArgs {
     pub(super) fn progress(&self) -> Progress {
         Progress::new(!self.quiet && std::io::stderr().is_terminal())
     }
+}
+
+/// What starts the target that the settings name.
+pub(super) fn launcher(resolved: &Resolved<SopConfig>, stop: &Stop) -> anyhow::Result<Box<dyn sop::Launch>> {
+    Ok(match resolved.value.target.kind {
+        TargetKind::Kernel => {
+            Box::new(sop::Kernels::of(&resolved.value.target, stopwatt_experiment::cuda::folders(&[]), stop)?)
+        }
+        _ => Box::new(program(resolved, stop)?),
+    })
 }
 
 /// The program that is measured.

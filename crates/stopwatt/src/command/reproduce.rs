@@ -14,7 +14,7 @@ use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::reproduction::{Reproduced, ReproductionDoc};
 use stopwatt_experiment::bench::{self as benchmark, BenchConfig, Stop};
 use stopwatt_experiment::fingerprint::{self, Looked};
-use stopwatt_experiment::sop::{self, SopConfig};
+use stopwatt_experiment::sop::{self, SopConfig, TargetKind};
 use stopwatt_record::catalogue;
 use stopwatt_record::config::{Locked, Resolved, environment};
 use stopwatt_record::run_dir::Run;
@@ -253,6 +253,8 @@ impl Work {
 
     fn words(&self) -> anyhow::Result<Vec<Vec<String>>> {
         Ok(match self {
+            // A kernel is measured by this very program.
+            Self::Program { resolved, .. } if resolved.value.target.kind == TargetKind::Kernel => Vec::new(),
             Self::Program { resolved, .. } => {
                 let config = &resolved.value;
                 let occasion = sop::Occasion {

@@ -12,7 +12,7 @@ use stopwatt_record::run_dir::Run;
 
 use super::gpu_settings::GpuFlags;
 use super::place::{self, Delivery, Place};
-use super::procedure::{Judging, ProcedureArgs, benchmark, lock, program, watcher, write_reports};
+use super::procedure::{Judging, ProcedureArgs, benchmark, launcher, lock, watcher, write_reports};
 use super::{Failure, Language, bench, report};
 use crate::exit::Outcome;
 use crate::progress::Progress;
@@ -29,6 +29,7 @@ Examples:
   stopwatt run --command 'python3 target.py' --override pipeline.mode=iterative --out runs/iter
   stopwatt run --protocol wall --command './step --seed {seed}' --override target.tokens=128
   stopwatt run -c config.yaml --allow-commands --override pipeline.mode=linear --out runs/linear
+  stopwatt run -c kernel.yaml --repeats 500
   stopwatt run -c config.yaml --override target.kind=bench --dry-run")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -130,10 +131,10 @@ pub(super) fn program_run(
     let config = &resolved.value;
     super::refuse_missing_gpus(config.measure.gpus.as_deref())?;
     let stop = Stop::new();
-    let launch = program(resolved, &stop)?;
+    let launch = launcher(resolved, &stop)?;
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
-    let setup = sop::Setup { config, lock: what.lock, launch: &launch };
+    let setup = sop::Setup { config, lock: what.lock, launch: launch.as_ref() };
     let mut held = what.gpu.hold(config.measure.gpus.as_deref())?;
     let mut watcher = watcher(config, &sop::FirstStart::default(), &stop);
     let measure = if what.each_trial_anew { sop::each_trial_anew } else { sop::run };

@@ -1,0 +1,219 @@
+//! Kernel tables and rooflines on a terminal.
+
+use std::fmt::Write as _;
+
+use stopwatt_core::kernel_table::{CacheState, Dtypes, KernelRow, Launch, Outcome};
+use stopwatt_core::roofline::{CurveKind, Extent, Level, Measured, Roofline, Staircase};
+
+use super::{seconds, si};
+use crate::table::{Cell, Paint, Table, inert};
+use crate::terminal::Style;
+
+/// Skipped rows that are named one by one; the rest is counted.
+const NAMED: usize = 8;
+
+/// The rows of a table: time, spread and what it comes to.
+#[must_use]
+pub fn kernels_text(rows: &[KernelRow], style: Style<'_>) -> String {
+    let paint = Paint(style.color);
+    let heads = ["kernel", "formats", "threads", "cache", "median", "MAD", "FLOP/s", "B/s", "n"];
+    let mut table = Table::new(heads.map(Cell::plain));
+    let mut skipped = Vec::new();
+    for row in rows {
+        let name = format!("{} {}", row.op.kind.name(), row.op.shape.label());
+        match &row.outcome {
+            Outcome::Skipped { reason } => skipped.push(format!("{name}: {}", inert(reason))),
+            Outcome::Measured { time, .. } => {
+                let work = row.op.work();
+                let rate = |amount: Option<f64>| {
+                    amount.filter(|a| *a > 0.0).map_or_else(|| "–".to_owned(), |a| si(a / time.median_s))
+                };
+                let mark = if time.settled { "" } else { " ?" };
+                table.row(
+                    [
+                        name,
+                        formats(row.op.dtypes),
+                        row.block.map_or_else(|| "–".to_owned(), |b| b.to_string()),
+                        how(row),
+                        format!("{}{mark}", seconds(time.median_s)),
+                        format!("{:.1}%", 100.0 * time.mad_s / time.median_s),
+                        rate(work.map(|w| w.flop)),
+                        rate(work.map(|w| w.bytes())),
+                        time.n.to_string(),
+                    ]
+                    .map(Cell::plain),
+                );
+            }
+        }
+    }
+    let mut out = table.render(usize::from(style.width), paint);
+    let measured = rows.len() - skipped.len();
+    let _ = writeln!(
+        out,
+        "\n  {measured} measured, {} skipped; ? had not settled at its time limit",
+        skipped.len()
+    );
+    for line in skipped.iter().take(NAMED) {
+        let _ = writeln!(out, "  skipped  {line}");
+    }
+    if skipped.len() > NAMED {
+        let _ = writeln!(out, "  skipped  {} more", skipped.len() - NAMED);
+    }
+    if let Some(files) = style.files {
+        let _ = writeln!(out, "  files    {files}");
+    }
+    out
+}
+
+fn how(row: &KernelRow) -> String {
+    let cache = match row.cache {
+        CacheState::Cold => "cold",
+        CacheState::Warm => "warm",
+    };
+    if row.launch == Launch::Graph { format!("{cache}, graph") } else { cache.to_owned() }
+}
+
+fn formats(dtypes: Dtypes) -> String {
+    if dtypes.input == dtypes.weight && dtypes.input == dtypes.output {
+        return dtypes.input.name().to_owned();
+    }
+    format!("{}·{}", dtypes.input.name(), dtypes.weight.name())
+}
+
+/// Peaks, levels, ridges, and what the curves say.
+#[must_use]
+pub fn roofline_text(roofline: &Roofline, style: Style<'_>) -> String {
+    let (paint, width) = (Paint(style.color), usize::from(style.width));
+    let device = &roofline.device;
+    let mut out = format!("{}\n", paint.bold(&inert(&device.name)));
+    let _ = writeln!(out, "  {} units, {}\n", device.units, inert(&device.instructions));
+
+    let mut peaks = Table::new(["peak", "format", "of", "FLOP/s"].map(Cell::plain));
+    for peak in &roofline.peaks {
+        peaks.row([
+            Cell::plain(inert(&peak.instructions)),
+            Cell::plain(peak.dtype.name()),
+            Cell::plain(extent(peak.extent)),
+            value(&peak.flop_per_s, si),
+        ]);
+    }
+    out.push_str(&peaks.render(width, paint));
+
+    out.push('\n');
+    let accesses = bandwidths(&roofline.levels);
+    let heads = ["level", "of", "holds"].into_iter().map(str::to_owned);
+    let heads =
+        heads.chain(accesses.iter().map(|a| format!("{} B/s", a.name()))).chain(["latency".to_owned()]);
+    let mut levels = Table::new(heads.map(Cell::plain));
+    for level in &roofline.levels {
+        let none = || Cell::plain("–");
+        let rates =
+            accesses.iter().map(|a| level.bandwidth(*a).map_or_else(none, |m| Cell::plain(si(m.value))));
+        let latency = level.latency_s.map_or_else(none, |m| Cell::plain(seconds(m.value)));
+        let holds = level.capacity_bytes.map_or_else(|| "–".to_owned(), capacity);
+        let first = [level.name.name().to_owned(), extent(level.extent).to_owned(), holds];
+        levels.row(first.map(Cell::plain).into_iter().chain(rates).chain([latency]));
+    }
+    out.push_str(&levels.render(width, paint));
+
+    ridges(roofline, width, paint, &mut out);
+    out.push('\n');
+    for curve in &roofline.curves {
+        if let (CurveKind::Mix { streaming }, Some(turn)) = (curve.kind, curve.turnaround()) {
+            let stores = if streaming { "streaming stores" } else { "stores" };
+            let _ = writeln!(
+                out,
+                "  mixing reads with {stores}, {}: at most {:.1} % lost, at {:.0} % reads ({}B/s of {}B/s)",
+                extent(curve.extent),
+                100.0 * turn.loss(),
+                100.0 * turn.read_share,
+                si(turn.bytes_per_s),
+                si(turn.free_bytes_per_s),
+            );
+        }
+    }
+    for staircase in &roofline.staircases {
+        let _ = writeln!(out, "  {}", stairs(staircase));
+    }
+    for floor in &roofline.launches {
+        let how = if floor.launch == Launch::Graph { "in a graph" } else { "one by one" };
+        let time = seconds(floor.seconds.value);
+        let _ = writeln!(out, "  launch floor, {} {how}: {time} each", floor.kernels);
+    }
+    for missing in &roofline.unavailable {
+        let _ = writeln!(out, "  {}: {}", inert(&missing.what), inert(&missing.reason));
+    }
+    if let Some(files) = style.files {
+        let _ = writeln!(out, "  files: {files}");
+    }
+    out
+}
+
+fn ridges(roofline: &Roofline, width: usize, paint: Paint, out: &mut String) {
+    let mut table = Table::new(["ridge point", "of", "level", "FLOP/B"].map(Cell::plain));
+    for ridge in roofline.ridges() {
+        table.row(
+            [
+                format!("{} {}", inert(&ridge.peak.instructions), ridge.peak.dtype.name()),
+                extent(ridge.peak.extent).to_owned(),
+                ridge.level.name.name().to_owned(),
+                format!("{:.2}", ridge.flop_per_byte),
+            ]
+            .map(Cell::plain),
+        );
+    }
+    out.push('\n');
+    out.push_str(&table.render(width, paint));
+}
+
+/// What a staircase shows, in a sentence.
+pub(super) fn stairs(staircase: &Staircase) -> String {
+    let axis = staircase.axis.name();
+    let tile = match (staircase.tile, staircase.stairs.len()) {
+        (_, 0) => "no steps".to_owned(),
+        (Some(tile), n) => format!("{n} steps, every {tile}"),
+        (None, n) => format!("{n} steps at {}", list(staircase)),
+    };
+    let ripple =
+        staircase.ripple.map_or_else(String::new, |r| format!(", ripple {:.1} % between them", 100.0 * r));
+    format!("linear over {axis} ({}): {tile}{ripple}", staircase.op.shape.label())
+}
+
+fn list(staircase: &Staircase) -> String {
+    let sizes: Vec<String> = staircase.stairs.iter().take(6).map(|s| s.size.to_string()).collect();
+    sizes.join(", ") + if staircase.stairs.len() > 6 { ", …" } else { "" }
+}
+
+/// The accesses that any level has, in their order.
+fn bandwidths(levels: &[Level]) -> Vec<stopwatt_core::roofline::Access> {
+    let mut all: Vec<_> = levels.iter().flat_map(|l| l.bandwidths.iter().map(|b| b.access)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+pub(super) fn extent(extent: Extent) -> &'static str {
+    match extent {
+        Extent::Unit => "one",
+        Extent::Device => "all",
+    }
+}
+
+/// A capacity for people.
+pub(super) fn capacity(bytes: u64) -> String {
+    match bytes {
+        b if b >= 1 << 20 => format!("{} MiB", b >> 20),
+        b => format!("{} KiB", b >> 10),
+    }
+}
+
+fn value(measured: &Measured, show: fn(f64) -> String) -> Cell {
+    let note = match (measured.lo, measured.hi) {
+        (Some(lo), Some(hi)) => {
+            let wider = (hi - measured.value).max(measured.value - lo);
+            format!("±{:.1}%", 100.0 * wider / measured.value)
+        }
+        _ => String::new(),
+    };
+    Cell { main: show(measured.value), note }
+}
