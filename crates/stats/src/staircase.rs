@@ -103,9 +103,11 @@ mod tests {
     /// noise of ±`noise`.
     fn stairs(n: usize, tile: usize, rise: f64, slope: f64, noise: f64) -> Vec<f64> {
         let value = |i: usize| {
-            let dice =
-                (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40;
-            let dice = dice as f64 / f64::from(1u32 << 23) - 1.0;
+            // splitmix64: neighbours have nothing to do with each other.
+            let mut z = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let dice = ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1u32 << 23) - 1.0;
             10.0 + (i / tile) as f64 * rise + i as f64 * slope + noise * dice
         };
         (0..n).map(value).collect()
