@@ -28,6 +28,7 @@ pub mod effect;
 pub mod holm;
 pub mod interval;
 pub mod items;
+pub mod nnls;
 pub mod outlier;
 pub mod quantile;
 pub mod sample;
