@@ -30,6 +30,7 @@
 
 mod config;
 mod plan;
+mod quiet;
 mod request;
 mod rules;
 
@@ -37,6 +38,7 @@ use std::collections::{HashMap, VecDeque};
 
 pub use config::{ConfigError, RuleSet, SchedulerConfig};
 pub use plan::{Admission, FinishReason, Finished, Handle, Sampled, Stats, StepItem, StepPlan};
+pub use quiet::Quiet;
 pub use request::{AddError, Prompt, Request, RequestId};
 
 use crate::kv::BlockPool;

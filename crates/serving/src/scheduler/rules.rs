@@ -135,11 +135,17 @@ fn plan_item(s: &mut Scheduler, slot: u32, tokens: u32, admitted: Option<Admissi
         admitted,
     });
     sequence.computed += tokens;
+    publish(s, slot);
+}
+
+/// Makes the full blocks of a request findable.
+pub(super) fn publish(s: &mut Scheduler, slot: u32) {
+    let sequence = s.slots[slot as usize].as_mut().expect("a planned slot holds a sequence");
     let full = sequence.computed / s.config.block_size;
     if s.config.enable_prefix_caching && full > sequence.published {
-        sequence.hashes(full, s.config.block_size);
-        for block in sequence.published..full {
-            let hash = sequence.hashes(full, s.config.block_size)[block as usize];
+        let published = sequence.published;
+        let hashes = sequence.hashes(full, s.config.block_size)[published as usize..].to_vec();
+        for (block, hash) in (published..full).zip(hashes) {
             s.pool.publish(sequence.table[block as usize], hash);
         }
         sequence.published = full;
