@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("load", &["core", "wire"]),
     ("model", &["kernel"]),
     ("analyse", &["core", "stats", "serving"]),
+    ("predict", &["core", "stats", "serving"]),
     ("engine", &["core", "wire", "serving", "kernel", "model"]),
     (
         "experiment",

@@ -1,0 +1,122 @@
+//! How long an operator takes, by the best evidence there is.
+//!
+//! | tier | rests on |
+//! |---|---|
+//! | `measured` | a measured row of this very operator |
+//! | `blend` | measured rows on both sides of it, under one kernel |
+//! | `roofline` | the roof, at the utilisation that measured rows of its kind reach |
+//! | `datasheet` | the roof of the data sheet, at a utilisation that was published for another device |
+//!
+//! Every time carries a 90 % interval. For tiers that rest on rows it comes from leaving rows out and predicting them
+//! from the rest; for the data sheet it is a judgement, and wide.
+
+mod datasheet;
+mod table;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stopwatt_core::kernel_table::{Family, OpKind};
+
+pub use table::{KernelTable, TierError};
+
+use crate::hardware::{Gpu, GpuError};
+use crate::operators::{Call, What};
+
+/// What a time rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tier {
+    /// A measured row.
+    Measured,
+    /// Measured rows on both sides.
+    Blend,
+    /// The roof, at a measured utilisation.
+    Roofline,
+    /// The roof of the data sheet, at a published utilisation.
+    Datasheet,
+}
+
+impl Tier {
+    /// Name in tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Tier::Measured => "measured",
+            Tier::Blend => "blend",
+            Tier::Roofline => "roofline",
+            Tier::Datasheet => "datasheet",
+        }
+    }
+}
+
+/// A time, its 90 % interval, and what it rests on. Seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Timed {
+    /// Expected.
+    pub s: f64,
+    /// Lower end.
+    pub lo: f64,
+    /// Upper end.
+    pub hi: f64,
+    /// What it rests on.
+    pub tier: Tier,
+}
+
+/// Times of operators on one device.
+#[derive(Debug, Clone)]
+pub struct Latency {
+    gpu: Gpu,
+    table: Option<KernelTable>,
+}
+
+impl Latency {
+    /// By the data sheet alone.
+    #[must_use]
+    pub fn of_datasheet(gpu: Gpu) -> Self {
+        Self { gpu, table: None }
+    }
+
+    /// By measured rows where they reach, else by the data sheet.
+    #[must_use]
+    pub fn of_table(gpu: Gpu, table: KernelTable) -> Self {
+        Self { gpu, table: Some(table) }
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Time of one call.
+    pub fn of(&self, call: &Call) -> Result<Timed, GpuError> {
+        let least = datasheet::roof(&self.gpu, call)?;
+        let measured = match (&self.table, call.what) {
+            (Some(table), What::Op(op)) => table.time(&op, least),
+            // What is copied has the bandwidth of the simplest operator on rows.
+            (Some(table), What::Copy { .. }) => table.copy(least),
+            (None, _) => None,
+        };
+        match measured {
+            Some(timed) => Ok(timed),
+            None => datasheet::time(&self.gpu, call),
+        }
+    }
+}
+
+/// Family of a call, for adding up errors.
+#[must_use]
+pub fn family(call: &Call) -> Family {
+    match call.what {
+        What::Op(op) => op.kind.family(),
+        What::Copy { .. } => Family::Memory,
+    }
+}
+
+/// Kind of a call's operator; `None` for a copy.
+fn kind(call: &Call) -> Option<OpKind> {
+    match call.what {
+        What::Op(op) => Some(op.kind),
+        What::Copy { .. } => None,
+    }
+}

@@ -1,0 +1,453 @@
+//! Serving in virtual time: the scheduler's plans against a step model, in whole nanoseconds.
+//!
+//! ```text
+//! load ──► arrivals ──► scheduler ──► plan ──► step model ──► time goes on ──► tokens, ends ──► next arrivals
+//! ```
+//!
+//! One thread, no clock, no chance but the seed: equal inputs give equal nanoseconds. Steps in which every request only
+//! decodes are taken in runs ([`Scheduler::quiet`]), which changes the speed and nothing else.
+
+mod summary;
+
+use std::collections::BinaryHeap;
+
+use stopwatt_serving::arrival::ArrivalProcess;
+use stopwatt_serving::scheduler::{ConfigError, Request, Sampled, Scheduler, SchedulerConfig, StepPlan};
+use stopwatt_serving::step::{StepModel, StepShape};
+use stopwatt_serving::workload::Workload;
+
+pub use summary::{Statistic, Summary};
+
+/// When requests come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Load {
+    /// So many clients, each sending its next request when the last has ended.
+    Closed {
+        /// Clients.
+        concurrency: u32,
+    },
+    /// At the times of a process, however fast the engine is.
+    Open(ArrivalProcess),
+}
+
+/// Time that a request spends outside the engine's steps, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Frontend {
+    /// Before it is queued.
+    pub before_s: f64,
+    /// Before it is queued, for each token of the prompt.
+    pub per_prompt_token_s: f64,
+    /// From a step's end until its token is at the client.
+    pub after_s: f64,
+}
+
+impl Frontend {
+    /// A guess: 2 ms and 1 µs a prompt token on the way in (parsing, tokenising), 0.5 ms on the way out.
+    pub const GUESS: Self = Self { before_s: 2e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3 };
+    /// No time at all.
+    pub const NONE: Self = Self { before_s: 0.0, per_prompt_token_s: 0.0, after_s: 0.0 };
+}
+
+/// What to simulate.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The engine's limits.
+    pub scheduler: SchedulerConfig,
+    /// Lengths of requests.
+    pub workload: Workload,
+    /// When they come.
+    pub load: Load,
+    /// How many.
+    pub requests: u32,
+    /// Seed of lengths and times.
+    pub seed: u64,
+    /// Time outside the engine's steps.
+    pub frontend: Frontend,
+}
+
+/// A request that was served. Nanoseconds from the begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Served {
+    /// Prompt tokens.
+    pub input: u32,
+    /// Output tokens.
+    pub output: u32,
+    /// When the client sent it.
+    pub sent: u64,
+    /// When the step that admitted it began.
+    pub admitted: u64,
+    /// When its first token was at the client.
+    pub first: u64,
+    /// When its last token was.
+    pub last: u64,
+}
+
+/// What came of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Requests in the order in which they were sent.
+    pub requests: Vec<Served>,
+    /// Gaps between a request's tokens and how many were alike, in the order in which they occurred.
+    pub gaps: Vec<(u64, u64)>,
+    /// From the first request sent to the last token, in nanoseconds.
+    pub wall: u64,
+    /// Steps.
+    pub steps: u64,
+    /// Σ sequences of all steps.
+    pub sequences: u64,
+    /// Requests whose cache was dropped to make room.
+    pub preemptions: u64,
+    /// Most blocks held, in millionths of all.
+    pub kv_peak_ppm: u32,
+}
+
+/// Why a scenario cannot be simulated.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SimulateError {
+    /// The engine's limits contradict each other.
+    #[error(transparent)]
+    Scheduler(#[from] ConfigError),
+    /// A request that the engine refuses.
+    #[error("request {index} of {input} + {output} tokens is refused: {reason}")]
+    Refused {
+        /// Its number, from 0.
+        index: u32,
+        /// Prompt tokens.
+        input: u32,
+        /// Output tokens.
+        output: u32,
+        /// Why.
+        reason: String,
+    },
+    /// More requests than are kept in memory.
+    #[error("{requests} requests; {MOST_REQUESTS} are the most")]
+    TooMany {
+        /// Requests asked for.
+        requests: u32,
+    },
+    /// No requests or no clients.
+    #[error("nothing to simulate: {what} is 0")]
+    Nothing {
+        /// What is 0.
+        what: &'static str,
+    },
+}
+
+/// Most requests of a scenario.
+const MOST_REQUESTS: u32 = 10_000_000;
+
+/// A request on its way to the queue: earliest first, then by number.
+type Arrival = std::cmp::Reverse<(u64, u32)>;
+
+struct Simulation<'a> {
+    scenario: &'a Scenario,
+    runs: bool,
+    scheduler: Scheduler,
+    now: u64,
+    arrivals: BinaryHeap<Arrival>,
+    /// Requests sent so far in a closed loop.
+    sent: u32,
+    served: Vec<Served>,
+    /// When each request's last token was sampled.
+    emitted: Vec<u64>,
+    outcome: Outcome,
+}
+
+/// Runs the scenario.
+pub fn simulate(scenario: &Scenario, model: &dyn StepModel) -> Result<Outcome, SimulateError> {
+    simulate_by(scenario, model, true)
+}
+
+/// Runs the scenario, with runs of quiet steps taken at once or one by one.
+fn simulate_by(scenario: &Scenario, model: &dyn StepModel, runs: bool) -> Result<Outcome, SimulateError> {
+    let scheduler = Scheduler::new(scenario.scheduler.clone())?;
+    let n = scenario.requests as usize;
+    if n == 0 {
+        return Err(SimulateError::Nothing { what: "the number of requests" });
+    }
+    if scenario.requests > MOST_REQUESTS {
+        return Err(SimulateError::TooMany { requests: scenario.requests });
+    }
+    let outcome = Outcome {
+        requests: Vec::new(),
+        gaps: Vec::new(),
+        wall: 0,
+        steps: 0,
+        sequences: 0,
+        preemptions: 0,
+        kv_peak_ppm: 0,
+    };
+    let mut s = Simulation {
+        scenario,
+        runs,
+        scheduler,
+        now: 0,
+        arrivals: BinaryHeap::new(),
+        sent: 0,
+        served: vec![Served::default(); n],
+        emitted: vec![0; n],
+        outcome,
+    };
+    match scenario.load {
+        Load::Closed { concurrency: 0 } => return Err(SimulateError::Nothing { what: "the concurrency" }),
+        Load::Closed { concurrency } => (0..concurrency.min(scenario.requests)).for_each(|_| s.send(0)),
+        Load::Open(process) => {
+            process
+                .offsets(scenario.seed)
+                .take(n)
+                .for_each(|offset| s.send(u64::try_from(offset).unwrap_or(0)));
+            // A ramp may end before all requests are sent.
+            s.served.truncate(s.sent as usize);
+        }
+    }
+    s.run(model)?;
+    let first = s.served.iter().map(|r| r.sent).min().unwrap_or(0);
+    s.outcome.wall = s.served.iter().map(|r| r.last).max().unwrap_or(0) - first;
+    s.outcome.requests = s.served;
+    Ok(s.outcome)
+}
+
+/// Seconds in whole nanoseconds.
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
+
+impl Simulation<'_> {
+    /// The client sends its next request at `at`, if any is left.
+    fn send(&mut self, at: u64) {
+        let index = self.sent;
+        if index >= self.scenario.requests {
+            return;
+        }
+        self.sent += 1;
+        let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
+        let front = &self.scenario.frontend;
+        let queued = at + nanos(front.before_s + front.per_prompt_token_s * f64::from(shape.input));
+        self.served[index as usize] =
+            Served { input: shape.input, output: shape.output, sent: at, ..Served::default() };
+        self.arrivals.push(std::cmp::Reverse((queued, index)));
+    }
+
+    fn next_arrival(&self) -> Option<u64> {
+        self.arrivals.peek().map(|std::cmp::Reverse((at, _))| *at)
+    }
+
+    fn admit_arrivals(&mut self) -> Result<(), SimulateError> {
+        while self.next_arrival().is_some_and(|at| at <= self.now) {
+            let Some(std::cmp::Reverse((_, index))) = self.arrivals.pop() else { break };
+            let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
+            let request = Request { id: index.into(), prompt: shape.into(), max_tokens: shape.output };
+            self.scheduler.add(request).map_err(|e| SimulateError::Refused {
+                index,
+                input: shape.input,
+                output: shape.output,
+                reason: e.to_string(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, model: &dyn StepModel) -> Result<(), SimulateError> {
+        let (mut plan, mut shape) = (StepPlan::new(), StepShape::default());
+        loop {
+            self.admit_arrivals()?;
+            if let Some(quiet) = self.scheduler.quiet().filter(|_| self.runs) {
+                self.run_quiet(model, quiet.steps, quiet.sequences, quiet.context_tokens, &mut shape);
+                continue;
+            }
+            self.scheduler.schedule(&mut plan);
+            if plan.is_empty() {
+                // Nothing runs: time goes on to the next request.
+                match self.next_arrival() {
+                    Some(at) => self.now = self.now.max(at),
+                    None => return Ok(()),
+                }
+                continue;
+            }
+            for item in plan.items.iter().filter(|item| item.admitted.is_some_and(|a| !a.resumed)) {
+                self.served[item.id as usize].admitted = self.now;
+            }
+            plan.shape(&mut shape);
+            self.tick(model, &shape);
+            self.outcome.preemptions += plan.preempted.len() as u64;
+            self.complete(&plan);
+        }
+    }
+
+    /// Time goes on by one step.
+    fn tick(&mut self, model: &dyn StepModel, shape: &StepShape) {
+        let step = u64::try_from(model.step(shape).as_nanos()).unwrap_or(u64::MAX / 4);
+        self.now = self.now.saturating_add(step.max(1));
+        self.outcome.steps += 1;
+        self.outcome.sequences += u64::from(shape.decode_seqs) + shape.chunks.len() as u64;
+    }
+
+    fn gap(&mut self, gap: u64, count: u64) {
+        match self.outcome.gaps.last_mut() {
+            Some((last, counted)) if *last == gap => *counted += count,
+            _ => self.outcome.gaps.push((gap, count)),
+        }
+    }
+
+    fn complete(&mut self, plan: &StepPlan) {
+        let after = nanos(self.scenario.frontend.after_s);
+        let now = self.now;
+        for item in plan.items.iter().filter(|item| item.emits) {
+            let index = item.id as usize;
+            if item.output == 0 {
+                self.served[index].first = now + after;
+            } else {
+                self.gap(now - self.emitted[index], 1);
+            }
+            self.emitted[index] = now;
+        }
+        let usage = self.scheduler.stats().kv_usage;
+        self.outcome.kv_peak_ppm = self.outcome.kv_peak_ppm.max((usage * 1e6) as u32);
+        let ended: Vec<u64> =
+            self.scheduler.complete(plan, |_| Sampled::default()).iter().map(|f| f.id).collect();
+        for id in ended {
+            self.served[id as usize].last = now + after;
+            if matches!(self.scenario.load, Load::Closed { .. }) {
+                self.send(now + after);
+            }
+        }
+    }
+
+    /// Up to `steps` steps of decoding alone, until somebody arrives.
+    fn run_quiet(
+        &mut self,
+        model: &dyn StepModel,
+        steps: u32,
+        sequences: u32,
+        context: u64,
+        shape: &mut StepShape,
+    ) {
+        shape.clear();
+        (shape.decode_seqs, shape.decode_context_tokens, shape.sampled) = (sequences, context, sequences);
+        let arrival = self.next_arrival().unwrap_or(u64::MAX);
+        let mut taken = 0;
+        while taken < steps && (taken == 0 || self.now < arrival) {
+            let before = self.now;
+            self.tick(model, shape);
+            if taken == 0 {
+                // Somebody may have waited a step without a token.
+                let gaps: Vec<u64> =
+                    self.scheduler.running().map(|id| self.now - self.emitted[id as usize]).collect();
+                gaps.into_iter().for_each(|gap| self.gap(gap, 1));
+            } else {
+                self.gap(self.now - before, sequences.into());
+            }
+            shape.decode_context_tokens += u64::from(sequences);
+            taken += 1;
+        }
+        self.scheduler.run_quiet(taken, 0);
+        let running: Vec<u64> = self.scheduler.running().collect();
+        running.into_iter().for_each(|id| self.emitted[id as usize] = self.now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stopwatt_serving::step::{LinearCoefficients, LinearStepModel};
+    use stopwatt_serving::workload::Length;
+
+    use super::*;
+
+    /// 10 ms a step, and 1 ms for each 100 prompt tokens.
+    fn model() -> LinearStepModel {
+        LinearStepModel::try_from(LinearCoefficients {
+            base_s: 10e-3,
+            per_prefill_token_s: 1e-5,
+            per_decode_seq_s: 0.0,
+            per_context_token_s: 0.0,
+        })
+        .unwrap()
+    }
+
+    fn scenario(input: u32, output: u32, load: Load, requests: u32) -> Scenario {
+        Scenario {
+            scheduler: SchedulerConfig::new(10_000, 8192),
+            workload: Workload::new(Length::fixed(input).unwrap(), Length::fixed(output).unwrap()),
+            load,
+            requests,
+            seed: 1,
+            frontend: Frontend::NONE,
+        }
+    }
+
+    #[test]
+    fn one_client_by_hand() {
+        // Prompt of 1,000 tokens: 10 + 10 ms. Ten more tokens after the first: 10 ms each. Then the next request.
+        let out = simulate(&scenario(1000, 11, Load::Closed { concurrency: 1 }, 3), &model()).unwrap();
+        let ms = |n: u64| n * 1_000_000;
+        for (i, r) in out.requests.iter().enumerate() {
+            let begin = ms(120 * i as u64);
+            assert_eq!((r.sent, r.first, r.last), (begin, begin + ms(20), begin + ms(120)));
+        }
+        assert_eq!((out.wall, out.steps), (ms(360), 33));
+        assert_eq!(out.gaps, [(ms(10), 30)]);
+    }
+
+    #[test]
+    fn prompts_that_come_together_share_a_step() {
+        // Two prompts of 1,000 tokens in one step of 2,048: 10 + 20 ms; lockstep from there on.
+        let out = simulate(&scenario(1000, 2, Load::Closed { concurrency: 2 }, 2), &model()).unwrap();
+        let firsts: Vec<_> = out.requests.iter().map(|r| r.first / 1_000_000).collect();
+        assert_eq!(firsts, [30, 30]);
+        // Three do not fit: 2,048 tokens first, then the rest of the third with the others' second tokens.
+        let out = simulate(&scenario(1000, 2, Load::Closed { concurrency: 3 }, 3), &model()).unwrap();
+        let firsts: Vec<_> = out.requests.iter().map(|r| r.first / 10_000).collect();
+        // 10 + 20.48 ms, then 10 + 9.52 ms.
+        assert_eq!(firsts, [3048, 3048, 3048 + 1952]);
+    }
+
+    #[test]
+    fn time_outside_the_engine_is_added_once_each_way() {
+        let mut s = scenario(1000, 2, Load::Closed { concurrency: 1 }, 1);
+        s.frontend = Frontend { before_s: 1e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3 };
+        let r = simulate(&s, &model()).unwrap().requests[0];
+        assert_eq!((r.admitted, r.first, r.last), (2_000_000, 22_500_000, 32_500_000));
+    }
+
+    #[test]
+    fn arrivals_do_not_wait_for_the_engine() {
+        // One request each 5 ms, each needing 10 ms alone: they queue behind the step that runs.
+        let load = Load::Open(ArrivalProcess::constant(200.0).unwrap());
+        let out = simulate(&scenario(1, 1, load, 4), &model()).unwrap();
+        let (sent, firsts): (Vec<_>, Vec<_>) =
+            out.requests.iter().map(|r| (r.sent / 1_000_000, r.first / 1_000_000)).unzip();
+        // A one-token prompt counts as a decode: steps end at 10, 20 and 30 ms.
+        assert_eq!((sent, firsts), (vec![0, 5, 10, 15], vec![10, 20, 20, 30]));
+    }
+
+    #[test]
+    fn one_seed_gives_one_outcome_and_all_tokens() {
+        let mut s = scenario(1, 1, Load::Open(ArrivalProcess::poisson(30.0).unwrap()), 200);
+        s.workload = Workload::new(Length::uniform(10, 900).unwrap(), Length::uniform(1, 200).unwrap());
+        s.scheduler = SchedulerConfig { max_num_seqs: 16, ..SchedulerConfig::new(900, 2048) };
+        let model = LinearStepModel::illustrative_example();
+        let out = simulate(&s, &model).unwrap();
+        assert_eq!(out, simulate(&s, &model).unwrap());
+        let single = simulate_by(&s, &model, false).unwrap();
+        assert_eq!((&out.requests, out.wall, out.steps), (&single.requests, single.wall, single.steps));
+        assert_eq!((out.sequences, out.preemptions), (single.sequences, single.preemptions));
+        let tokens: u64 = out.requests.iter().map(|r| u64::from(r.output)).sum();
+        let gaps: u64 = out.gaps.iter().map(|(_, n)| n).sum();
+        assert_eq!(gaps, tokens - 200, "every token but the first of each request has a gap");
+        for r in &out.requests {
+            assert!(r.sent <= r.admitted && r.admitted < r.first && r.first <= r.last, "{r:?}");
+        }
+        let sum: u64 = out.gaps.iter().map(|(gap, n)| gap * n).sum();
+        let spans: u64 = out.requests.iter().map(|r| r.last - r.first).sum();
+        assert_eq!(sum, spans, "gaps add up to the time between first and last tokens");
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused() {
+        let out = simulate(&scenario(9000, 1, Load::Closed { concurrency: 1 }, 1), &model());
+        assert!(matches!(out, Err(SimulateError::Refused { index: 0, input: 9000, .. })));
+        let none = simulate(&scenario(10, 1, Load::Closed { concurrency: 0 }, 1), &model());
+        assert!(matches!(none, Err(SimulateError::Nothing { .. })));
+    }
+}
