@@ -38,6 +38,8 @@ enum Command {
     Runs(command::runs::RunsArgs),
     Merge(command::merge::MergeArgs),
     Doctor(command::doctor::DoctorArgs),
+    Predict(Box<command::predict::PredictArgs>),
+    Roofline(Box<command::roofline_model::RooflineModelArgs>),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
     #[command(hide = true)]
@@ -72,6 +74,8 @@ fn main() -> ExitCode {
         Command::Runs(args) => command::runs::run(args, &mut out),
         Command::Merge(args) => command::merge::run(args, &mut out),
         Command::Doctor(args) => command::doctor::run(args, &mut out),
+        Command::Predict(args) => command::predict::run(args, &mut out),
+        Command::Roofline(args) => command::roofline_model::run(args, &mut out),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),
     };

@@ -6,6 +6,8 @@ use stopwatt_engine::ServeError;
 use stopwatt_experiment::bench::{BenchError, ResumeError};
 use stopwatt_experiment::profile::ProfileError;
 use stopwatt_experiment::sop::{SopError, TargetError};
+use stopwatt_predict::model::ModelError;
+use stopwatt_predict::predict::PredictError;
 use stopwatt_record::catalogue::CatalogueError;
 use stopwatt_record::config::ConfigError;
 use stopwatt_record::expectations::ExpectationsError;
@@ -83,7 +85,7 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
                 _ => {}
             }
         }
-        if cause.is::<ConfigError>() {
+        if cause.is::<ConfigError>() || cause.is::<ModelError>() || cause.is::<PredictError>() {
             return Outcome::Configuration;
         }
         if let Some(error) = cause.downcast_ref::<BenchError>() {
@@ -152,6 +154,8 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref::<ExportError>().and_then(ExportError::hint))
             .or_else(|| cause.downcast_ref::<RemoteError>().and_then(RemoteError::hint))
             .or_else(|| cause.downcast_ref::<CatalogueError>().and_then(CatalogueError::hint))
+            .or_else(|| cause.downcast_ref::<ModelError>().and_then(ModelError::hint))
+            .or_else(|| cause.downcast_ref::<PredictError>().and_then(PredictError::hint))
             .or_else(|| cause.downcast_ref::<ServeError>().and_then(ServeError::hint))
     })
 }

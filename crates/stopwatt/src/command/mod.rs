@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 mod calibrate;
+mod columns;
 pub(crate) mod compare;
 mod compared;
 pub(crate) mod cuda_check;
@@ -14,8 +15,10 @@ mod gpu_settings;
 pub(crate) mod guard;
 pub(crate) mod import;
 pub(crate) mod merge;
+mod model_and_gpu;
 pub(crate) mod pair;
 mod place;
+pub(crate) mod predict;
 mod price;
 mod procedure;
 pub(crate) mod profile;
@@ -23,6 +26,7 @@ pub(crate) mod report;
 pub(crate) mod reproduce;
 mod resume;
 pub(crate) mod roofline_measure;
+pub(crate) mod roofline_model;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;

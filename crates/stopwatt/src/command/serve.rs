@@ -11,9 +11,16 @@ use stopwatt_engine::{
     ExactConfig, Kind, RealConfig, ServeConfig, Shutdown, SimulatedConfig, Token, WeightPrecision, Weights,
 };
 use stopwatt_experiment::bench::ReadyLine;
+use stopwatt_predict::corrector::Corrector;
+use stopwatt_predict::engine::{EngineSettings, EngineVersion};
+use stopwatt_predict::latency::Latency;
+use stopwatt_predict::memory::Known;
+use stopwatt_predict::predict::start;
+use stopwatt_predict::step::StepPredictor;
 use stopwatt_record::config::environment;
 
 use super::Failure;
+use super::model_and_gpu::ModelAndGpu;
 use crate::exit::Outcome;
 use crate::stop::Signals;
 
@@ -21,14 +28,15 @@ use crate::stop::Signals;
 ///
 /// `real` decodes on the CPU with genuine arithmetic: continuous batching, paged KV cache, prefix caching. `exact`
 /// answers after scripted times and logs the truth of every flush. `simulated` takes its token times from a model
-/// of the step time.
+/// of the step time: with --model and --gpu, of that model on that device.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   stopwatt serve
   stopwatt serve --kind real --weights SmolLM2-135M-Instruct.Q4_1.gguf --port 8080
   stopwatt serve --kind exact --ttft 50ms --itl 10ms --truth-log truth.jsonl
-  stopwatt serve --kind exact --set faults.stall=0.02 --set shape.crlf=true")]
+  stopwatt serve --kind exact --set faults.stall=0.02 --set shape.crlf=true
+  stopwatt serve --kind simulated --model llama-3.1-8b --gpu h100-sxm")]
 pub(crate) struct ServeArgs {
     /// What answers
     #[arg(long, value_enum, default_value_t)]
@@ -61,6 +69,19 @@ pub(crate) struct ServeArgs {
     /// Threads that compute [default: cores − 1]
     #[arg(long, value_name = "N", help_heading = "Real")]
     threads: Option<usize>,
+
+    /// Model whose step times are predicted, as for `predict` [default: made-up times of no device]
+    #[arg(long, value_name = "NAME|FILE", requires = "gpu", help_heading = "Simulated")]
+    model: Option<String>,
+    /// Device on which they are predicted
+    #[arg(long, value_name = "NAME|FILE", requires = "model", help_heading = "Simulated")]
+    gpu: Option<String>,
+    /// Format of its weights [default: that of the model]
+    #[arg(long, value_name = "FORMAT", value_parser = super::model_and_gpu::precision, help_heading = "Simulated")]
+    dtype: Option<stopwatt_predict::Precision>,
+    /// Devices that share each layer (tensor parallelism)
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated")]
+    tp: u32,
 
     /// Longest input plus output, in tokens
     #[arg(long, value_name = "N", help_heading = "Scheduler")]
@@ -216,10 +237,41 @@ fn kind(args: &ServeArgs) -> anyhow::Result<Kind> {
             if let Some(tokens) = args.max_model_len {
                 config.max_model_len = tokens;
             }
+            if let (Some(model), Some(gpu)) = (&args.model, &args.gpu) {
+                return simulated_device(args, model, gpu, config);
+            }
             scheduler(args, &mut config.scheduler);
             Kind::Simulated(config)
         }
     })
+}
+
+/// A device that is not there: vLLM's limits and the predicted times of its steps.
+fn simulated_device(
+    args: &ServeArgs,
+    model: &str,
+    gpu: &str,
+    mut config: SimulatedConfig,
+) -> anyhow::Result<Kind> {
+    let subject =
+        ModelAndGpu { model: model.to_owned(), gpu: gpu.to_owned(), dtype: args.dtype, tp: args.tp };
+    let (deployment, gpu) = subject.read_for_steps()?;
+    let mut settings = EngineSettings::defaults(EngineVersion::NEWEST, &deployment.model, &gpu);
+    settings.max_model_len = args.max_model_len.unwrap_or(settings.max_model_len);
+    settings.max_num_seqs = args.max_num_seqs.unwrap_or(settings.max_num_seqs);
+    settings.max_num_batched_tokens = args.max_num_batched_tokens.unwrap_or(settings.max_num_batched_tokens);
+    let memory = start(&deployment, &gpu, &settings, &Known::default(), settings.max_model_len)?;
+    config.max_model_len = settings.max_model_len;
+    config.scheduler = stopwatt_engine::SchedulerConfig {
+        max_num_seqs: settings.max_num_seqs,
+        max_num_batched_tokens: settings.max_num_batched_tokens,
+        block_size: settings.block_size,
+        kv_cache_tokens: Some(memory.kv_cache_tokens.try_into().unwrap_or(u32::MAX)),
+        enable_prefix_caching: !args.no_prefix_caching,
+    };
+    let steps = StepPredictor::new(deployment, Latency::of_datasheet(gpu), &settings, Corrector::default())
+        .map_err(|e| Failure::new(Outcome::Configuration, e.into()))?;
+    Ok(Kind::SimulatedBy(config, Box::new(steps)))
 }
 
 fn scheduler(args: &ServeArgs, config: &mut stopwatt_engine::SchedulerConfig) {

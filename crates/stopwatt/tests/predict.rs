@@ -1,0 +1,110 @@
+//! `stopwatt predict` from the outside: what it prints, its memory tables, and what it refuses.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use common::Place;
+use serde_json::Value;
+
+#[track_caller]
+fn follows(schema: &str, doc: &Value) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(schema);
+    let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let problems: Vec<_> =
+        jsonschema::validator_for(&schema).unwrap().iter_errors(doc).map(|e| e.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+const LLAMA: [&str; 5] = ["predict", "--model", "llama-3.1-8b", "--gpu", "h100-sxm"];
+
+#[test]
+fn a_load_is_predicted_with_intervals_and_reasons() {
+    let place = Place::new();
+    let load = ["--input", "1024", "--output", "128", "--concurrency", "16"];
+    let doc = place.run(&[&LLAMA[..], &load, &["--format", "json"]].concat()).expect(0).json();
+    follows("prediction.schema.json", &doc);
+    for metric in ["ttft_s", "tpot_s", "itl_s", "e2e_s"] {
+        let of = |key: &str| doc[metric][key].as_f64().unwrap();
+        let (lo, hi) =
+            (doc[metric]["interval90"][0].as_f64().unwrap(), doc[metric]["interval90"][1].as_f64().unwrap());
+        assert!(lo <= of("mean") && of("mean") <= hi && lo > 0.0, "{metric}");
+        assert!(of("p50") <= of("p95") && of("p95") <= of("p99"), "{metric}");
+    }
+    assert!(doc["output_tokens_per_s"].as_f64().unwrap() > 500.0);
+    assert!(doc["kv_cache_tokens"].as_u64().unwrap() > 300_000);
+    assert_eq!(doc["engine"]["max_num_batched_tokens"], 8192);
+    assert_eq!(doc["decode_step"]["parts"][0]["tier"], "datasheet");
+
+    let text = place.run(&[&LLAMA[..], &load].concat()).expect(0).stdout;
+    assert!(
+        text.contains("90 % interval") && text.contains("gate_up") && text.contains("data sheet"),
+        "{text}"
+    );
+    let again = place.run(&[&LLAMA[..], &load].concat()).expect(0).stdout;
+    assert_eq!(text, again, "equal questions have equal answers");
+    let csv =
+        place.run(&[&LLAMA[..], &["--rate", "2", "--isl", "100:200", "--format", "csv"]].concat()).expect(0);
+    assert_eq!(csv.stdout.lines().count(), 7);
+}
+
+#[test]
+fn memory_is_told_by_format_and_length() {
+    let place = Place::new();
+    let args = [&LLAMA[..], &["--memory", "--lengths", "1024,8192"]].concat();
+    let docs = place.run(&[&args[..], &["--format", "json"]].concat()).expect(0).json();
+    follows("memory.schema.json", &docs);
+    let formats: Vec<_> = docs.as_array().unwrap().iter().map(|d| d["dtype"].as_str().unwrap()).collect();
+    assert_eq!(formats, ["bf16", "fp8", "int8", "int4"]);
+    assert_eq!(docs[0]["token_bytes"], 131_072.0);
+    // What a log says counts instead of the estimates.
+    let known =
+        ["--activation-gib", "1.26", "--non-torch-gib", "0.16", "--graph-gib", "0.5", "--format", "json"];
+    let docs = place.run(&[&args[..], &known].concat()).expect(0).json();
+    assert_eq!(docs[0]["kv_cache_tokens_range"][0], docs[0]["kv_cache_tokens_range"][1]);
+    assert!(place.run(&args).expect(0).stdout.contains("Sequences at once"));
+}
+
+#[test]
+fn what_the_engine_would_refuse_is_refused() {
+    let place = Place::new();
+    let said = place.run(&["predict", "--model", "llama-3.1-70b", "--gpu", "h100"]).expect(2).stderr;
+    assert!(
+        said.contains("does not fit") && said.contains("GiB are missing") && said.contains("hint"),
+        "{said}"
+    );
+    let split = ["--engine-arg", "tensor_parallel_size=4", "--engine-arg", "port=8000"];
+    let ended = place
+        .run(&[&["predict", "--model", "llama-3.1-70b", "--gpu", "h100"][..], &split].concat())
+        .expect(0);
+    assert!(ended.stderr.contains("`port` changes nothing"), "{}", ended.stderr);
+    let refused = |extra: &[&str]| place.run(&[&LLAMA[..], extra].concat()).expect(2).stderr;
+    assert!(refused(&["--engine-arg", "warp=9"]).contains("`warp` is not an argument"));
+    assert!(refused(&["--engine-arg", "max_num_seqs=0"]).contains("expected a number"));
+    assert!(refused(&["--input", "200000"]).contains("refused"));
+    assert!(refused(&["--rate=-1"]).contains("not above zero"));
+    let said = place.run(&["predict", "--model", "llama-3.1-8b", "--gpu", "rtx-4090"]).expect(2).stderr;
+    assert!(said.contains("max_model_len"), "{said}");
+    let short =
+        ["predict", "--model", "llama-3.1-8b", "--gpu", "rtx-4090", "--engine-arg", "max_model_len=16384"];
+    place.run(&short).expect(0);
+}
+
+#[test]
+fn a_virtual_device_answers_at_the_predicted_times() {
+    let place = Place::new();
+    let subject = ["--model", "llama-3.1-8b", "--gpu", "h100-sxm"];
+    let load = ["--input", "512", "--output", "48", "--concurrency", "2", "--requests", "8"];
+    let none = ["--frontend-ms", "0,0", "--format", "json"];
+    let doc = place.run(&[&["predict"][..], &subject, &load, &none].concat()).expect(0).json();
+    let predicted = doc["tpot_s"]["mean"].as_f64().unwrap();
+
+    let server = common::Exact::of_kind("simulated", &subject);
+    let bench = ["bench", "--url", &server.url, "--repeats", "2", "--warmup", "2", "--out", "virtual"];
+    place.run(&[&bench[..], &load].concat()).expect(0);
+    let metrics: Value =
+        serde_json::from_str(&std::fs::read_to_string(place.path("virtual/metrics.json")).unwrap()).unwrap();
+    let measured = metrics["metrics"]["tpot"]["mean"]["value"].as_f64().unwrap();
+    // The server sleeps until each step's end, so a busy machine only adds.
+    assert!((0.97..1.25).contains(&(measured / predicted)), "{measured} against {predicted}");
+}
