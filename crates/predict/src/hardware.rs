@@ -221,11 +221,12 @@ impl TryFrom<&Roofline> for Gpu {
 
 impl Gpu {
     /// Dense operations a second on operands of this format. A format without a rate of its own runs at that of the
-    /// narrowest wider one that has: 8-bit weights are then unpacked before the product.
+    /// narrowest wider one that has: 8-bit weights are then unpacked before the product. Where no 32-bit rate is stated,
+    /// that of 16 bits stands for it; only small operators compute in 32 bits.
     pub fn peak(&self, dtype: Dtype) -> Result<f64, GpuError> {
         let wider: &[Dtype] = match dtype {
-            Dtype::F32 => &[Dtype::F32],
-            Dtype::Tf32 => &[Dtype::Tf32, Dtype::F32],
+            Dtype::F32 => &[Dtype::F32, Dtype::Tf32, Dtype::Bf16, Dtype::F16],
+            Dtype::Tf32 => &[Dtype::Tf32, Dtype::F32, Dtype::Bf16, Dtype::F16],
             Dtype::F16 => &[Dtype::F16, Dtype::Bf16, Dtype::F32],
             Dtype::Bf16 => &[Dtype::Bf16, Dtype::F16, Dtype::F32],
             Dtype::F8E4m3 => &[Dtype::F8E4m3, Dtype::Bf16, Dtype::F16, Dtype::F32],
