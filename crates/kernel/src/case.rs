@@ -7,7 +7,7 @@
 //! The method (how many samples, when to stop, what to discard) is the same for every device and lives in
 //! [`crate::timing`]; a device only sets an operator up, checks it, and times a batch of calls.
 
-use stopwatt_core::kernel_table::{CacheState, Clocks, Dtype, Dtypes, Launch, Op, OpKind};
+use stopwatt_core::kernel_table::{CacheState, Clocks, Dtype, Dtypes, Launch, Op, OpKind, Provider};
 use stopwatt_core::roofline::{Axis, Roofline};
 
 /// What a device is.
@@ -29,6 +29,11 @@ pub struct About {
 pub trait Device {
     /// What it is.
     fn about(&self) -> About;
+
+    /// Whose code computes on it.
+    fn provider(&self) -> Provider {
+        Provider::Native
+    }
 
     /// Formats in which this device keeps the operands of `kind` when a model is in `dtype`. A CPU widens activations.
     fn formats(&self, _kind: OpKind, dtype: Dtype) -> Dtypes {

@@ -14,6 +14,7 @@ mod cases;
 
 use stopwatt_core::kernel_table::{CacheState, Launch};
 use stopwatt_core::roofline::{self, LevelName, Roofline};
+use stopwatt_kernel::case::{Effort, Levels as _};
 use stopwatt_kernel::cuda::{CudaDevice, open};
 
 fn device() -> Option<CudaDevice> {
@@ -64,7 +65,7 @@ fn levels_of_a_gpu_are_in_order() {
         instructions: String::new(),
     };
     let mut found = Roofline::empty("test", about);
-    device.measure_levels(false, &mut found, &mut |_, _| true).unwrap();
+    device.levels(Effort::Quick, &mut found, &mut |_, _| true).unwrap();
     let wrong: Vec<_> = found.unavailable.iter().filter(|u| u.reason.contains("wrong result")).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     let level = |name| found.levels.iter().find(|l| l.name == name).unwrap();

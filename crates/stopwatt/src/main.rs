@@ -26,7 +26,7 @@ enum Command {
     Run(Box<command::run::RunArgs>),
     Pair(Box<command::pair::PairArgs>),
     Profile(Box<command::profile::ProfileArgs>),
-    Roofline(command::roofline_measure::RooflineMeasureArgs),
+    Roofline(Box<command::roofline::RooflineArgs>),
     Serve(Box<command::serve::ServeArgs>),
     Report(command::report::ReportArgs),
     Explain(command::explain::ExplainArgs),
@@ -39,7 +39,6 @@ enum Command {
     Merge(command::merge::MergeArgs),
     Doctor(command::doctor::DoctorArgs),
     Predict(Box<command::predict::PredictArgs>),
-    Roofline(Box<command::roofline_model::RooflineModelArgs>),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
     #[command(hide = true)]
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
         Command::Run(args) => command::run::run(args, &mut out),
         Command::Pair(args) => command::pair::run(args, &mut out),
         Command::Profile(args) => command::profile::run(args, &mut out),
-        Command::Roofline(args) => command::roofline_measure::run(args, &mut out),
+        Command::Roofline(args) => command::roofline::run(args, &mut out),
         Command::Serve(args) => command::serve::run(args, &mut out),
         Command::Report(args) => command::report::run(args, &mut out),
         Command::Explain(args) => command::explain::run(args, &mut out),
@@ -75,7 +74,6 @@ fn main() -> ExitCode {
         Command::Merge(args) => command::merge::run(args, &mut out),
         Command::Doctor(args) => command::doctor::run(args, &mut out),
         Command::Predict(args) => command::predict::run(args, &mut out),
-        Command::Roofline(args) => command::roofline_model::run(args, &mut out),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),
     };

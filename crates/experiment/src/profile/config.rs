@@ -10,7 +10,7 @@ use stopwatt_kernel::timing::{Fixed, Method};
 pub struct ProfileConfig {
     /// Seed of the operands that results are checked on.
     pub seed: u64,
-    /// `cpu`, `cuda` or `cuda:N`.
+    /// `cpu`, `cuda`, `cuda:N`, `torch` or `torch:N`.
     pub device: String,
     /// Families of operators; empty means all.
     pub family: Vec<String>,
@@ -22,6 +22,10 @@ pub struct ProfileConfig {
     pub dtype: Vec<String>,
     /// The fine grid.
     pub full: bool,
+    /// The operators of this model in place of a grid: a name, or a file.
+    pub model: Option<String>,
+    /// Devices that share each layer of the model.
+    pub tp: u32,
     /// `cold`, `warm` or both.
     pub cache: Vec<String>,
     /// Threads on a CPU; empty means one and all.
@@ -42,6 +46,8 @@ impl Default for ProfileConfig {
             shape: Vec::new(),
             dtype: vec!["bf16".to_owned()],
             full: false,
+            model: None,
+            tp: 1,
             cache: vec!["cold".to_owned(), "warm".to_owned()],
             threads: Vec::new(),
             method: MethodConfig::default(),

@@ -1,9 +1,10 @@
 //! Which devices there are, by the names that people give them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stopwatt_kernel::case::{Device, Levels};
 use stopwatt_kernel::cpu::device::Host;
+use stopwatt_kernel::torch::TorchDevice;
 
 use super::ProfileError;
 use crate::cuda;
@@ -15,10 +16,12 @@ pub enum DeviceName {
     Cpu,
     /// A GPU by its number.
     Cuda(u32),
+    /// The same GPU through PyTorch, in the `python3` on the path.
+    Torch(u32),
 }
 
 impl DeviceName {
-    /// Reads `cpu`, `cuda` or `cuda:N`.
+    /// Reads `cpu`, `cuda`, `cuda:N`, `torch` or `torch:N`.
     ///
     /// # Errors
     /// What to write instead.
@@ -26,10 +29,12 @@ impl DeviceName {
         match text.split_once(':') {
             None if text == "cpu" => Ok(Self::Cpu),
             None if text == "cuda" => Ok(Self::Cuda(0)),
-            Some(("cuda", index)) => {
-                index.parse().map(Self::Cuda).map_err(|_| format!("`{index}` is not the number of a GPU"))
+            None if text == "torch" => Ok(Self::Torch(0)),
+            Some((kind @ ("cuda" | "torch"), index)) => {
+                let of = if kind == "cuda" { Self::Cuda } else { Self::Torch };
+                index.parse().map(of).map_err(|_| format!("`{index}` is not the number of a GPU"))
             }
-            _ => Err("write cpu, cuda or cuda:N".to_owned()),
+            _ => Err("write cpu, cuda, cuda:N, torch or torch:N".to_owned()),
         }
     }
 
@@ -39,6 +44,7 @@ impl DeviceName {
         match self {
             Self::Cpu => "cpu".to_owned(),
             Self::Cuda(index) => format!("cuda:{index}"),
+            Self::Torch(index) => format!("torch:{index}"),
         }
     }
 
@@ -62,22 +68,32 @@ impl DeviceName {
                 let device = cuda::open(index, libraries).map_err(|e| self.missing(e.to_string()))?;
                 Ok(vec![Box::new(device)])
             }
+            Self::Torch(index) => {
+                let device = TorchDevice::open(Path::new("python3"), index);
+                Ok(vec![Box::new(device.map_err(|e| self.missing(format!("{e}; {}", e.hint())))?)])
+            }
         }
     }
 
     /// The device as one whose levels can be measured, a CPU with so many threads, or all.
     ///
     /// # Errors
-    /// This version cannot measure the levels of such a device.
-    pub fn open_levels(self, threads: Option<u32>) -> Result<Box<dyn Levels>, ProfileError> {
+    /// It is not there, or its levels cannot be measured.
+    pub fn open_levels(
+        self,
+        threads: Option<u32>,
+        libraries: &[PathBuf],
+    ) -> Result<Box<dyn Levels>, ProfileError> {
         match self {
             Self::Cpu => {
                 let threads: Vec<u32> = threads.into_iter().collect();
                 Ok(Box::new(host(cores(&threads).into_iter().max().unwrap_or(1))))
             }
-            Self::Cuda(_) => {
-                Err(self.missing("this version measures the memory levels of a processor only".to_owned()))
+            Self::Cuda(index) => {
+                let device = cuda::open(index, libraries).map_err(|e| self.missing(e.to_string()))?;
+                Ok(Box::new(device))
             }
+            Self::Torch(_) => Err(self.missing("PyTorch has operators and no memory levels".to_owned())),
         }
     }
 
@@ -108,7 +124,7 @@ mod tests {
     #[test]
     fn devices_have_names() {
         for (text, device) in
-            [("cpu", DeviceName::Cpu), ("cuda", DeviceName::Cuda(0)), ("cuda:3", DeviceName::Cuda(3))]
+            [("cpu", DeviceName::Cpu), ("cuda", DeviceName::Cuda(0)), ("torch:3", DeviceName::Torch(3))]
         {
             assert_eq!(DeviceName::parse(text), Ok(device));
         }

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use stopwatt_core::kernel_table::{CacheState, Clocks, KernelRow, Launch, Op, Outcome, Provider};
+use stopwatt_core::kernel_table::{CacheState, Clocks, KernelRow, Launch, Op, Outcome};
 use stopwatt_core::log::Fact;
 use stopwatt_core::verdict::{BY_SIGNAL, Code, Remark};
 use stopwatt_kernel::case::{About, CaseError, Device};
@@ -146,7 +146,6 @@ fn items(plan: &Plan<'_>, caches: &[CacheState]) -> Vec<Item> {
     items
 }
 
-#[expect(clippy::too_many_lines, reason = "one loop, read from top to bottom")]
 fn stages(
     setup: &Setup<'_>,
     plans: &mut [Plan<'_>],
@@ -221,7 +220,7 @@ fn one(
 ) -> Result<KernelRow, ProfileError> {
     let mut row = KernelRow {
         op: item.op,
-        provider: Provider::Native,
+        provider: device.provider(),
         kernel: None,
         grid: None,
         block: (about.kind == "cpu").then_some(about.units),

@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind};
+use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind, Provider};
 
 use crate::case::{About, Case, CaseError, Device, Identity};
 
@@ -190,6 +190,10 @@ impl Device for TorchDevice {
                 ("torch_cudnn".to_owned(), self.hello.cudnn.clone()),
             ],
         }
+    }
+
+    fn provider(&self) -> Provider {
+        Provider::Torch
     }
 
     /// 8-bit floating-point products come out in bf16, 8-bit integer products as their 32-bit sums.

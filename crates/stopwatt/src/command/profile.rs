@@ -1,6 +1,6 @@
 //! `stopwatt profile`: what each kernel takes on a device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 
@@ -15,10 +15,13 @@ use stopwatt_experiment::profile::{
     self, DeviceName, Event, Plan, ProfileConfig, ProfileError, grid, roofline,
 };
 use stopwatt_kernel::case::Device;
+use stopwatt_predict::grid::{GridSettings, model_grid};
+use stopwatt_predict::{Deployment, Precision};
 use stopwatt_record::catalogue;
 use stopwatt_record::config::{Layers, Resolved};
 use stopwatt_record::kernel_table;
 
+use super::model_and_gpu::read_model;
 use super::{Failure, Format, Language, report};
 use crate::exit::Outcome;
 use crate::stop::Signals;
@@ -36,9 +39,10 @@ Examples:
   stopwatt profile --family linear,attention --full --max-minutes 10
   stopwatt profile --op linear --shape m=16,n=4096,k=4096 --shape m=17,n=4096,k=4096 --dtype f32,bf16
   stopwatt profile --op rms_norm --shape rows=512,cols=4096 --warmup 10 --iterations 100 --format csv
+  stopwatt profile --device cuda --model llama-3.1-8b --cache cold
   stopwatt profile --full --resume latest")]
 pub(crate) struct ProfileArgs {
-    /// Device: cpu, cuda or cuda:N
+    /// Device: cpu, cuda or cuda:N; torch or torch:N for the same GPU through PyTorch in the python3 on the path
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = DeviceName::parse)]
     device: DeviceName,
     /// Families of kernels [default: all]
@@ -50,6 +54,12 @@ pub(crate) struct ProfileArgs {
     /// A shape of the operators, every size of it (repeatable) [default: the grid]
     #[arg(long, value_name = "SIZE=N,…", value_parser = sizes, requires = "op", help_heading = "What")]
     shape: Vec<Sizes>,
+    /// The operators that vLLM runs for a model: a name such as llama-3.1-8b, a `config.json`, or a file of figures
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["shape", "full"], help_heading = "What")]
+    model: Option<String>,
+    /// Devices that share each layer of the model
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "model", help_heading = "What")]
+    tp: u32,
     /// Number formats of the weights
     #[arg(long, value_name = "DTYPE,…", value_delimiter = ',', default_value = "bf16", value_parser = dtype, help_heading = "What")]
     dtype: Vec<Dtype>,
@@ -130,7 +140,7 @@ pub(crate) fn run(args: &ProfileArgs, out: &mut dyn Write) -> anyhow::Result<Out
             Some((id, profile::load_rows(&path)?))
         }
     };
-    let roofs = args.roofs.as_deref().map(|name| roofs(name)).transpose()?;
+    let roofs = args.roofs.as_deref().map(roofs).transpose()?;
     let stop = Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
@@ -221,6 +231,8 @@ fn settings(args: &ProfileArgs) -> anyhow::Result<Resolved<ProfileConfig>> {
         .flag("shape", "--shape", list(args.shape.iter().map(shape).collect()))
         .flag("dtype", "--dtype", list(args.dtype.iter().map(|d| d.name().to_owned()).collect()))
         .flag("full", "--full", args.full.then_some(true))
+        .flag("model", "--model", args.model.clone())
+        .flag("tp", "--tp", (args.tp != 1).then_some(args.tp))
         .flag("cache", "--cache", list(args.cache.iter().map(|c| cache_name(*c).to_owned()).collect()))
         .flag("threads", "--threads", (!args.threads.is_empty()).then(|| args.threads.clone()))
         .flag("method.warmup", "--warmup", args.warmup)
@@ -239,7 +251,10 @@ fn ops(args: &ProfileArgs, device: &dyn Device) -> anyhow::Result<Vec<Op>> {
         (args.family.is_empty() || args.family.contains(&kind.family()))
             && (args.op.is_empty() || args.op.contains(&kind))
     };
-    let ops = if args.shape.is_empty() {
+    let ops = if let Some(model) = &args.model {
+        let ops = of_model(model, args, device)?;
+        ops.into_iter().filter(|op| wanted(op.kind)).collect()
+    } else if args.shape.is_empty() {
         let extent = if args.full { grid::Extent::Full } else { grid::Extent::Quick };
         let mut families: Vec<Family> =
             OpKind::ALL.into_iter().filter(|k| wanted(*k)).map(OpKind::family).collect();
@@ -257,6 +272,30 @@ fn ops(args: &ProfileArgs, device: &dyn Device) -> anyhow::Result<Vec<Op>> {
         let reason = "no operator is in all that was asked for".to_owned();
         return Err(ProfileError::Nothing { reason }.into());
     }
+    Ok(ops)
+}
+
+/// What an engine runs for a model in each of the formats.
+fn of_model(model: &str, args: &ProfileArgs, device: &dyn Device) -> anyhow::Result<Vec<Op>> {
+    let spec = read_model(model)?;
+    let widens = device.about().kind == "cpu";
+    let mut ops = Vec::new();
+    for dtype in &args.dtype {
+        let precision = Precision::parse(dtype.name()).ok_or_else(|| {
+            let problem = anyhow!("models are not served in {}", dtype.name());
+            Failure::new(Outcome::Usage, problem)
+        })?;
+        let deployment = Deployment::new(spec.clone(), precision, args.tp, 1)
+            .map_err(|e| Failure::new(Outcome::Configuration, e.into()))?;
+        let grid = model_grid(&deployment, &GridSettings::default())
+            .map_err(|e| Failure::new(Outcome::Configuration, e.into()))?;
+        ops.extend(grid.into_iter().map(|op| match widens {
+            true => Op { dtypes: device.formats(op.kind, op.dtypes.weight), ..op },
+            false => op,
+        }));
+    }
+    let mut seen = HashSet::new();
+    ops.retain(|op| seen.insert(*op));
     Ok(ops)
 }
 

@@ -1,9 +1,8 @@
-//! `stopwatt roofline`: what a device can do at most, measured.
+//! `stopwatt roofline` without a model: what a device can do at most, measured.
 
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 
-use clap::Args;
 use stopwatt_experiment::bench::Stop;
 use stopwatt_experiment::profile::{DeviceName, ProfileConfig, roofline};
 use stopwatt_kernel::case::Effort;
@@ -13,48 +12,27 @@ use super::{Format, Language, profile, report};
 use crate::exit::Outcome;
 use crate::stop::Signals;
 
-/// Measure the peaks, memory levels and staircases of a device, and write a run with a roofline
-///
-/// Operations a second by number format, bandwidth over working sets, latency of each level, reads and writes mixed,
-/// strides and random places, the steps of matrix products, and what launching costs. The plots stand in report.html.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  stopwatt roofline
-  stopwatt roofline --full --out hardware-here
-  stopwatt profile --roofs latest")]
-pub(crate) struct RooflineMeasureArgs {
-    /// Device: cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = DeviceName::parse)]
-    device: DeviceName,
-    /// Threads on a CPU [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
-    threads: Option<u32>,
-    /// Finer sizes and longer samples
-    #[arg(long)]
-    full: bool,
-    /// Folder of the run, also as file:///DIR; it must not exist or be empty [default: stopwatt-runs/ID]
-    #[arg(long, value_name = "DIR", value_parser = super::place::folder, help_heading = "Result")]
-    out: Option<PathBuf>,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t, help_heading = "Result")]
-    format: Format,
-    /// Language of the report
-    #[arg(long, value_enum, default_value_t, help_heading = "Result")]
-    lang: Language,
-    /// No progress on stderr
-    #[arg(long, short, help_heading = "Result")]
-    quiet: bool,
+/// What is measured, and where it goes.
+pub(super) struct RooflineMeasure {
+    pub(super) device: DeviceName,
+    /// Threads on a CPU; `None` takes all.
+    pub(super) threads: Option<u32>,
+    /// Finer sizes and longer samples.
+    pub(super) full: bool,
+    pub(super) out: Option<PathBuf>,
+    pub(super) format: Format,
+    pub(super) lang: Language,
+    pub(super) quiet: bool,
 }
 
-/// Runs the command.
-pub(crate) fn run(args: &RooflineMeasureArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+/// Measures it.
+pub(super) fn run(args: &RooflineMeasure, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let resolved = Layers::<ProfileConfig>::new()
         .flag("device", "--device", Some(args.device.name()))
         .flag("threads", "--threads", args.threads.map(|n| vec![n]))
         .flag("full", "--full", args.full.then_some(true))
         .resolve()?;
-    let mut device = args.device.open_levels(args.threads)?;
+    let mut device = args.device.open_levels(args.threads, &stopwatt_experiment::cuda::folders(&[]))?;
     let stop = Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 use stopwatt_predict::roofline::{self, Method, Phase, RooflineDoc, RooflineSettings};
 
 use super::columns::{bytes, digits, seconds, table};
@@ -10,37 +10,23 @@ use super::model_and_gpu::ModelAndGpu;
 use super::{Failure, Format};
 use crate::exit::Outcome;
 
-/// Say what bounds a model on a device, compute or memory, and how fast it can be at best
-///
-/// Prefill over prompt lengths, decode over batches, formats of weights against each other, and the parts of a step.
-/// The times are bounds by the data sheet, not predictions.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stopwatt roofline --model llama-3.1-8b --gpu h100-sxm\n  \
-    stopwatt roofline --model qwen2.5-7b --gpu a100-80gb --dtype fp16 --method textbook\n  \
-    stopwatt roofline --model config.json --gpu my-gpu.toml --dtype int4 --format json")]
-pub(crate) struct RooflineModelArgs {
-    #[command(flatten)]
-    subject: ModelAndGpu,
-    /// How operations and bytes are counted
-    #[arg(long, value_enum, default_value_t)]
-    method: MethodName,
-    /// Prompt lengths in tokens
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "128,512,1024,2048,4096")]
-    input_lengths: Vec<u32>,
-    /// Sequences that decode together
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,4,8,16,32,64")]
-    batches: Vec<u32>,
-    /// Tokens that each decoding sequence has already
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    context: u32,
-    /// How to print the result
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+/// What is asked.
+pub(super) struct RooflineModel {
+    pub(super) subject: ModelAndGpu,
+    /// How operations and bytes are counted.
+    pub(super) method: MethodName,
+    /// Prompt lengths in tokens.
+    pub(super) input_lengths: Vec<u32>,
+    /// Sequences that decode together.
+    pub(super) batches: Vec<u32>,
+    /// Tokens that each decoding sequence has already.
+    pub(super) context: u32,
+    pub(super) format: Format,
 }
 
 /// How to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum MethodName {
+pub(super) enum MethodName {
     /// Every operator with its own shapes: weights once, cache and activations counted
     #[default]
     Honest,
@@ -48,8 +34,8 @@ enum MethodName {
     Textbook,
 }
 
-/// Runs the command.
-pub(crate) fn run(args: &RooflineModelArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+/// Answers it.
+pub(super) fn run(args: &RooflineModel, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let (deployment, gpu) = args.subject.read()?;
     let method = match args.method {
         MethodName::Honest => Method::Honest,

@@ -19,7 +19,7 @@ use super::memory::Rotating;
 use super::numbers::widen;
 use super::plan::{Argument, Element, Expectation, Fill, Operand, Plan, Step};
 use super::timer::Timer;
-use crate::case::{Case, CaseError, Device};
+use crate::case::{Case, CaseError, Device, Effort, Levels};
 use crate::torch::TorchDevice;
 
 /// One thing that was looked at.
@@ -45,7 +45,7 @@ pub fn check_levels(device: &mut CudaDevice, tell: &mut dyn FnMut(Finding)) {
             instructions: about.instructions,
         },
     );
-    let measured = device.measure_levels(false, &mut found, &mut |part, _| {
+    let measured = device.levels(Effort::Quick, &mut found, &mut |part, _| {
         say(&format!("next: {part}"), Ok(String::new()));
         true
     });

@@ -22,7 +22,7 @@ use super::device::CudaDevice;
 use super::issue::{CudaCase, Issue as _};
 use super::plan_case::PlanIssue;
 use super::probes::Probe;
-use crate::case::{Case, CaseError};
+use crate::case::{Case, CaseError, Effort, Levels, Stairs};
 use crate::timing::{Method, measure, monotonic_s};
 
 /// What every measurement shares.
@@ -33,20 +33,15 @@ struct Bench<'a> {
     first_level: Option<Level>,
 }
 
-impl CudaDevice {
-    /// Adds peaks, levels and curves to `roofline`, and what could not be measured. Before each part `go_on` is told its
-    /// name and gets what is there so far; when it answers `false`, measuring ends. `fine` takes minutes, otherwise it
-    /// takes less than one.
-    ///
-    /// # Errors
-    ///
-    /// The device is lost; anything less is named in the roofline.
-    pub fn measure_levels(
+impl Levels for CudaDevice {
+    /// [`Effort::Full`] takes minutes, otherwise it takes less than one.
+    fn levels(
         &mut self,
-        fine: bool,
+        effort: Effort,
         roofline: &mut Roofline,
         go_on: &mut dyn FnMut(&str, &Roofline) -> bool,
     ) -> Result<(), CaseError> {
+        let fine = effort == Effort::Full;
         let method = Method {
             warmup_s: 0.005,
             warmup_calls: 2,
@@ -80,19 +75,25 @@ impl CudaDevice {
         Ok(())
     }
 
-    /// Products whose time over finely stepped sizes shows tiles and waves: operator, stepped size, its values.
-    #[must_use]
-    pub fn staircases(&self, fine: bool) -> Vec<(Op, Axis, Vec<u32>)> {
+    fn stairs(&self, effort: Effort) -> Vec<Stairs> {
         let product = |m, n, dtype, output| Op {
             kind: OpKind::Linear,
             shape: Shape::Matrix { m, n, k: 4096 },
             dtypes: Dtypes { input: dtype, weight: dtype, output },
         };
         let steps = |from: u32, to: u32, step: u32| (from..=to).step_by(step as usize).collect::<Vec<_>>();
-        let (most, step) = if fine { (2048, 16) } else { (1024, 64) };
+        let (most, step) = if effort == Effort::Full { (2048, 16) } else { (1024, 64) };
         vec![
-            (product(1, 4096, Dtype::Bf16, Dtype::Bf16), Axis::M, steps(step, most, step)),
-            (product(2048, 128, Dtype::Bf16, Dtype::Bf16), Axis::N, steps(4 * step, 4 * most, 4 * step)),
+            Stairs {
+                op: product(1, 4096, Dtype::Bf16, Dtype::Bf16),
+                axis: Axis::M,
+                sizes: steps(step, most, step),
+            },
+            Stairs {
+                op: product(2048, 128, Dtype::Bf16, Dtype::Bf16),
+                axis: Axis::N,
+                sizes: steps(4 * step, 4 * most, 4 * step),
+            },
         ]
     }
 }
