@@ -348,6 +348,9 @@ fn an_engine_that_does_not_start_ends_the_pair_with_its_reason() {
         (Some("incomplete"), &6.into())
     );
     let find = ["--serve-cmd", &good, "--candidate-serve-cmd", &good, "--out", "f"];
-    let stress = [&find[..], &["--override", "target.bench.scenario=stress"]].concat();
+    // Without a load of its own, this scenario measures the engine's capacity first.
+    let of_capacity =
+        ["--override", "target.bench.scenario=stress", "--override", "target.bench.load.concurrency=[]"];
+    let stress = [&find[..], &of_capacity].concat();
     assert!(pair_engines(&place, &stress).expect(2).stderr.contains("scenario"));
 }

@@ -33,6 +33,8 @@ pub(super) struct PlanIssue {
     touched_bytes: u64,
 }
 
+/// Elements of all operands up to which a plan is checked: they are read back in double precision, 8 GiB of them.
+const MOST_CHECKED: usize = 1 << 30;
 /// Elements of results that are checked at most.
 const CHECKED: usize = 512;
 /// Time that computing expectations may take before fewer elements have to do, in nanoseconds.
@@ -148,6 +150,14 @@ impl Issue for PlanIssue {
     }
 
     fn verify(&self, seed: u64) -> Result<f64, CaseError> {
+        let elements: usize = self.plan.operands.iter().map(|operand| operand.len).sum();
+        if elements > MOST_CHECKED {
+            return Err(CaseError::Unsupported {
+                reason: format!(
+                    "operands of {elements} elements are too many to be held against double precision"
+                ),
+            });
+        }
         self.fill(seed, true)?;
         // In-place operators overwrite what they read, so inputs are read before and results after.
         let contents = self.read()?;

@@ -252,7 +252,8 @@ fn an_unreadable_run_is_reported_and_spoils_nothing() {
     let root = dir.path();
     let (a, b) = (run(root, 1, 0.5), run(root, 2, 0.5));
     let log = root.join(&b).join("run.log");
-    let text = std::fs::read_to_string(&log).unwrap().replace("\"format\":\"1.0\"", "\"format\":\"7.0\"");
+    let ours = format!("\"format\":\"{}.{}\"", stopwatt_core::FORMAT_MAJOR, stopwatt_core::FORMAT_MINOR);
+    let text = std::fs::read_to_string(&log).unwrap().replace(&ours, "\"format\":\"7.0\"");
     std::fs::write(&log, text).unwrap();
     let catalogue = Catalogue::open(root).unwrap();
     assert_eq!(catalogue.list().unwrap().len(), 1);

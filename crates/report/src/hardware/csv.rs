@@ -51,7 +51,7 @@ pub fn roofline_csv(roofline: &Roofline) -> String {
     }
     for floor in &roofline.launches {
         let launch = serde_json::to_value(floor.launch).unwrap_or_default();
-        let what = format!("{} in a row, {}", floor.kernels, launch.as_str().unwrap_or_default());
+        let what = format!("{} in a row; {}", floor.kernels, launch.as_str().unwrap_or_default());
         line("launch", &what, "all", None, "s", &floor.seconds);
     }
     text

@@ -9,7 +9,7 @@ use crate::cuda::probes::Measures;
 use crate::cuda::probes::peak::{Unit, peak};
 
 /// Rounds of every chain for a check, and for a sample of about a millisecond.
-const ROUNDS: [u32; 2] = [64, 16_384];
+const ROUNDS: [u32; 2] = [4, 16_384];
 
 /// Chains of one instruction without memory: cores, matrix units by `mma.sync`, and by `wgmma` where it exists.
 pub(super) fn instructions(bench: &mut Bench<'_>, roofline: &mut Roofline) -> Result<(), CaseError> {
@@ -94,7 +94,7 @@ fn product(bench: &mut Bench<'_>, op: &Op) -> Result<Peak, CaseError> {
     Ok(Peak {
         dtype: op.dtypes.input,
         unit: ComputeUnit::Matrix,
-        instructions: case.identity().kernel.unwrap_or_else(|| "cublasLt".to_owned()),
+        instructions: format!("cuBLASLt {}", op.shape.label()),
         extent: Extent::Device,
         flop_per_s: Measured::rate(flop, &time),
     })
