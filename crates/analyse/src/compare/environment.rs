@@ -81,7 +81,8 @@ fn machine(f: &Fingerprint, facts: &mut BTreeMap<String, String>) {
     add("memory_bytes", f.memory_bytes.map(|n| n.to_string()));
     add("gpus", (!f.gpus.is_empty()).then(|| f.gpus.join(", ")));
     add("driver", f.driver.clone());
-    add("fixed_clock", f.fixed_clock.map(|b| b.to_string()));
+    // One look cannot always tell that a clock is free, so "free" and "cannot be told" are the same here.
+    add("fixed_clock", f.fixed_clock.filter(|fixed| *fixed).map(|b| b.to_string()));
     add("os", f.os.clone());
     add("stopwatt", Some(f.stopwatt.clone()));
     for gpu in &f.gpu_facts {

@@ -66,6 +66,7 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
             match error {
                 SopError::Setting { .. } => return Outcome::Configuration,
                 SopError::Target(error) => return of_target(error),
+                SopError::Bench(error) => return of_bench(error),
                 // Its cause decides.
                 _ => {}
             }
@@ -89,26 +90,29 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
             return Outcome::Configuration;
         }
         if let Some(error) = cause.downcast_ref::<BenchError>() {
-            return match error {
-                BenchError::Setting { .. }
-                | BenchError::Length { .. }
-                | BenchError::Arrival { .. }
-                | BenchError::TooLong { .. }
-                | BenchError::WorkloadFile { .. }
-                | BenchError::Profile { .. }
-                | BenchError::Target { .. }
-                | BenchError::Unsupported { .. } => Outcome::Configuration,
-                BenchError::UnknownModel { .. } | BenchError::AmbiguousModel { .. } => {
-                    Outcome::MissingResource
-                }
-                BenchError::Refused { .. } | BenchError::Answer { .. } | BenchError::EngineStart { .. } => {
-                    Outcome::MeasurementFailed
-                }
-                _ => Outcome::Usage,
-            };
+            return of_bench(error);
         }
     }
     Outcome::Usage
+}
+
+/// The exit code of a benchmark that failed.
+fn of_bench(error: &BenchError) -> Outcome {
+    match error {
+        BenchError::Setting { .. }
+        | BenchError::Length { .. }
+        | BenchError::Arrival { .. }
+        | BenchError::TooLong { .. }
+        | BenchError::WorkloadFile { .. }
+        | BenchError::Profile { .. }
+        | BenchError::Target { .. }
+        | BenchError::Unsupported { .. } => Outcome::Configuration,
+        BenchError::UnknownModel { .. } | BenchError::AmbiguousModel { .. } => Outcome::MissingResource,
+        BenchError::Refused { .. } | BenchError::Answer { .. } | BenchError::EngineStart { .. } => {
+            Outcome::MeasurementFailed
+        }
+        _ => Outcome::Usage,
+    }
 }
 
 /// The exit code of a target that failed.
