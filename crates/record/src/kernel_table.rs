@@ -1,6 +1,6 @@
 //! `kernels.parquet`: one row a kernel, with a typed column for each size of its shape.
 //!
-//! A row is laid out flat once ([`COLUMNS`] says which columns there are), and Parquet and CSV are both made from that.
+//! A row is laid out flat once (`COLUMNS` says which columns there are), and Parquet and CSV are both made from that.
 //! Sizes that a shape does not have are null. The file is small and is written as a whole each time, under a temporary
 //! name: whatever ends a profile leaves a table that can be read.
 
