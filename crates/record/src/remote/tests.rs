@@ -1,5 +1,7 @@
 //! Runs in a store in memory.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 use std::sync::Arc;
 
