@@ -208,6 +208,7 @@ texts! {
     HardwareOf { "Of", "범위" }
     HardwareHolds { "Holds", "용량" }
     HardwareRead { "Read", "읽기" }
+    HardwareWrite { "Write", "쓰기" }
     HardwareWriteStreaming { "Write (streaming)", "쓰기(스트리밍)" }
     HardwareCopy { "Copy", "복사" }
     HardwareLatencyColumn { "Latency", "지연" }

@@ -96,10 +96,11 @@ fn causes_are_named_and_a_page_is_written() {
     assert!(page.contains("workload.input") && page.contains("id=\"checklist\""));
     let korean = place.run(&["compare", "before", "after", "--lang", "ko"]).expect(0).stdout;
     assert!(korean.contains("원인 분석") && korean.contains("workload.input: 16 → 64"), "{korean}");
-    // A run against itself changed nothing, so nothing is explained, unless its noise asks for more trials.
-    let same = place.run(&["compare", "before", "before", "--format", "json"]).expect(0).json();
-    let kinds: Vec<&Value> = same["causes"].as_array().unwrap().iter().map(|c| &c["kind"]).collect();
-    assert!(kinds.iter().all(|kind| *kind == "sample_size"), "{kinds:?}");
+    // A run against itself changed nothing, so nothing is explained. Judged by a count: the noise of a time on a busy
+    // machine would ask for more trials, and rightly.
+    let same = ["compare", "before", "before", "--primary", "output_tokens mean"];
+    let same = place.run(&same).expect(0).stdout;
+    assert!(same.contains("No cause found"), "{same}");
 }
 
 #[test]

@@ -248,7 +248,7 @@ fn lines(
         let name = format!("{}, {}", stores.get(lang), who(*extent, lang));
         let points = curve.points.iter().map(|p| (p.x, p.y.value)).collect();
         if let Some(turn) = curve.turnaround() {
-            losses.push(format!("{name} {:.0} %", 100.0 * turn.loss()));
+            losses.push(format!("{name} {:.0} %", 100.0 * turn.loss().max(0.0)));
         }
         layers.push(line(name, index, points, true));
     }
@@ -327,7 +327,7 @@ fn staircase(staircase: &Staircase, lang: Lang) -> Chart {
 }
 
 /// Table of the levels, for the page: level, of how much, holds, read, write, copy, latency.
-pub(crate) fn level_rows(roofline: &Roofline) -> Vec<[String; 7]> {
+pub(crate) fn level_rows(roofline: &Roofline) -> Vec<[String; 8]> {
     let none = || "–".to_owned();
     let row = |level: &stopwatt_core::roofline::Level| {
         let rate = |access| level.bandwidth(access).map_or_else(none, |m| format!("{}B/s", si(m.value)));
@@ -336,6 +336,7 @@ pub(crate) fn level_rows(roofline: &Roofline) -> Vec<[String; 7]> {
             short(level.extent).to_owned(),
             level.capacity_bytes.map_or_else(none, super::text::capacity),
             rate(Access::Read),
+            rate(Access::Write),
             rate(Access::WriteStreaming),
             rate(Access::Copy),
             level.latency_s.map_or_else(none, |m| seconds(m.value)),

@@ -125,7 +125,7 @@ pub fn roofline_text(roofline: &Roofline, style: Style<'_>) -> String {
                 out,
                 "  mixing reads with {stores}, {}: at most {:.1} % lost, at {:.0} % reads ({}B/s of {}B/s)",
                 extent(curve.extent),
-                100.0 * turn.loss(),
+                100.0 * turn.loss().max(0.0),
                 100.0 * turn.read_share,
                 si(turn.bytes_per_s),
                 si(turn.free_bytes_per_s),
@@ -138,7 +138,7 @@ pub fn roofline_text(roofline: &Roofline, style: Style<'_>) -> String {
     for floor in &roofline.launches {
         let how = if floor.launch == Launch::Graph { "in a graph" } else { "one by one" };
         let time = seconds(floor.seconds.value);
-        let _ = writeln!(out, "  launch floor, {} {how}: {time} each", floor.kernels);
+        let _ = writeln!(out, "  launch floor, kernels {how}, {} in a row: {time} each", floor.kernels);
     }
     for missing in &roofline.unavailable {
         let _ = writeln!(out, "  {}: {}", inert(&missing.what), inert(&missing.reason));

@@ -32,6 +32,7 @@ impl Page<'_> {
                 Text::HardwareOf,
                 Text::HardwareHolds,
                 Text::HardwareRead,
+                Text::HardwareWrite,
                 Text::HardwareWriteStreaming,
                 Text::HardwareCopy,
                 Text::HardwareLatencyColumn,

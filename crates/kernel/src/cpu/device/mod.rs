@@ -302,13 +302,20 @@ fn op_seed(op: &Op) -> u64 {
 
 /// Bytes that operands may take.
 pub(super) fn free_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:"))
-        .and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok());
     // Without the figure the system's own refusal has to do.
-    kib.map_or(u64::MAX, |kib| (kib as f64 * 1024.0 * MEMORY_SHARE) as u64)
+    memory_bytes("MemAvailable:").map_or(u64::MAX, |bytes| (bytes as f64 * MEMORY_SHARE) as u64)
+}
+
+/// Memory of this machine; `None` where the system does not tell.
+pub(super) fn all_memory() -> Option<u64> {
+    memory_bytes("MemTotal:")
+}
+
+fn memory_bytes(line: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: u64 =
+        text.lines().find_map(|l| l.strip_prefix(line))?.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use stopwatt_core::roofline::{
 };
 
 use super::device::Host;
-use super::device::free_memory;
+use super::device::{all_memory, free_memory};
 use super::geometry::Geometry;
 use super::memory::Buffer;
 use super::threads::Cpu;
@@ -58,7 +58,7 @@ impl Levels for Host {
         }
         let points = latency::curve(&mut bench)?;
         roofline.curves.push(Curve { kind: CurveKind::Latency, extent: Extent::Unit, points });
-        roofline.levels = plateau::levels(&self.geometry, bench.units, &roofline.curves);
+        roofline.levels = plateau::levels(&self.geometry, all_memory(), bench.units, &roofline.curves);
         if self.geometry.caches.is_empty() {
             roofline.unavailable.push(Unavailable {
                 what: "cache levels".to_owned(),

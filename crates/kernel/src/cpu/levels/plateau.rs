@@ -16,11 +16,17 @@ const INSIDE_LAST: f64 = 0.5;
 /// less than a sixth.
 const MEMORY: f64 = 2.0;
 
-pub(super) fn levels(geometry: &Geometry, units: usize, curves: &[Curve]) -> Vec<Level> {
+/// `memory_bytes` is what main memory holds, where the system states it.
+pub(super) fn levels(
+    geometry: &Geometry,
+    memory_bytes: Option<u64>,
+    units: usize,
+    curves: &[Curve],
+) -> Vec<Level> {
     let mut levels = Vec::new();
     for extent in [Extent::Unit, Extent::Device] {
         let units = if extent == Extent::Unit { 1 } else { units };
-        for (name, capacity_bytes, from, to) in ranges(geometry, units) {
+        for (name, capacity_bytes, from, to) in ranges(geometry, memory_bytes, units) {
             let of = |c: &&Curve| c.extent == extent;
             let bandwidths: Vec<Bandwidth> = curves
                 .iter()
@@ -43,7 +49,11 @@ pub(super) fn levels(geometry: &Geometry, units: usize, curves: &[Curve]) -> Vec
 }
 
 /// Levels with their capacity for so many units, and the working sets that lie in them.
-fn ranges(geometry: &Geometry, units: usize) -> Vec<(LevelName, Option<u64>, f64, f64)> {
+fn ranges(
+    geometry: &Geometry,
+    memory_bytes: Option<u64>,
+    units: usize,
+) -> Vec<(LevelName, Option<u64>, f64, f64)> {
     let mut found = Vec::new();
     let mut before = 0.0;
     let last = geometry.caches.len().saturating_sub(1);
@@ -58,7 +68,7 @@ fn ranges(geometry: &Geometry, units: usize) -> Vec<(LevelName, Option<u64>, f64
         found.push((name, Some(capacity), BEYOND * before, share * capacity as f64));
         before = capacity as f64;
     }
-    found.push((LevelName::Memory, None, MEMORY * before, f64::INFINITY));
+    found.push((LevelName::Memory, memory_bytes, MEMORY * before, f64::INFINITY));
     found
 }
 

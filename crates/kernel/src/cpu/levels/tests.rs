@@ -39,7 +39,7 @@ fn plateaus_are_found_between_the_edges() {
         extent: Extent::Unit,
         points: (0..32).map(point).collect(),
     };
-    let levels = plateau::levels(&made_up(), 2, &[curve]);
+    let levels = plateau::levels(&made_up(), Some(8 << 30), 2, &[curve]);
     let found: Vec<(LevelName, f64)> =
         levels.iter().map(|l| (l.name, l.read_bandwidth().map_or(0.0, |b| b.value))).collect();
     assert_eq!(

@@ -71,7 +71,8 @@ impl Levels for CudaDevice {
             note(roofline, name, result)?;
         }
         let l2_bytes = bench.device.target().l2_bytes;
-        roofline.levels = levels(l2_bytes, bench.first_level.take(), &roofline.curves);
+        let memory_bytes = bench.device.facts().memory_bytes;
+        roofline.levels = levels(l2_bytes, memory_bytes, bench.first_level.take(), &roofline.curves);
         Ok(())
     }
 
@@ -147,7 +148,7 @@ impl Bench<'_> {
 }
 
 /// Levels from the curves: the points that lie well inside a level, and the first level as it was measured.
-fn levels(l2_bytes: u64, first_level: Option<Level>, curves: &[Curve]) -> Vec<Level> {
+fn levels(l2_bytes: u64, memory_bytes: u64, first_level: Option<Level>, curves: &[Curve]) -> Vec<Level> {
     let l2 = l2_bytes as f64;
     let inside = |kind: CurveKind, from: f64, to: f64| -> Option<Measured> {
         let curve = curves.iter().find(|c| c.kind == kind)?;
@@ -182,7 +183,13 @@ fn levels(l2_bytes: u64, first_level: Option<Level>, curves: &[Curve]) -> Vec<Le
     all.push(level(LevelName::L2, Some(l2_bytes), 4e6, l2 / 3.0, (l2 / 40.0, l2 / 4.0)));
     // Large devices have the second level in two halves; what does not fit into one is reached through the other.
     all.push(level(LevelName::L2Far, None, none.0, none.1, (0.55 * l2, 0.85 * l2)));
-    all.push(level(LevelName::Memory, None, 8.0 * l2, f64::INFINITY, (8.0 * l2, f64::INFINITY)));
+    all.push(level(
+        LevelName::Memory,
+        Some(memory_bytes),
+        8.0 * l2,
+        f64::INFINITY,
+        (8.0 * l2, f64::INFINITY),
+    ));
     all.retain(|level| !level.bandwidths.is_empty() || level.latency_s.is_some());
     all
 }
@@ -213,7 +220,7 @@ mod tests {
                 &[(8192.0, 20e-9), (4.0 * mib, 150e-9), (32.0 * mib, 230e-9), (1024.0 * mib, 600e-9)],
             ),
         ];
-        let found = levels(L2, None, &curves);
+        let found = levels(L2, 80 << 30, None, &curves);
         let names: Vec<LevelName> = found.iter().map(|l| l.name).collect();
         assert_eq!(names, [LevelName::L2, LevelName::L2Far, LevelName::Memory]);
         assert_eq!(found[0].read_bandwidth().map(|b| b.value), Some(6e12)); // the upper of the two inside
@@ -221,10 +228,11 @@ mod tests {
         assert!(found[1].bandwidths.is_empty());
         assert_eq!(found[2].read_bandwidth().map(|b| b.value), Some(3e12));
         assert_eq!(found[2].latency_s.map(|l| l.value), Some(600e-9));
+        assert_eq!(found[2].capacity_bytes, Some(80 << 30));
     }
 
     #[test]
     fn what_was_not_measured_is_no_level() {
-        assert!(levels(1 << 20, None, &[]).is_empty());
+        assert!(levels(1 << 20, 1 << 30, None, &[]).is_empty());
     }
 }

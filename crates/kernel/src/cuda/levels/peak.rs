@@ -8,8 +8,12 @@ use crate::case::{CaseError, Device as _};
 use crate::cuda::probes::Measures;
 use crate::cuda::probes::peak::{Unit, peak};
 
-/// Rounds of every chain for a check, and for a sample of about a millisecond.
-const ROUNDS: [u32; 2] = [4, 16_384];
+/// Rounds of every chain for a check.
+const CHECKED: u32 = 64;
+/// The same where sums of 8-bit numbers are cut off after each `wgmma`: what is cut adds up faster than the allowance.
+const CHECKED_CUT: u32 = 4;
+/// Rounds of a sample of about a millisecond.
+const TIMED: u32 = 16_384;
 
 /// Chains of one instruction without memory: cores, matrix units by `mma.sync`, and by `wgmma` where it exists.
 pub(super) fn instructions(bench: &mut Bench<'_>, roofline: &mut Roofline) -> Result<(), CaseError> {
@@ -36,9 +40,9 @@ pub(super) fn instructions(bench: &mut Bench<'_>, roofline: &mut Roofline) -> Re
 /// Rate of a chain: few rounds are held against their expectation, many are timed.
 fn chains(bench: &Bench<'_>, unit: Unit) -> Result<Measured, CaseError> {
     let target = bench.device.target();
-    let [few, many] = ROUNDS;
+    let few = if unit == Unit::Warpgroup(Dtype::F8E4m3) { CHECKED_CUT } else { CHECKED };
     bench.prepare(peak(unit, few, &target)?)?;
-    let probe = peak(unit, many, &target)?;
+    let probe = peak(unit, TIMED, &target)?;
     let Measures::Operations { count } = probe.measures else {
         return Err(CaseError::Failed { reason: "a probe that computes nothing".to_owned() });
     };
