@@ -40,7 +40,7 @@ pub(crate) fn values(point: &Point<'_>, metric: Metric) -> Option<Result<Vec<f64
         Metric::DramBytes => of_cache(
             point,
             |run| run.dram_bytes,
-            "the profiler did not count bytes of the memory, or the record does not say for how many iterations",
+            "bytes of the memory were not counted, or not over whole iterations (measure.ncu_launch_skip and measure.ncu_launch_count choose a part)",
         ),
         Metric::L1dHitRate => of_cpu(point, CpuTrial::l1d_hit, "L1d reads"),
         Metric::LlcHitRate => of_cpu(point, CpuTrial::llc_hit, "accesses of the last cache"),

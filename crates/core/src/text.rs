@@ -285,6 +285,16 @@ texts! {
     EnvPackages { "Packages", "패키지" }
     EnvLibraries { "CUDA libraries", "CUDA 라이브러리" }
     EnvGovernor { "CPU governor", "CPU governor" }
+    EnvGpuStood { "GPU {} stood at", "GPU {} 상태" }
+    EnvGpuSet { "Set on GPU {}", "GPU {}에 설정함" }
+    EnvGpuRestored { "{} while measuring; before: {}, put back", "측정 중 {}; 이전 값: {}, 되돌림" }
+    EnvGpuNotRestored { "{} while measuring; before: {}, NOT put back", "측정 중 {}; 이전 값: {}, 되돌리지 못함" }
+    EnvGpuOf { "{} (delivered: {})", "{} (출고 값: {})" }
+    EnvGpuPower { "power limit {}", "전력 제한 {}" }
+    EnvGpuClock { "application clock {}", "애플리케이션 클럭 {}" }
+    EnvGpuPersistence { "persistence mode {}", "지속 모드 {}" }
+    On { "on", "켜짐" }
+    Off { "off", "꺼짐" }
     EnvLoad { "CPU load before", "측정 전 CPU 부하" }
     EnvInput { "Input: {}", "입력: {}" }
     EnvProgram { "Program (SHA-256)", "프로그램 (SHA-256)" }

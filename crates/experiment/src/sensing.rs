@@ -10,8 +10,6 @@
 //! measures power there is no file and no sampling; `run.log` says what is missing and why.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,7 +23,7 @@ use stopwatt_record::config::environment;
 use stopwatt_record::run_dir::{RunError, RunWriter};
 use stopwatt_sensor::energy::{self, EnergyReason, Instrument, Method, PowerSample, Window, WindowEnergy};
 use stopwatt_sensor::nvml::{self, ForeignProcesses, Gpu, Whose};
-use stopwatt_sensor::sampler::{Cost, Machine, Period, Row, Sampler, cpu_trace, gpu_trace};
+use stopwatt_sensor::sampler::{Cost, Machine, Period, Row, Sampler, Trace, cpu_trace, gpu_trace};
 use stopwatt_sensor::{State, survey};
 
 use crate::sop::Heat;
@@ -275,8 +273,9 @@ fn open(options: SensingOptions, file: &Path, clock: Clock) -> Opened {
         return opened;
     }
     let period = hz.and_then(Period::fixed_hz).unwrap_or_default();
-    let out = match File::create(file) {
-        Ok(file) => Some(Box::new(BufWriter::new(file)) as Box<dyn std::io::Write + Send>),
+    // Engines that are measured one after another, and a run that goes on, share one file.
+    let out = match Trace::file(file, gpus) {
+        Ok(trace) => Some(trace),
         Err(error) => {
             opened.problem = Some(format!("{POWER_CSV}: {error}"));
             None

@@ -14,6 +14,8 @@ pub struct Stop {
 #[derive(Default)]
 struct Shared {
     thrown: AtomicBool,
+    /// The present run takes up no more requests.
+    enough: AtomicBool,
     /// The loop that is running, so that it need not wake up to look.
     waker: Mutex<Option<Arc<Waker>>>,
 }
@@ -39,8 +41,20 @@ impl Stop {
         self.shared.thrown.load(Ordering::Acquire)
     }
 
-    /// Lets the switch wake a loop until the guard is dropped.
+    /// Ends the present run gently: no more requests are taken up, also of those that are prepared, and what is in
+    /// flight goes on to its end. A later run begins afresh.
+    pub fn enough(&self) {
+        self.shared.enough.store(true, Ordering::Release);
+    }
+
+    /// Whether [`enough`](Self::enough) was called during the present run.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.shared.enough.load(Ordering::Acquire)
+    }
+
+    /// Begins a run: lets the switch wake its loop until the guard is dropped.
     pub(crate) fn attach(&self, waker: Arc<Waker>) -> Attached<'_> {
+        self.shared.enough.store(false, Ordering::Release);
         *self.shared.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
         Attached(self)
     }

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use stopwatt_core::{Clock, EndKind, Nanos};
-use stopwatt_load::{Client, Drain, Ended, Limits, LoadError, Pace, Stop};
+use stopwatt_load::{Client, Completed, Drain, Ended, Limits, LoadError, Pace, Stop};
 use support::*;
 
 fn quick() -> Server {
@@ -137,6 +137,28 @@ fn an_interrupt_ends_everything_at_once_and_keeps_the_records() {
         assert!(outcome.end_ns - outcome.start_ns < 10_000 * MS);
         let (done, outcome) = run_with(&mut client, Pace::Closed { concurrency: 1 }, 5, &limits(), &stop);
         assert_eq!((done.len(), outcome.ended), (0, Ended::Interrupted), "it stays thrown");
+    }
+}
+
+#[test]
+fn enough_drops_what_is_prepared_and_lets_the_rest_end() {
+    let server = slow(20);
+    let (stop, mut client) = (Stop::new(), Client::new(&server.target()).unwrap());
+    for _ in 0..2 {
+        let (mut ends, switch) = (0, stop.clone());
+        let mut on_done = |done: Completed| {
+            assert_eq!(done.record.end, EndKind::Ok);
+            ends += 1;
+            if ends == 3 {
+                switch.enough();
+            }
+        };
+        let (pace, clock) = (Pace::Closed { concurrency: 2 }, Clock::start());
+        let mut jobs = |i: u64| Some(job(i));
+        let outcome = client.run(pace, &mut jobs, &limits(), &stop, clock, &mut on_done).unwrap();
+        assert_eq!(outcome.ended, Ended::Exhausted);
+        assert!((3..=6).contains(&outcome.sent), "{} were sent though 3 were enough", outcome.sent);
+        assert_eq!(ends, outcome.sent);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use stopwatt_core::engine::EngineCounters;
 use stopwatt_core::fingerprint::Fingerprint;
+use stopwatt_core::gpu::GpuSetting;
 use stopwatt_core::log::{Fact, LogEvent, PlannedPoint};
 use stopwatt_core::{Clock, Nanos};
 
@@ -28,6 +29,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) readings: Vec<(Nanos, &'a EngineCounters)>,
     /// Resident memory of the engine over time.
     pub(crate) memory: Vec<(Nanos, u64)>,
+    /// What was set on the GPUs for the measurement.
+    pub(crate) gpu_settings: &'a [GpuSetting],
 }
 
 /// The end of a point's warm-up.
@@ -89,6 +92,7 @@ impl<'a> Facts<'a> {
                     end_ns: *end_ns,
                 });
             }
+            Fact::GpuSettings { settings } => self.gpu_settings = settings,
             Fact::EngineSample { rss_bytes } => self.memory.push((event.t_ns, *rss_bytes)),
             Fact::EngineReading { at_ns, counters, .. } if !counters.is_empty() => {
                 self.readings.push((*at_ns, counters));
@@ -116,7 +120,6 @@ impl<'a> Facts<'a> {
             | Fact::ClientCeiling { .. }
             | Fact::Sensors { .. }
             | Fact::ForeignGpuProcesses { .. }
-            | Fact::GpuSettings { .. }
             | Fact::StartTemperature { .. }
             | Fact::TrialStarted { .. }
             | Fact::Stage { .. }

@@ -30,6 +30,7 @@ mod engines;
 pub mod exchange;
 mod facts;
 mod figures;
+mod gpu;
 mod hardware;
 mod html;
 mod markup;

@@ -6,6 +6,7 @@
 
 use stopwatt_analyse::dialect::{self, Dialect, DialectView};
 use stopwatt_analyse::recorded::{EXACT_GAPS, ExactGaps};
+use stopwatt_analyse::sensors::Sensors;
 use stopwatt_analyse::{CostSettings, Input, Recorded, Settings, analyse};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
@@ -131,6 +132,18 @@ impl Analysed {
     /// The rows cannot be read.
     pub fn requests(&self) -> Result<Vec<RequestRecord>, RunError> {
         self.run.requests(Chunks::Read)?.collect()
+    }
+
+    /// All readings of the sensors, read from the record; `None` when nothing was sampled.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn sensors(&self) -> std::io::Result<Option<Sensors>> {
+        match std::fs::read_to_string(self.run.path().join("power.csv")) {
+            Ok(text) => Ok(Sensors::of_csv(&text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same run in the definitions of another tool.

@@ -5,11 +5,13 @@
 use serde_json::{Value, json};
 use stopwatt_analyse::Settings;
 use stopwatt_analyse::dialect::Dialect;
-use stopwatt_core::{Clock, Metric};
+use stopwatt_core::gpu::GpuFacts;
+use stopwatt_core::log::{Fact, LogEvent};
+use stopwatt_core::{Clock, Metric, fingerprint::Fingerprint};
 use stopwatt_record::import;
 use stopwatt_record::run_dir::Run;
 use stopwatt_record::{Create, Layers};
-use stopwatt_report::exchange::{ExportError, Select, to_vllm};
+use stopwatt_report::exchange::{ExportError, Select, to_openmetrics, to_vllm};
 use stopwatt_report::{ANALYSIS_KEY, Analysed};
 
 /// The run that a file makes.
@@ -219,4 +221,48 @@ fn a_dialect_of_an_imported_run_says_that_it_is_one() {
     let csv = stopwatt_report::dialect_csv(&view);
     assert!(csv.lines().any(|l| l.starts_with("vllm,0.33.0,c=2,ttft,TTFT,ms,median,55")), "{csv}");
     assert!(csv.lines().any(|l| l.contains(",ours.p50,")), "{csv}");
+}
+
+#[test]
+fn sensors_become_openmetrics_under_the_names_of_dcgm() {
+    let (dir, mut run) = imported(three_requests().to_string().as_bytes(), None);
+    assert!(matches!(to_openmetrics(&run), Err(ExportError::NoSensors)));
+    let Fact::RunStarted { clock, .. } = &run.log[0].fact else { panic!("{:?}", run.log[0]) };
+    let zero_s = clock.t0_unix_ns as f64 * 1e-9;
+    let folder = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let csv = "t_s,power_w,energy_j,mem_used_bytes,cpu_busy,gpu0_power_w,gpu1_power_w\n\
+        0.5,300.5,20,2097152,0.25,100.5,200\n1.0,,,,,110,\n";
+    std::fs::write(folder.join("power.csv"), csv).unwrap();
+    let gpu = |index, name: &str| GpuFacts { index, name: Some(name.to_owned()), ..GpuFacts::default() };
+    let gpu_facts = vec![gpu(2, "NVIDIA \"H100\""), gpu(3, "other")];
+    let fingerprint = Fingerprint { gpu_facts, ..Fingerprint::default() };
+    run.log.push(LogEvent { t_ns: 0, fact: Fact::Fingerprint { fingerprint } });
+    let sensors = |gpus| Fact::Sensors { found: Vec::new(), missing: Vec::new(), gpus };
+    run.log.push(LogEvent { t_ns: 0, fact: sensors(Some(vec![2])) });
+    let labels =
+        format!("gpu=\"2\",device=\"nvidia2\",modelName=\"NVIDIA \\\"H100\\\"\",run=\"{}\"", run.doc.run_id);
+    let line = |name: &str, labels: &str, value: &str, t: f64| {
+        format!("{name}{{{labels}}} {value} {:.3}", zero_s + t)
+    };
+
+    let text = to_openmetrics(&run).unwrap();
+    let has = |wanted: String| assert!(text.lines().any(|l| l == wanted), "{wanted}\n{text}");
+    has(line("DCGM_FI_DEV_POWER_USAGE_INSTANT", &labels, "300.5", 0.5));
+    has(line("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", &labels, "20000", 0.5));
+    has(line("DCGM_FI_DEV_FB_USED", &labels, "2", 0.5));
+    has(line("stopwatt_cpu_busy_ratio", &format!("run=\"{}\"", run.doc.run_id), "0.25", 0.5));
+    assert!(!text.contains("GPU_TEMP"), "a column without readings is no metric");
+    assert_eq!(text.lines().last(), Some("# EOF"));
+
+    // Sums over several GPUs are nobody's power; each GPU has its own.
+    run.log.push(LogEvent { t_ns: 0, fact: sensors(Some(vec![2, 3])) });
+    let text = to_openmetrics(&run).unwrap();
+    let power: Vec<&str> = text.lines().filter(|l| l.starts_with("DCGM")).collect();
+    assert_eq!(power.len(), 3, "{text}");
+    assert!(power[0].contains("gpu=\"2\"") && power[0].contains(" 100.5 "));
+    assert!(
+        power[2].contains("gpu=\"3\"")
+            && power[2].contains("modelName=\"other\"")
+            && power[2].contains(" 200 ")
+    );
 }

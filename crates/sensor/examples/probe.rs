@@ -17,7 +17,7 @@ use stopwatt_core::{Clock, Nanos};
 use stopwatt_sensor::energy::{
     EnergyReason, Instrument, PowerSample, Window, WindowEnergy, mean_power, window_energy,
 };
-use stopwatt_sensor::sampler::{Machine, Period, Row, Sampler, cpu_trace, gpu_trace};
+use stopwatt_sensor::sampler::{Machine, Period, Row, Sampler, Trace, cpu_trace, gpu_trace};
 use stopwatt_sensor::{host, nvml, perf, survey};
 
 const SECOND: Nanos = 1_000_000_000;
@@ -107,7 +107,7 @@ fn measure(args: &Args) -> Result<Value, Box<dyn Error>> {
     let clock = Clock::start();
     let sleep = |seconds: u64| std::thread::sleep(Duration::from_secs(seconds));
     let out = args.csv.as_ref().map(std::fs::File::create).transpose()?;
-    let out = out.map(|f| Box::new(f) as Box<dyn Write + Send>);
+    let out = out.map(|f| Trace::to(Box::new(f)));
     let sampler = Sampler::start(Machine::open(clock, Some(std::process::id())), Period::default(), out)?;
     sleep(6);
     let idle = Window { start: clock.now() - 5 * SECOND, end: clock.now() };

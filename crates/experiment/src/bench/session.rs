@@ -29,7 +29,7 @@ use super::reuse::Reuse;
 use super::scenario::{Extent, LoadPlan, Plan, PointPlan};
 use super::shard::Sharding;
 use super::stretch::{Stretch, nanos};
-use super::warmup::{Bounds, Enough, Watch};
+use super::warmup::{Bounds, Watch};
 use crate::sensing::{Sensing, SensingOptions, on_gpus, visible_to};
 
 /// How often the engine process is looked at.
@@ -308,7 +308,7 @@ impl Session<'_> {
         let drawn = workload.recorded.is_none() && workload.dialogue.is_none();
         let mut reuse = (alone && drawn).then(|| Reuse::new(self.prompts.common()));
         let mut ends: Option<(Nanos, Nanos)> = None;
-        let outcome = self.send(stretch, client, next_id, &Enough::default(), &mut |record| {
+        let outcome = self.send(stretch, client, next_id, &mut |record| {
             watch(Progress::Request(record));
             if let Some(reuse) = &mut reuse {
                 reuse.add(&workload.shape(seed, record.id - first_id));

@@ -16,7 +16,6 @@ use super::scenario::{Extent, LoadPlan, PointPlan};
 use super::session::Session;
 use super::shard::{Share, clock_error};
 use super::talks::Talks;
-use super::warmup::Enough;
 
 /// One stretch of load.
 pub(super) struct Stretch<'a> {
@@ -53,7 +52,7 @@ impl Session<'_> {
             settle: 0,
             max_duration: None,
         };
-        self.send(stretch, client, next_id, &Enough::default(), enough)
+        self.send(stretch, client, next_id, enough)
     }
 
     pub(super) fn pace(&self, point: &PointPlan, index: u32, trial: u32) -> Result<Pace, BenchError> {
@@ -118,7 +117,6 @@ impl Session<'_> {
         stretch: Stretch<'_>,
         client: &mut Client,
         next_id: &mut u64,
-        enough: &Enough,
         seen: &mut (dyn FnMut(&RequestRecord) -> bool + Send),
     ) -> Result<Outcome, BenchError> {
         let measure = &self.config.measure;
@@ -147,15 +145,10 @@ impl Session<'_> {
             keep_chunks: true,
         };
         let Stretch { pace, count, settle, .. } = stretch;
-        let mut jobs = |nth: u64| {
-            if !enough.wants_more() {
-                return None;
-            }
-            match &talks {
-                Some(talks) => talks.begin(),
-                None if count.is_some_and(|n| place.share.global(nth) >= n) => None,
-                None => Some(self.prompts.job(workload, place, nth)),
-            }
+        let mut jobs = |nth: u64| match &talks {
+            Some(talks) => talks.begin(),
+            None if count.is_some_and(|n| place.share.global(nth) >= n) => None,
+            None => Some(self.prompts.job(workload, place, nth)),
         };
         let settled = *next_id + settle;
         let mut on_done = |done: Completed| {
@@ -164,7 +157,7 @@ impl Session<'_> {
                 record.phase = Phase::Warmup;
             }
             if seen(&record) || self.engine_is_gone() {
-                enough.say();
+                self.stop.enough();
             }
             if let Err(error) = self.writer.push(record) {
                 let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -4,8 +4,6 @@
 //! token when requests have one token only): it does not depend on the lengths drawn for a request, as the whole
 //! latency would. Steady state is decided by `stats::steady`; time is a bound, not the criterion.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use stopwatt_analyse::request_metrics;
 use stopwatt_core::{EndKind, Nanos, RequestRecord, RequestRow};
 use stopwatt_stats::steady;
@@ -86,25 +84,6 @@ impl Watch {
 
     pub(crate) fn requests(&self) -> u64 {
         self.ended
-    }
-}
-
-/// Told by the watching side, asked by the sending side.
-#[derive(Debug, Default)]
-pub(crate) struct Enough {
-    flag: AtomicBool,
-    sent: AtomicU64,
-}
-
-impl Enough {
-    pub(crate) fn say(&self) {
-        self.flag.store(true, Ordering::Release);
-    }
-
-    /// Whether another request is wanted.
-    pub(crate) fn wants_more(&self) -> bool {
-        self.sent.fetch_add(1, Ordering::Relaxed);
-        !self.flag.load(Ordering::Acquire)
     }
 }
 

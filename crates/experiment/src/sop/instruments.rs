@@ -71,6 +71,13 @@ struct CacheOptions {
     iterations: u64,
 }
 
+impl CacheOptions {
+    /// Whether all launches of whole iterations are counted; else a part that the settings name.
+    fn whole(&self) -> bool {
+        self.ncu.launch_skip == 0 && self.ncu.launch_count.is_none()
+    }
+}
+
 impl Instruments {
     /// Those that the settings ask for. `search_path` is where programs are looked for; sides that are measured together
     /// share `first_start`.
@@ -194,9 +201,7 @@ impl Instruments {
                         l2_hit: one.l2_hit_pct().map(|v| v.mean / 100.0),
                         dram_read_bytes: total("dram_read_bytes"),
                         dram_write_bytes: total("dram_write_bytes"),
-                        // Some launches of an iteration are none.
-                        iterations: (cache.ncu.launch_skip == 0 && cache.ncu.launch_count.is_none())
-                            .then_some(cache.iterations),
+                        iterations: cache.whole().then_some(cache.iterations),
                     })?;
                 }
                 let json = serde_json::to_vec_pretty(&document).unwrap_or_default();
@@ -216,38 +221,48 @@ impl Instruments {
     ) -> Result<Option<(NcuDocument, Vec<NcuDocument>)>, String> {
         let words = |e: stopwatt_sensor::Unavailable| e.to_string();
         let ncu = ncu::find(None, self.search_path.as_deref()).map_err(words)?;
+        let files = |run: &str| (scratch.join(format!("{run}.ncu-rep")), scratch.join(format!("{run}.log")));
+        let profiled = |(report, log): &(PathBuf, PathBuf), iterations: Option<u64>| {
+            let prefix = ncu::prefix(&ncu, &cache.ncu, report, log).map_err(words)?;
+            let prefix: Option<Vec<String>> = prefix.into_iter().map(|w| w.into_string().ok()).collect();
+            let prefix = prefix.ok_or("a path of the profiler is not valid UTF-8")?;
+            self.once(launch, &prefix, iterations).map_err(|error| {
+                // What ncu itself complains of is in its log, and says more than the target's end.
+                match ncu::read(&ncu, &cache.ncu, "", None, &[(report.clone(), log.clone())]) {
+                    Err(reason) => format!("{reason} ({error})"),
+                    Ok(_) => error.to_string(),
+                }
+            })
+        };
+        // Where whole iterations are counted, what the set-up launches is left out.
+        let setup = cache.whole().then(|| files("setup"));
+        if let Some(files) = &setup {
+            profiled(files, None)?;
+        }
         let mut runs: Vec<(PathBuf, PathBuf)> = Vec::new();
         let mut name = String::new();
         for run in 0..cache.ncu.runs {
             if stop.is_interrupted() {
                 return Ok(None);
             }
-            let (report, log) = (scratch.join(format!("{run}.ncu-rep")), scratch.join(format!("{run}.log")));
-            let prefix = ncu::prefix(&ncu, &cache.ncu, &report, &log).map_err(words)?;
-            let prefix: Option<Vec<String>> = prefix.into_iter().map(|w| w.into_string().ok()).collect();
-            let prefix = prefix.ok_or("a path of the profiler is not valid UTF-8")?;
-            let done = self.once(launch, &prefix, cache.iterations);
-            runs.push((report, log));
-            match done {
-                Ok(ran) => name = ran,
-                // What ncu itself complains of is in its log, and says more than the target's end.
-                Err(error) => {
-                    return match ncu::read(&ncu, &cache.ncu, "", &runs[runs.len() - 1..]) {
-                        Err(reason) => Err(format!("{reason} ({error})")),
-                        Ok(_) => Err(error.to_string()),
-                    };
-                }
-            }
+            let files = files(&run.to_string());
+            name = profiled(&files, Some(cache.iterations))?;
+            runs.push(files);
         }
-        ncu::read(&ncu, &cache.ncu, &name, &runs).map(Some).map_err(words)
+        ncu::read(&ncu, &cache.ncu, &name, setup.as_ref(), &runs).map(Some).map_err(words)
     }
 
-    /// The target once, behind the profiler; its name.
-    fn once(&self, launch: &dyn Launch, prefix: &[String], iterations: u64) -> Result<String, TargetError> {
+    /// The target once, behind the profiler; its name. Without iterations it is only set up.
+    fn once(
+        &self,
+        launch: &dyn Launch,
+        prefix: &[String],
+        iterations: Option<u64>,
+    ) -> Result<String, TargetError> {
         let mut target = launch.launch(prefix)?;
-        let done = target
-            .prepare(&self.occasion)
-            .and_then(|ready| target.iterate(iterations, &mut |_| ()).map(|()| ready.name));
+        let done = target.prepare(&self.occasion).and_then(|ready| {
+            iterations.map_or(Ok(()), |n| target.iterate(n, &mut |_| ())).map(|()| ready.name)
+        });
         target.teardown();
         done
     }

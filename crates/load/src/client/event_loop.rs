@@ -118,6 +118,9 @@ impl<'a> EventLoop<'a> {
                 self.ended = Some(Ended::Interrupted);
                 self.end_all(EndKind::Interrupted, now);
             }
+            if stop.is_enough() {
+                self.ended.get_or_insert(Ended::Exhausted);
+            }
             if window_end.is_some_and(|w| now >= w) {
                 if self.ended.is_none() || self.turns_to_come() {
                     self.ended = Some(Ended::Duration);

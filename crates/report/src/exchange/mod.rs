@@ -1,5 +1,7 @@
 //! A run in the file formats of other tools.
 
+mod openmetrics;
 mod vllm;
 
+pub use openmetrics::to_openmetrics;
 pub use vllm::{ExportError, Select, to_vllm};

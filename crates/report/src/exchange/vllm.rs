@@ -47,6 +47,12 @@ pub enum ExportError {
     /// The rows cannot be read.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Nothing was sampled.
+    #[error("the run holds no readings of sensors, and the format is made of them")]
+    NoSensors,
+    /// `power.csv` cannot be read.
+    #[error("power.csv: {0}")]
+    Sensors(#[from] std::io::Error),
     /// The run dropped the stamps of chunks.
     #[error("the run holds no stamps of chunks (--no-chunks), and the format is made of them")]
     NoChunks,
@@ -60,6 +66,8 @@ impl ExportError {
                 Some("both count from 0; `stopwatt report` lists the points")
             }
             Self::Run(error) => error.hint(),
+            Self::NoSensors => Some("`stopwatt doctor` says which sensors this machine has"),
+            Self::Sensors(_) => None,
             Self::NoRequests => Some("export a run that was measured, or imported with its detailed arrays"),
             Self::NoChunks => Some("measure without --no-chunks"),
         }

@@ -152,7 +152,8 @@ impl Page<'_> {
             for (key, value) in &f.engine {
                 add(self.say(Text::EnvEngine, &[key]), Some(value.clone()));
             }
-            for (title, value) in crate::software::rows(f, self.view.lang) {
+            let gpus = crate::gpu::rows(f, self.facts.gpu_settings, self.view.lang);
+            for (title, value) in gpus.into_iter().chain(crate::software::rows(f, self.view.lang)) {
                 add(title, Some(value));
             }
         }

@@ -51,20 +51,46 @@ pub fn prefix(ncu: &Ncu, options: &Options, report: &Path, log: &Path) -> Result
 }
 
 /// Reads what [`prefix`] left: one report and one log of ncu for each run of `program`, a name without its path. The
-/// document of all runs together comes with that of each.
+/// document of all runs together comes with that of each. `setup` is a run that was ended before the work began: the
+/// launches with which every run must begin, and which are not counted.
 pub fn read(
     ncu: &Ncu,
     options: &Options,
     program: &str,
+    setup: Option<&(PathBuf, PathBuf)>,
     runs: &[(PathBuf, PathBuf)],
 ) -> Result<(NcuDocument, Vec<NcuDocument>), Unavailable> {
     let of = |(report, log): &(PathBuf, PathBuf)| match report.exists() {
         true => launches(ncu, options, report),
         false => Err(messages::reason(&fs::read_to_string(log).unwrap_or_default())),
     };
+    let setup = match setup.map(of) {
+        None | Some(Err(Unavailable::NoKernels)) => Vec::new(),
+        Some(found) => found?,
+    };
+    let of = |run| of(run).and_then(|launches| without(&setup, launches));
     let runs = runs.iter().map(of).collect::<Result<Vec<_>, _>>()?;
     let of = |runs: &[Vec<Launch>]| joined(ncu, options, program.to_owned(), runs);
     Ok((of(&runs)?, runs.iter().map(|run| of(std::slice::from_ref(run))).collect::<Result<_, _>>()?))
+}
+
+/// The launches after those of the set-up.
+fn without(setup: &[Launch], mut run: Vec<Launch>) -> Result<Vec<Launch>, Unavailable> {
+    let names = |launches: &[Launch]| launches.iter().map(|l| l.kernel.clone()).collect::<Vec<_>>();
+    if run.len() < setup.len() || names(&run[..setup.len()]) != names(setup) {
+        return Err(Unavailable::Unreadable {
+            what: "the launches of the work apart from those of the set-up".to_owned(),
+            detail: format!(
+                "the set-up alone launched {} kernels, and a whole run did not begin with the same ones; say with \
+                 `measure.ncu_launch_skip` how many to leave out",
+                setup.len()
+            ),
+        });
+    }
+    match run.split_off(setup.len()) {
+        work if work.is_empty() => Err(Unavailable::NoKernels),
+        work => Ok(work),
+    }
 }
 
 fn wanted(options: &Options) -> Result<Vec<Quantity>, Unavailable> {
@@ -168,10 +194,41 @@ mod tests {
         assert_eq!(words[1], "--log-file");
         std::fs::write(&log, "==ERROR== ERR_NVGPUCTRPERM").unwrap();
         let runs = [(report.clone(), log)];
-        assert_eq!(read(&ncu, &options, "runner", &runs).unwrap_err(), Unavailable::GpuCounterPermission);
+        assert_eq!(
+            read(&ncu, &options, "runner", None, &runs).unwrap_err(),
+            Unavailable::GpuCounterPermission
+        );
         assert!(Command::new(&words[0]).args(&words[1..]).status().unwrap().success());
-        let (all, each) = read(&ncu, &options, "runner", &runs).unwrap();
+        let (all, each) = read(&ncu, &options, "runner", None, &runs).unwrap();
         assert_eq!((all.l2_hit_pct().unwrap().mean, each.len()), (75.0, 1));
+    }
+
+    #[test]
+    fn launches_of_the_set_up_are_not_counted() {
+        let kernels = |names: &[&str]| -> Vec<Launch> {
+            names.iter().map(|n| Launch { kernel: (*n).to_owned(), ..Launch::default() }).collect()
+        };
+        let setup = kernels(&["fill", "fill"]);
+        let work = without(&setup, kernels(&["fill", "fill", "gemm", "fill"])).unwrap();
+        assert_eq!(work, kernels(&["gemm", "fill"]), "the same kernel later is work");
+        assert_eq!(without(&[], kernels(&["gemm"])).unwrap(), kernels(&["gemm"]));
+        assert_eq!(without(&setup, kernels(&["fill", "fill"])), Err(Unavailable::NoKernels));
+        for other in [kernels(&["fill"]), kernels(&["fill", "gemm", "gemm"])] {
+            let reason = without(&setup, other).unwrap_err().to_string();
+            assert!(reason.contains("measure.ncu_launch_skip"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_set_up_without_kernels_leaves_all_launches() {
+        let folder = tempfile::tempdir().unwrap();
+        let ncu = fake(folder.path(), "", TABLE);
+        let at = |name: &str| folder.path().join(name);
+        let (setup, run) = ((at("s.rep"), at("s.log")), (at("r.rep"), at("r.log")));
+        std::fs::write(&setup.1, "==WARNING== No kernels were profiled.").unwrap();
+        std::fs::write(&run.0, "").unwrap();
+        let (all, _) = read(&ncu, &Options::default(), "runner", Some(&setup), &[run]).unwrap();
+        assert_eq!(all.l2_hit_pct().unwrap().mean, 75.0);
     }
 
     #[test]

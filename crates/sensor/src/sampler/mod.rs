@@ -14,7 +14,7 @@ mod machine;
 mod row;
 mod trace;
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,7 +24,7 @@ use serde::Serialize;
 use stopwatt_core::clock::{monotonic_raw, thread_cpu};
 use stopwatt_core::{Clock, Nanos};
 
-pub use csv::{COLUMNS, Column};
+pub use csv::{COLUMNS, Column, Trace};
 pub use machine::Machine;
 pub use row::{CpuRow, GpuRow, ProcessRow, Row};
 pub use trace::{cpu_trace, gpu_trace};
@@ -99,7 +99,7 @@ pub struct Sampler {
 
 impl Sampler {
     /// Reads this machine each `period`; rows go to memory and, as CSV, to `out`.
-    pub fn start(machine: Machine, period: Period, out: Option<Box<dyn Write + Send>>) -> io::Result<Self> {
+    pub fn start(machine: Machine, period: Period, out: Option<Trace>) -> io::Result<Self> {
         let (gpus, clock) = (machine.gpus(), machine.clock());
         let mut machine = machine;
         Self::of(move || machine.read(), gpus, clock, period, out)
@@ -111,7 +111,7 @@ impl Sampler {
         gpus: usize,
         clock: Clock,
         period: Period,
-        out: Option<Box<dyn Write + Send>>,
+        out: Option<Trace>,
     ) -> io::Result<Self> {
         // The header is written here, so that a file that cannot be written fails before anything is measured.
         let mut file = out.map(|out| csv::File::create(out, gpus)).transpose()?;

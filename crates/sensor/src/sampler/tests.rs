@@ -82,7 +82,7 @@ fn the_file_has_a_header_at_once_and_a_row_for_each_reading() {
         0,
         clock,
         Period::Fixed(Duration::from_millis(5)),
-        Some(Box::new(out.clone())),
+        Some(Trace::to(Box::new(out.clone()))),
     )
     .unwrap();
     assert!(out.text().starts_with("t_s,power_w,"));
@@ -110,7 +110,8 @@ fn a_full_disk_ends_the_file_and_not_the_sampling() {
     let clock = Clock::start();
     let out = Box::new(Full(Arc::default()));
     let sampler =
-        Sampler::of(reader(clock), 0, clock, Period::Fixed(Duration::from_millis(2)), Some(out)).unwrap();
+        Sampler::of(reader(clock), 0, clock, Period::Fixed(Duration::from_millis(2)), Some(Trace::to(out)))
+            .unwrap();
     std::thread::sleep(Duration::from_millis(30));
     let samples = sampler.stop();
     assert_eq!(samples.write_error.unwrap().kind(), io::ErrorKind::StorageFull);
@@ -123,7 +124,7 @@ fn this_machine_can_be_sampled_whatever_it_has() {
     let machine = Machine::open(clock, Some(std::process::id()));
     let gpus = machine.gpus();
     let out = Shared::default();
-    let sampler = Sampler::start(machine, Period::default(), Some(Box::new(out.clone()))).unwrap();
+    let sampler = Sampler::start(machine, Period::default(), Some(Trace::to(Box::new(out.clone())))).unwrap();
     let samples = sampler.stop();
     let row = samples.rows.last().unwrap();
     assert_eq!(row.gpus.len(), gpus);

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use stopwatt_record::catalogue;
 use stopwatt_record::run_dir::{Run, write_atomically};
 use stopwatt_report::Analysed;
-use stopwatt_report::exchange::{Select, to_vllm};
+use stopwatt_report::exchange::{Select, to_openmetrics, to_vllm};
 
 use crate::exit::Outcome;
 
@@ -15,9 +15,12 @@ use crate::exit::Outcome;
 ///
 /// `vllm` is the JSON of `vllm bench serve --save-result --save-detailed`, by its definitions: one entry a request in
 /// the arrays, in seconds. Generated texts are never recorded, so theirs are empty.
+///
+/// `openmetrics` is what the sensors said over time, under the names of NVIDIA's DCGM exporter, for Prometheus: of one
+/// GPU everything, of several the power of each.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stopwatt export latest --to vllm > result.json\n  stopwatt export 20261122-061530 --to vllm --point 2 --trial 0 --out result.json"
+    after_help = "Examples:\n  stopwatt export latest --to vllm > result.json\n  stopwatt export 20261122-061530 --to vllm --point 2 --trial 0 --out result.json\n  stopwatt export latest --to openmetrics --out run.om && promtool tsdb create-blocks-from openmetrics run.om data"
 )]
 pub(crate) struct ExportArgs {
     /// Run: an id, the begin of one, a tag, a path, or `latest`
@@ -42,16 +45,21 @@ pub(crate) struct ExportArgs {
 enum Target {
     /// JSON of `vllm bench serve`
     Vllm,
+    /// OpenMetrics text of the sensors, in the names of dcgm-exporter
+    Openmetrics,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let path = catalogue::resolve(&super::runs_root(), &args.run)?;
     let run = Analysed::read(&Run::open(&path)?, None)?;
-    let Target::Vllm = args.to;
-    let document = to_vllm(&run, Select { point: args.point, trial: args.trial })?;
-    let mut text = serde_json::to_string(&document)?;
-    text.push('\n');
+    let text = match args.to {
+        Target::Vllm => {
+            let document = to_vllm(&run, Select { point: args.point, trial: args.trial })?;
+            serde_json::to_string(&document)? + "\n"
+        }
+        Target::Openmetrics => to_openmetrics(&run)?,
+    };
     match &args.out {
         Some(file) => write_atomically(file, text.as_bytes())?,
         None => out.write_all(text.as_bytes())?,
