@@ -79,7 +79,7 @@ impl AllReduceIssue {
             let place =
                 || Rotating::new(&gpu, element, len, sets).map_err(|e| of_size(e, set_bytes * sets as u64));
             let (message, sum) = (place()?, place()?);
-            message.fill_uniform(&gpu, number as u64, 1.0)?;
+            message.fill_uniform(&gpu, gpu.seed(number as u64), 1.0)?;
             gpu.wait()?;
             issue.ranks.push(Rank { gpu, communicator, message, sum });
         }

@@ -144,6 +144,12 @@ impl Device for CudaDevice {
         self.gpu.watch.shared()
     }
 
+    fn vary(&mut self, seed: u64) {
+        if self.gpu.enter().is_ok() {
+            self.gpu.vary(seed);
+        }
+    }
+
     /// Products of 8-bit operands come out in bf16, as serving engines have them.
     fn formats(&self, kind: OpKind, dtype: Dtype) -> Dtypes {
         match (kind, dtype) {

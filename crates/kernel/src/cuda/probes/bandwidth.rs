@@ -88,11 +88,13 @@ pub fn stream(
                 collector(),
             ],
             steps: vec![step],
+            ways: Vec::new(),
             expected: Box::new(move |contents, operand, index, _| {
                 let input = &contents.operands[0];
                 if operand == 2 {
                     // Reads beyond the number of writes are collected.
                     let collected = |index: &usize| reads > writes && index / lane_words % reads >= writes;
+                    let input = input.all();
                     return exclusive_or((0..input.len()).filter(collected).map(|i| input[i]));
                 }
                 let access = index / lane_words;
@@ -101,7 +103,7 @@ pub fn stream(
                 } else {
                     let (round, i) = (access / writes, access % writes);
                     let from = (round * reads + i % reads) * lane_words + index % lane_words;
-                    input[from] as i32 ^ i as i32
+                    input.number(from) as i32 ^ i as i32
                 };
                 Expectation { value: f64::from(value), tolerance: 0.0 }
             }),
@@ -147,8 +149,9 @@ pub fn triad(bytes: u64) -> Result<Probe, CaseError> {
                     Argument::I32(rounds as i32),
                 ],
             }],
+            ways: Vec::new(),
             expected: Box::new(|contents, _, index, _| {
-                let value = contents.operands[1][index] + f64::from(S) * contents.operands[2][index];
+                let value = contents.number(1, index) + f64::from(S) * contents.number(2, index);
                 Expectation { value, tolerance: 2f64.powi(-24) * value.abs() + 1e-38 }
             }),
         },
@@ -209,7 +212,8 @@ pub fn gather(
                     Argument::I32(stride as i32),
                 ],
             }],
-            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].iter().copied())),
+            ways: Vec::new(),
+            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].all().into_iter())),
         },
     })
 }
@@ -244,7 +248,8 @@ pub fn cached(level: Level, passes: u32, target: &Target) -> Result<Probe, CaseE
                 shared_bytes: 0,
                 arguments: vec![Argument::Operand(0), Argument::Operand(1), Argument::I32(passes as i32)],
             }],
-            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].iter().copied())),
+            ways: Vec::new(),
+            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].all().into_iter())),
         },
     })
 }
