@@ -6,7 +6,7 @@ use std::rc::Rc;
 use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind, Shape};
 
 use super::Unavailable;
-use super::all_reduce::AllReduceIssue;
+use super::all_reduce::{AllReduceIssue, Clique};
 use super::convolution::{ConvolutionIssue, Geometry};
 use super::dnn::Dnn;
 use super::floor::FloorIssue;
@@ -25,6 +25,7 @@ pub struct CudaDevice {
     gpu: Rc<Gpu>,
     lt: Option<Rc<Lt>>,
     dnn: Option<Rc<Dnn>>,
+    clique: Option<Rc<Clique>>,
 }
 
 /// Opens device `index`, in CUDA's order. `folders` hold the libraries ([`stopwatt_nvlib::library_folders`]); those for
@@ -34,7 +35,7 @@ pub struct CudaDevice {
 ///
 /// [`Unavailable`] when there is no driver or no such device.
 pub fn open(index: u32, folders: &[PathBuf]) -> Result<CudaDevice, Unavailable> {
-    Ok(CudaDevice { gpu: Gpu::open(index, folders)?, lt: None, dnn: None })
+    Ok(CudaDevice { gpu: Gpu::open(index, folders)?, lt: None, dnn: None, clique: None })
 }
 
 impl CudaDevice {
@@ -105,6 +106,16 @@ impl CudaDevice {
         let dnn = Rc::new(Dnn::open(&self.gpu)?);
         self.dnn = Some(dnn.clone());
         Ok(dnn)
+    }
+
+    fn clique(&mut self, ranks: u32) -> Result<Rc<Clique>, CaseError> {
+        if let Some(clique) = self.clique.as_ref().filter(|c| c.ranks() == ranks) {
+            return Ok(clique.clone());
+        }
+        self.clique = None;
+        let clique = Rc::new(Clique::open(&self.gpu, ranks)?);
+        self.clique = Some(clique.clone());
+        Ok(clique)
     }
 
     fn case<'a, I: Issue + 'a>(
@@ -182,7 +193,7 @@ impl Device for CudaDevice {
                 })
             }
             (OpKind::AllReduce, Shape::Message { elements, ranks }) => {
-                let issue = AllReduceIssue::new(&self.gpu, elements, ranks, op.dtypes, cache)?;
+                let issue = AllReduceIssue::new(&self.clique(ranks)?, elements, op.dtypes, cache)?;
                 self.case(issue, launch, cache)
             }
             (

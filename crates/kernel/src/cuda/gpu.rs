@@ -168,6 +168,16 @@ impl Gpu {
         }
     }
 
+    /// Whether everything issued is done.
+    pub(super) fn is_idle(&self) -> Result<bool, CaseError> {
+        // SAFETY: the stream lives as long as this.
+        match unsafe { (self.driver.stream_query)(self.stream()) } {
+            // CUDA_ERROR_NOT_READY
+            600 => Ok(false),
+            code => self.driver.check("cuStreamQuery", code).map(|()| true),
+        }
+    }
+
     /// Free and total memory, in bytes.
     pub(super) fn memory(&self) -> Result<(u64, u64), CaseError> {
         let (mut free, mut total) = (0, 0);

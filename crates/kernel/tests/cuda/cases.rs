@@ -5,7 +5,7 @@ use stopwatt_kernel::case::CaseError;
 use stopwatt_kernel::cuda::plan::{Plan, Target};
 use stopwatt_kernel::cuda::plans::plan;
 use stopwatt_kernel::cuda::probes::Level;
-use stopwatt_kernel::cuda::probes::bandwidth::{Order, cached, gather, stream, triad};
+use stopwatt_kernel::cuda::probes::bandwidth::{Order, cached, copy, gather, stream, triad};
 use stopwatt_kernel::cuda::probes::latency::chase;
 use stopwatt_kernel::cuda::probes::peak::{Unit, peak};
 
@@ -152,8 +152,10 @@ pub(crate) fn plans() -> Vec<(String, Plan)> {
             ways(&name, move || plan(&op, &target))
         })
         .collect();
+    let bytes = 4 * (128 << 10);
+    all.extend(ways("copy", || copy(bytes, &Target { capability: (9, 0), ..SMALL }).map(|probe| probe.plan)));
     let mut probe = |name: &str, probe: Result<stopwatt_kernel::cuda::probes::Probe, _>| {
-        let probe: Result<_, stopwatt_kernel::case::CaseError> = probe;
+        let probe: Result<_, CaseError> = probe;
         all.push((name.to_owned(), probe.unwrap_or_else(|error| panic!("{name}: {error}")).plan));
     };
     for reads in 0..=8 {
