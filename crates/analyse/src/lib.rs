@@ -28,6 +28,7 @@ mod engine_use;
 mod environment;
 pub mod expectation;
 mod imported;
+pub mod kernel_movement;
 mod measured;
 pub mod objective;
 mod point;

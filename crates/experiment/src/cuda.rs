@@ -35,13 +35,15 @@ fn observers(gpu: nvml::Gpu, same: nvml::Gpu) -> Observers {
         application_mhz: facts.application_sm_clock_mhz.or(facts.max_sm_clock_mhz).map(f64::from),
         read: Box::new(move || {
             let now = gpu.read();
+            let power_limited = now.throttle.map(|t| t.is_power_cap());
             Reading {
                 clocks: Clocks {
                     sm_mhz: now.sm_clock_mhz.map(f64::from),
                     mem_mhz: now.mem_clock_mhz.map(f64::from),
                     power_w: now.instant_w.or(now.average_w),
+                    power_limited,
                 },
-                power_capped: now.throttle.is_some_and(|t| t.is_power_cap()),
+                power_capped: power_limited == Some(true),
             }
         }),
         shared: Box::new(move || {

@@ -51,6 +51,9 @@ pub trait Device {
         None
     }
 
+    /// From now on operands are other random ones, at other places, as far as the device can see to that.
+    fn vary(&mut self, _seed: u64) {}
+
     /// Sets `op` up with fresh random operands. Memory, libraries' searches and first-touch costs belong here or in
     /// [`Case::check`], never in [`Case::sample`].
     ///
@@ -127,6 +130,11 @@ pub trait Case {
 
     /// The device was throttled, or its clock was low, during the last sample.
     fn throttled(&mut self) -> bool {
+        false
+    }
+
+    /// The power limit holds the clock down now.
+    fn limited(&mut self) -> bool {
         false
     }
 

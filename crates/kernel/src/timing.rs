@@ -5,6 +5,8 @@
 //!                                   └─ throttled: discarded and counted
 //! ```
 //!
+//! Where a power limit holds the clock down, the first part of this is prolonged until the load has lasted.
+//!
 //! A sample is a batch of calls long enough for the device's clock. Sampling ends when the 95 % interval of the median
 //! (order statistics, so no shape of the noise is assumed) is narrow enough and both halves of the series agree, since
 //! a drifting series has a narrow interval around the wrong place; or at the time limit, which is then said.
@@ -34,6 +36,9 @@ pub struct Method {
     pub precision: f64,
     /// Longest time for warm-up and samples together, in seconds; one sample is taken in any case.
     pub limit_s: f64,
+    /// Where a power limit holds the clock, warm-up goes on for so many seconds, and samples are spread over at least
+    /// half of that: within the first hundredths of a second the clock depends on what ran before. 0 for never.
+    pub sustain_s: f64,
     /// Exactly so many calls of warm-up and so many samples of one call each, whatever they say.
     pub fixed: Option<Fixed>,
 }
@@ -58,6 +63,7 @@ impl Default for Method {
             most_samples: 2000,
             precision: 0.005,
             limit_s: 2.0,
+            sustain_s: 0.0,
             fixed: None,
         }
     }
@@ -75,6 +81,11 @@ pub trait Subject {
     fn throttled(&mut self) -> bool {
         false
     }
+
+    /// The power limit holds the clock down now.
+    fn limited(&mut self) -> bool {
+        false
+    }
 }
 
 impl<T: Case + ?Sized> Subject for T {
@@ -84,6 +95,10 @@ impl<T: Case + ?Sized> Subject for T {
 
     fn throttled(&mut self) -> bool {
         Case::throttled(self)
+    }
+
+    fn limited(&mut self) -> bool {
+        Case::limited(self)
     }
 }
 
@@ -121,9 +136,18 @@ pub fn measure(
         None => warm_up(subject, method, now, begin)?,
     };
     let most = method.fixed.map_or(method.most_samples, |f| f.iterations).max(1);
+    let sustains = method.fixed.is_none() && method.sustain_s > 0.0;
+    let mut sustained_at = None;
     let (mut kept, mut discarded, mut settled) = (Vec::new(), 0, false);
     let mut next_look = method.least_samples.max(6) as usize;
     loop {
+        if sustains && sustained_at.is_none() && subject.limited() {
+            // What was sampled before the limit set in is of another state.
+            sustain(subject, calls, method, now, begin)?;
+            kept.clear();
+            next_look = method.least_samples.max(6) as usize;
+            sustained_at = Some(now());
+        }
         let seconds = sample(subject, calls)? / f64::from(calls);
         if subject.throttled() {
             discarded += 1;
@@ -139,7 +163,8 @@ pub fn measure(
             }
             continue;
         }
-        if kept.len() >= next_look {
+        let spread = sustained_at.is_none_or(|at| now() - at >= method.sustain_s / 2.0);
+        if kept.len() >= next_look && spread {
             settled = is_settled(&kept, method.precision);
             next_look = (kept.len() + kept.len() / 4).max(kept.len() + 1);
         }
@@ -173,6 +198,21 @@ fn warm_up(
             calls = (wanted.ceil() as u32).max(calls + 1);
         }
     }
+}
+
+/// Calls until the device has been under this load for long enough, or half of the time is over.
+fn sustain(
+    subject: &mut (impl Subject + ?Sized),
+    calls: u32,
+    method: &Method,
+    now: &mut dyn FnMut() -> f64,
+    begin: f64,
+) -> Result<(), CaseError> {
+    let until = now() + method.sustain_s;
+    while now() < until && now() - begin < method.limit_s / 2.0 {
+        sample(subject, calls)?;
+    }
+    Ok(())
 }
 
 fn sample(subject: &mut (impl Subject + ?Sized), calls: u32) -> Result<f64, CaseError> {
@@ -212,6 +252,8 @@ fn summary(kept: &[f64], calls: u32, discarded: u32, settled: bool) -> Result<Sa
         lo_s: ci.map(|c| c.lo),
         hi_s: ci.map(|c| c.hi),
         settled,
+        rounds: 1,
+        between: None,
     })
 }
 

@@ -52,7 +52,7 @@ fn variants() -> BTreeMap<String, Variant> {
 fn has(architecture: &str, variant: &Variant) -> bool {
     let eight_bits = variant.source.name == "peak" && variant.defines.contains(&("KIND", "4".to_owned()));
     match architecture {
-        "sm_80" => !eight_bits && variant.source.name != "warpgroup",
+        "sm_80" => !eight_bits && !["warpgroup", "bulk"].contains(&variant.source.name),
         "sm_90a" => true,
         _ => variant.source.name != "warpgroup",
     }

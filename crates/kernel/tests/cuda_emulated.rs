@@ -56,7 +56,7 @@ fn tokens_are_chosen() {
 
 #[test]
 fn probes_touch_what_they_say() {
-    check(&["stream", "triad", "gather", "cache", "chase"]);
+    check(&["stream", "copy", "copy,", "triad", "gather", "cache", "chase"]);
 }
 
 #[test]

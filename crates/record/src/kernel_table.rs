@@ -127,10 +127,14 @@ columns! {
     "lo_s" Number ["outcome" "time" "lo_s"]
     "hi_s" Number ["outcome" "time" "hi_s"]
     "settled" Flag ["outcome" "time" "settled"]
+    "rounds" Count ["outcome" "time" "rounds"]
+    "between" Number ["outcome" "time" "between"]
+    "unsteady" Text ["unsteady"]
     "deviation" Number ["outcome" "deviation"]
     "sm_mhz" Number ["clocks" "sm_mhz"]
     "mem_mhz" Number ["clocks" "mem_mhz"]
     "power_w" Number ["clocks" "power_w"]
+    "power_limited" Flag ["clocks" "power_limited"]
     "skipped" Text ["outcome" "reason"]
     "flop" Number ["work" "flop"]
     "read_bytes" Number ["work" "read_bytes"]
@@ -311,6 +315,7 @@ mod tests {
             cache: CacheState::Cold,
             clocks: Clocks { sm_mhz: Some(1980.5), ..Clocks::default() },
             outcome,
+            unsteady: Some("1 of 3 rounds".to_owned()),
         }
     }
 
@@ -325,6 +330,8 @@ mod tests {
             lo_s: None,
             hi_s: Some(1.26e-5),
             settled: true,
+            rounds: 3,
+            between: Some(0.02),
         };
         let shapes = [
             (OpKind::Linear, Shape::Matrix { m: 1, n: 2, k: u32::MAX }),

@@ -9,7 +9,7 @@ use stopwatt_core::cache_counters::NcuDocument;
 use stopwatt_core::ceiling::ClientCeiling;
 use stopwatt_core::comparison::{AcceptanceDoc, ComparisonDoc};
 use stopwatt_core::expectations::{ExpectationReport, Expectations};
-use stopwatt_core::kernel_table::KernelTable;
+use stopwatt_core::kernel_table::{KernelMovement, KernelTable};
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 use stopwatt_core::reproduction::ReproductionDoc;
@@ -32,6 +32,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("calibration.schema.json", of::<ClientCeiling>()),
         ("roofline.schema.json", of::<Roofline>()),
         ("kernel-table.schema.json", of::<KernelTable>()),
+        ("kernel-movement.schema.json", of::<KernelMovement>()),
     ]
 }
 

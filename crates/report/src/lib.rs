@@ -59,7 +59,7 @@ pub use before_after::{ComparedView, ComparisonView, comparison_html};
 pub use comparison::{comparison, comparison_csv};
 pub use csv::csv;
 pub use dialect::{dialect_csv, dialect_terminal};
-pub use hardware::{Hardware, kernels_text, roofline_csv, roofline_text};
+pub use hardware::{Hardware, kernels_text, movement_csv, movement_text, roofline_csv, roofline_text};
 pub use html::html;
 pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};
 pub use reproduction::{reproduction, reproduction_csv};

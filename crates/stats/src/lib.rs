@@ -5,6 +5,7 @@
 //! trials       ──► sample, interval, bootstrap   how sure that is
 //! series       ──► steady, trend, autocorrelation  whether it may be summarised at all
 //! two groups   ──► compare, effect, welch, holm  whether they differ
+//! rounds       ──► rounds                        whether moments agree, and what they say together
 //! two scores an item ──► items                   whether the one side is worse
 //! loads        ──► edge, share, backlog          how much is too much
 //! ```
@@ -31,6 +32,7 @@ pub mod items;
 pub mod nnls;
 pub mod outlier;
 pub mod quantile;
+pub mod rounds;
 pub mod sample;
 pub mod share;
 pub mod staircase;

@@ -10,10 +10,12 @@
 //!
 //! Only types and formulas; `record` reads and writes the table file.
 
+mod movement;
 mod op;
 mod row;
 mod work;
 
+pub use movement::{KernelMovement, Moved, MovedPoints, MovedRow};
 pub use op::{Dtype, Dtypes, Family, Op, OpKind, Shape};
 pub use row::{CacheState, Clocks, KernelRow, KernelTable, Launch, Outcome, Provider, Sampled};
 pub use work::Work;

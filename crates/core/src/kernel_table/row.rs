@@ -40,24 +40,35 @@ pub enum Launch {
 /// Time of one call over the samples that were kept, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sampled {
-    /// Samples kept.
+    /// Samples kept, over all rounds.
     pub n: u32,
     /// Calls in each sample; their time was divided by it.
     pub calls: u32,
     /// Samples discarded because the device was throttled or slow in clock.
     pub discarded: u32,
-    /// Median.
+    /// Median of the rounds' medians.
     pub median_s: f64,
-    /// Median of the absolute deviations from the median.
+    /// Median of the absolute deviations from the median within a round.
     pub mad_s: f64,
     /// Arithmetic mean.
     pub mean_s: f64,
-    /// Lower end of the 95 % interval of the median within this run; `None` when the sample is too small for one.
+    /// Lower end of the 95 % interval of the median: over rounds where there are several, else over the samples of the
+    /// one; `None` when the sample is too small for one.
     pub lo_s: Option<f64>,
     /// Upper end.
     pub hi_s: Option<f64>,
-    /// The stop rule was met before the time limit.
+    /// The stop rule was met before the time limit, in every round.
     pub settled: bool,
+    /// Rounds: times at which it was set up anew and sampled, with others measured in between.
+    #[serde(default = "one")]
+    pub rounds: u32,
+    /// Standard deviation of the rounds' medians, relative to the median; `None` with one round.
+    #[serde(default)]
+    pub between: Option<f64>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 /// Clocks and power while sampling; `None` where nothing reads them.
@@ -69,6 +80,9 @@ pub struct Clocks {
     pub mem_mhz: Option<f64>,
     /// Power, in watts.
     pub power_w: Option<f64>,
+    /// The power limit held the clock down.
+    #[serde(default)]
+    pub power_limited: Option<bool>,
 }
 
 /// What became of an operator that was asked for.
@@ -110,6 +124,9 @@ pub struct KernelRow {
     pub clocks: Clocks,
     /// What came of it.
     pub outcome: Outcome,
+    /// Why its rounds do not agree, for people; `None` where they do.
+    #[serde(default)]
+    pub unsteady: Option<String>,
 }
 
 /// A kernel table as a document: `--format json` of `stopwatt profile`.

@@ -125,6 +125,18 @@ pub struct CoResident {
     pub apart_s: Measured,
 }
 
+/// Which of several ways to do something was the fastest, and is what a curve shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Fastest {
+    /// What, for instance `copy`.
+    pub what: String,
+    /// Bytes that it was done with.
+    pub bytes: f64,
+    /// The way.
+    pub way: String,
+}
+
 /// Something that was not measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -154,6 +166,9 @@ pub struct Roofline {
     pub launches: Vec<LaunchFloor>,
     /// Operators side by side.
     pub co_resident: Vec<CoResident>,
+    /// Ways that were chosen among several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fastest: Vec<Fastest>,
     /// What is missing, and why.
     pub unavailable: Vec<Unavailable>,
 }
@@ -182,6 +197,7 @@ impl Roofline {
             staircases: Vec::new(),
             launches: Vec::new(),
             co_resident: Vec::new(),
+            fastest: Vec::new(),
             unavailable: Vec::new(),
         }
     }

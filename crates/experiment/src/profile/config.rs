@@ -64,10 +64,13 @@ pub struct MethodConfig {
     pub warmup: Option<u32>,
     /// Exactly so many samples of one call each, whatever they say.
     pub iterations: Option<u32>,
-    /// Half the width of the 95 % interval of the median, relative to it, at which sampling ends.
+    /// Rounds of each kernel, with others in between; more where they disagree. `null`: 3, or 1 with counts.
+    #[schemars(range(min = 1))]
+    pub rounds: Option<u32>,
+    /// Half the width of the 95 % interval of a round's median, relative to it, at which sampling ends.
     #[schemars(range(min = 0.0))]
     pub precision: f64,
-    /// Longest time of one kernel, in seconds.
+    /// Longest time of one kernel, in seconds, shared among its rounds.
     #[schemars(range(min = 0.001))]
     pub kernel_s: f64,
 }
@@ -75,7 +78,7 @@ pub struct MethodConfig {
 impl Default for MethodConfig {
     fn default() -> Self {
         let Method { precision, .. } = Method::default();
-        Self { warmup: None, iterations: None, precision, kernel_s: 1.0 }
+        Self { warmup: None, iterations: None, rounds: None, precision, kernel_s: 1.5 }
     }
 }
 
@@ -85,7 +88,19 @@ impl MethodConfig {
     pub fn method(&self) -> Method {
         let fixed = (self.warmup.is_some() || self.iterations.is_some())
             .then(|| Fixed { warmup: self.warmup.unwrap_or(10), iterations: self.iterations.unwrap_or(100) });
-        Method { precision: self.precision, limit_s: self.kernel_s, fixed, ..Method::default() }
+        let usual = Method { precision: self.precision, limit_s: self.kernel_s, fixed, ..Method::default() };
+        if self.rounds() == 1 {
+            return usual;
+        }
+        // A GPU that reaches its power limit needs a few tenths of a second until its clock stays about the same.
+        Method { warmup_s: 0.03, least_samples: 12, sustain_s: 0.2, ..usual }
+    }
+
+    /// Rounds of each kernel.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        let counts = self.warmup.is_some() || self.iterations.is_some();
+        self.rounds.unwrap_or(if counts { 1 } else { 3 }).max(1)
     }
 }
 
@@ -101,5 +116,12 @@ mod tests {
         assert_eq!(with(None, None), None);
         assert_eq!(with(Some(3), None), Some(Fixed { warmup: 3, iterations: 100 }));
         assert_eq!(with(None, Some(7)), Some(Fixed { warmup: 10, iterations: 7 }));
+    }
+
+    #[test]
+    fn counts_are_taken_once_unless_rounds_are_asked_for() {
+        let with =
+            |iterations, rounds| MethodConfig { iterations, rounds, ..MethodConfig::default() }.rounds();
+        assert_eq!((with(None, None), with(Some(5), None), with(Some(5), Some(4))), (3, 1, 4));
     }
 }

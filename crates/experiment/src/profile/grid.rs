@@ -76,7 +76,8 @@ pub fn with_tile_edges(ops: &[Op]) -> Vec<Op> {
 #[must_use]
 pub fn launches(op: &Op, has_graphs: bool) -> Vec<Launch> {
     match op.kind {
-        OpKind::EmptyLaunch => vec![Launch::Eager],
+        // Sums of several GPUs are not captured: each of them has a stream of its own.
+        OpKind::EmptyLaunch | OpKind::AllReduce => vec![Launch::Eager],
         OpKind::EmptyGraph => vec![Launch::Graph],
         _ if has_graphs => vec![Launch::Graph],
         _ => vec![Launch::Eager],

@@ -14,6 +14,7 @@ mod error;
 pub mod grid;
 mod record;
 pub mod roofline;
+mod rounds;
 mod run;
 
 pub use config::{MethodConfig, ProfileConfig};

@@ -2,9 +2,11 @@
 //!
 //! Ranks are the first GPUs in CUDA's order, beginning with the measured one, whose clock times the calls.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::rc::Rc;
 
+use stopwatt_core::clock::monotonic_raw;
 use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes};
 
 use super::ffi::driver::Handle;
@@ -19,7 +21,85 @@ use crate::case::CaseError;
 /// Elements that are checked.
 const CHECKED: usize = 4096;
 
-/// A GPU that takes part.
+/// How long a sum may take before the GPUs are taken not to reach each other, in nanoseconds. The first one sets up
+/// connections, which takes seconds.
+const PATIENCE_NS: i64 = 60_000_000_000;
+
+/// GPUs that add up what each of them has. Setting them up takes seconds, so one is kept for all sums.
+pub(super) struct Clique {
+    nccl: Nccl,
+    gpus: Vec<Rc<Gpu>>,
+    communicators: Vec<Handle>,
+    /// A sum did not end: then nothing can be asked of the GPUs any more.
+    stuck: Cell<bool>,
+}
+
+impl Clique {
+    /// The measured GPU and the first others, `ranks` in all.
+    pub(super) fn open(gpu: &Rc<Gpu>, ranks: u32) -> Result<Self, CaseError> {
+        if ranks < 2 {
+            return Err(CaseError::Unsupported { reason: format!("a sum over {ranks} ranks") });
+        }
+        let nccl = Nccl::open(&gpu.folders).map_err(missing)?;
+        let own = gpu.facts.index;
+        let mut gpus = vec![gpu.clone()];
+        for index in (0..).filter(|index| *index != own).take(ranks as usize - 1) {
+            gpus.push(Gpu::open(index, &gpu.folders).map_err(missing)?);
+        }
+        let devices: Vec<c_int> = gpus.iter().map(|g| g.facts.index as c_int).collect();
+        let mut communicators: Vec<Handle> = vec![std::ptr::null_mut(); gpus.len()];
+        // SAFETY: both arrays are as long as said.
+        let begun = nccl.check("ncclCommInitAll", unsafe {
+            (nccl.init_all)(communicators.as_mut_ptr(), devices.len() as c_int, devices.as_ptr())
+        });
+        gpu.enter()?;
+        begun?;
+        Ok(Self { nccl, gpus, communicators, stuck: Cell::new(false) })
+    }
+
+    /// GPUs that take part.
+    pub(super) fn ranks(&self) -> u32 {
+        self.gpus.len() as u32
+    }
+
+    /// Waits for every rank; the measured device's context is current afterwards.
+    fn wait(&self) -> Result<(), CaseError> {
+        let begin = monotonic_raw();
+        for gpu in self.gpus.iter().rev() {
+            gpu.enter()?;
+            while !gpu.is_idle()? {
+                if monotonic_raw() - begin > PATIENCE_NS {
+                    self.stuck.set(true);
+                    return Err(CaseError::Lost {
+                        reason: "a sum over GPUs did not end within a minute: they do not reach each other \
+                                 (NCCL_DEBUG=INFO tells how they try; NCCL_P2P_DISABLE=1 takes another way)"
+                            .to_owned(),
+                    });
+                }
+                std::thread::yield_now();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Clique {
+    fn drop(&mut self) {
+        for communicator in self.communicators.iter().filter(|c| !c.is_null()) {
+            // SAFETY: created by this, ended once; an error has nobody left to hear it. One that is stuck would wait
+            // for ever when destroyed, so it is aborted, or left alone where that cannot be done.
+            unsafe {
+                match (self.stuck.get(), self.nccl.abort) {
+                    (false, _) => (self.nccl.destroy)(*communicator),
+                    (true, Some(abort)) => abort(*communicator),
+                    (true, None) => 0,
+                };
+            }
+        }
+    }
+}
+
+/// A GPU's part of a sum.
 struct Rank {
     gpu: Rc<Gpu>,
     communicator: Handle,
@@ -29,8 +109,8 @@ struct Rank {
 
 /// A sum over ranks.
 pub(super) struct AllReduceIssue {
-    nccl: Nccl,
     ranks: Vec<Rank>,
+    clique: Rc<Clique>,
     element: Element,
     data: DataType,
     len: usize,
@@ -39,9 +119,8 @@ pub(super) struct AllReduceIssue {
 
 impl AllReduceIssue {
     pub(super) fn new(
-        gpu: &Rc<Gpu>,
+        clique: &Rc<Clique>,
         elements: u32,
-        ranks: u32,
         dtypes: Dtypes,
         cache: CacheState,
     ) -> Result<Self, CaseError> {
@@ -55,52 +134,36 @@ impl AllReduceIssue {
             Dtype::Bf16 => (Element::Bf16, DataType::Bf16),
             other => return Err(unsupported(format!("a sum of {}", other.name()))),
         };
-        if elements == 0 || ranks < 2 {
-            return Err(unsupported(format!("a sum of {elements} elements over {ranks} ranks")));
+        if elements == 0 {
+            return Err(unsupported("a sum of nothing".to_owned()));
         }
-        let nccl = Nccl::open(&gpu.folders).map_err(missing)?;
-        let own = gpu.facts.index;
-        let mut gpus = vec![gpu.clone()];
-        for index in (0..).filter(|index| *index != own).take(ranks as usize - 1) {
-            gpus.push(Gpu::open(index, &gpu.folders).map_err(missing)?);
-        }
-        let devices: Vec<c_int> = gpus.iter().map(|g| g.facts.index as c_int).collect();
-        let mut communicators: Vec<Handle> = vec![std::ptr::null_mut(); gpus.len()];
-        // SAFETY: both arrays are as long as said.
-        nccl.check("ncclCommInitAll", unsafe {
-            (nccl.init_all)(communicators.as_mut_ptr(), devices.len() as c_int, devices.as_ptr())
-        })?;
         let len = elements as usize;
         let set_bytes = (2 * len * element.bytes()) as u64;
-        let sets = sets(cache, set_bytes, gpu.facts.target.l2_bytes);
-        let mut issue = Self { nccl, ranks: Vec::new(), element, data, len, sets };
-        for (number, (gpu, communicator)) in gpus.into_iter().zip(communicators).enumerate() {
+        let measured = &clique.gpus[0];
+        let sets = sets(cache, set_bytes, measured.facts.target.l2_bytes);
+        let rank = |(number, (gpu, communicator)): (usize, (&Rc<Gpu>, &Handle))| {
             gpu.enter()?;
             let place =
-                || Rotating::new(&gpu, element, len, sets).map_err(|e| of_size(e, set_bytes * sets as u64));
+                || Rotating::new(gpu, element, len, sets).map_err(|e| of_size(e, set_bytes * sets as u64));
             let (message, sum) = (place()?, place()?);
-            message.fill_uniform(&gpu, number as u64, 1.0)?;
+            message.fill_uniform(gpu, gpu.seed(number as u64), 1.0)?;
             gpu.wait()?;
-            issue.ranks.push(Rank { gpu, communicator, message, sum });
-        }
+            Ok(Rank { gpu: gpu.clone(), communicator: *communicator, message, sum })
+        };
+        let all = clique.gpus.iter().zip(&clique.communicators).enumerate();
+        let ranks = all.map(rank).collect::<Result<Vec<_>, CaseError>>();
+        // Whatever failed, what follows is about the measured device.
+        measured.enter()?;
+        let issue = Self { ranks: ranks?, clique: clique.clone(), element, data, len, sets };
         issue.issue(0)?;
-        issue.wait()?;
+        issue.clique.wait()?;
         Ok(issue)
-    }
-
-    /// Waits for every rank; the measured device's context is current afterwards.
-    fn wait(&self) -> Result<(), CaseError> {
-        for rank in self.ranks.iter().rev() {
-            rank.gpu.enter()?;
-            rank.gpu.wait()?;
-        }
-        Ok(())
     }
 }
 
 impl Issue for AllReduceIssue {
     fn issue(&self, set: usize) -> Result<(), CaseError> {
-        let nccl = &self.nccl;
+        let nccl = &self.clique.nccl;
         // SAFETY (all blocks here): communicators, buffers and streams live; each belongs to its rank.
         nccl.check("ncclGroupStart", unsafe { (nccl.group_start)() })?;
         let mut queued = Ok(());
@@ -122,6 +185,8 @@ impl Issue for AllReduceIssue {
         }
         // A group that was begun must end, whatever happened in it.
         let ended = nccl.check("ncclGroupEnd", unsafe { (nccl.group_end)() });
+        // NCCL goes from device to device.
+        self.clique.gpus[0].enter()?;
         queued.and(ended)
     }
 
@@ -139,9 +204,9 @@ impl Issue for AllReduceIssue {
             rank.message.refill_first(&rank.gpu, Mixed(seed ^ (number as u64) << 40).next(), 1.0)?;
             rank.sum.fill_bytes(&rank.gpu, 0xff)?;
         }
-        self.wait()?;
+        self.clique.wait()?;
         self.issue(0)?;
-        self.wait()?;
+        self.clique.wait()?;
         let mut random = Mixed(seed);
         let len = self.len.min(CHECKED);
         let from = (random.next() % (self.len - len + 1) as u64) as usize;
@@ -153,7 +218,7 @@ impl Issue for AllReduceIssue {
             expected.iter_mut().zip(message).for_each(|(sum, value)| *sum += value);
             found.push(widen(self.element, &rank.sum.read(&rank.gpu, from, len)?));
         }
-        self.wait()?;
+        self.clique.gpus[0].enter()?;
         // Each of the additions rounds a sum of at most as many ones as there are ranks.
         let ranks = self.ranks.len() as f64;
         let allowed = (ranks - 1.0) * ranks * rounding(self.element);
@@ -164,20 +229,11 @@ impl Issue for AllReduceIssue {
     }
 
     fn choice(&self) -> Option<String> {
-        Some(format!("nccl {}", self.nccl.version()))
+        Some(format!("nccl {}", self.clique.nccl.version()))
     }
 
     /// The kernels of the ranks wait for each other: holding or capturing one of them alone would hang the others.
     fn is_plain(&self) -> bool {
         false
-    }
-}
-
-impl Drop for AllReduceIssue {
-    fn drop(&mut self) {
-        for rank in &self.ranks {
-            // SAFETY: created by this, destroyed once; an error has nobody left to hear it.
-            unsafe { (self.nccl.destroy)(rank.communicator) };
-        }
     }
 }

@@ -213,8 +213,8 @@ impl ConvolutionIssue {
             result_size: (height, width),
             sets,
         };
-        issue.image.fill_uniform(&issue.dnn.gpu, 1, 1.0)?;
-        issue.filter.fill_uniform(&issue.dnn.gpu, 2, 1.0)?;
+        issue.image.fill_uniform(&issue.dnn.gpu, issue.dnn.gpu.seed(1), 1.0)?;
+        issue.filter.fill_uniform(&issue.dnn.gpu, issue.dnn.gpu.seed(2), 1.0)?;
         // The first call loads or compiles code.
         issue.issue(0)?;
         issue.dnn.gpu.wait()?;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use stopwatt_core::kernel_table::{CacheState, Dtype, Dtypes, Launch, Op, OpKind, Shape};
 
 use super::Unavailable;
-use super::all_reduce::AllReduceIssue;
+use super::all_reduce::{AllReduceIssue, Clique};
 use super::convolution::{ConvolutionIssue, Geometry};
 use super::dnn::Dnn;
 use super::floor::FloorIssue;
@@ -25,6 +25,7 @@ pub struct CudaDevice {
     gpu: Rc<Gpu>,
     lt: Option<Rc<Lt>>,
     dnn: Option<Rc<Dnn>>,
+    clique: Option<Rc<Clique>>,
 }
 
 /// Opens device `index`, in CUDA's order. `folders` hold the libraries ([`stopwatt_nvlib::library_folders`]); those for
@@ -34,7 +35,7 @@ pub struct CudaDevice {
 ///
 /// [`Unavailable`] when there is no driver or no such device.
 pub fn open(index: u32, folders: &[PathBuf]) -> Result<CudaDevice, Unavailable> {
-    Ok(CudaDevice { gpu: Gpu::open(index, folders)?, lt: None, dnn: None })
+    Ok(CudaDevice { gpu: Gpu::open(index, folders)?, lt: None, dnn: None, clique: None })
 }
 
 impl CudaDevice {
@@ -107,6 +108,16 @@ impl CudaDevice {
         Ok(dnn)
     }
 
+    fn clique(&mut self, ranks: u32) -> Result<Rc<Clique>, CaseError> {
+        if let Some(clique) = self.clique.as_ref().filter(|c| c.ranks() == ranks) {
+            return Ok(clique.clone());
+        }
+        self.clique = None;
+        let clique = Rc::new(Clique::open(&self.gpu, ranks)?);
+        self.clique = Some(clique.clone());
+        Ok(clique)
+    }
+
     fn case<'a, I: Issue + 'a>(
         &self,
         issue: I,
@@ -144,6 +155,12 @@ impl Device for CudaDevice {
         self.gpu.watch.shared()
     }
 
+    fn vary(&mut self, seed: u64) {
+        if self.gpu.enter().is_ok() {
+            self.gpu.vary(seed);
+        }
+    }
+
     /// Products of 8-bit operands come out in bf16, as serving engines have them.
     fn formats(&self, kind: OpKind, dtype: Dtype) -> Dtypes {
         match (kind, dtype) {
@@ -176,7 +193,7 @@ impl Device for CudaDevice {
                 })
             }
             (OpKind::AllReduce, Shape::Message { elements, ranks }) => {
-                let issue = AllReduceIssue::new(&self.gpu, elements, ranks, op.dtypes, cache)?;
+                let issue = AllReduceIssue::new(&self.clique(ranks)?, elements, op.dtypes, cache)?;
                 self.case(issue, launch, cache)
             }
             (

@@ -9,6 +9,8 @@ use std::rc::Rc;
 use super::Unavailable;
 use super::compile::{Compiler, Kernel};
 use super::ffi::driver::{Address, Attribute, Driver, Handle, STREAM_NON_BLOCKING};
+use super::memory::Reader;
+use super::numbers::Mixed;
 use super::observe::Watch;
 use super::plan::{Source, Target};
 use crate::case::CaseError;
@@ -53,8 +55,14 @@ pub(super) struct Gpu {
     stream: Handle,
     /// Where calls are issued now: the stream, or a lane beside it.
     current: Cell<Handle>,
+    /// Seed of operands that nothing is checked on.
+    variation: Cell<u64>,
+    /// Memory that nobody uses, so that operands come to lie elsewhere.
+    spacer: Cell<Option<Address>>,
     compiler: RefCell<Option<Rc<Compiler>>>,
     kernels: RefCell<HashMap<String, Rc<Kernel>>>,
+    /// Which of a plan's ways was the fastest.
+    pub(super) ways: RefCell<HashMap<String, usize>>,
 }
 
 /// Kernels that measuring itself needs.
@@ -102,8 +110,11 @@ impl Gpu {
             context,
             stream,
             current: Cell::new(stream),
+            variation: Cell::new(0),
+            spacer: Cell::new(None),
             compiler: RefCell::new(None),
             kernels: RefCell::new(HashMap::new()),
+            ways: RefCell::new(HashMap::new()),
         }))
     }
 
@@ -130,6 +141,41 @@ impl Gpu {
     pub(super) fn wait(&self) -> Result<(), CaseError> {
         // SAFETY: the stream lives as long as this.
         self.driver.check("cuStreamSynchronize", unsafe { (self.driver.stream_wait)(self.stream()) })
+    }
+
+    /// From now on operands are other random ones and lie elsewhere: behind an unused piece of memory of another size.
+    pub(super) fn vary(&self, seed: u64) {
+        const PAGE: usize = 2 << 20;
+        self.variation.set(seed);
+        self.free_spacer();
+        let pages = 1 + (Mixed(seed).next() % 64) as usize;
+        let mut address = 0;
+        // SAFETY: a valid place for the answer. Without memory for it there is no spacer, which is no error.
+        if unsafe { (self.driver.allocate)(&raw mut address, pages * PAGE) } == 0 {
+            self.spacer.set(Some(address));
+        }
+    }
+
+    /// `number` as a seed, another one after [`Gpu::vary`].
+    pub(super) fn seed(&self, number: u64) -> u64 {
+        Mixed(self.variation.get() ^ number << 32).next()
+    }
+
+    fn free_spacer(&self) {
+        if let Some(address) = self.spacer.take() {
+            // SAFETY: allocated by `vary`, freed once, used by nobody.
+            unsafe { (self.driver.free)(address) };
+        }
+    }
+
+    /// Whether everything issued is done.
+    pub(super) fn is_idle(&self) -> Result<bool, CaseError> {
+        // SAFETY: the stream lives as long as this.
+        match unsafe { (self.driver.stream_query)(self.stream()) } {
+            // CUDA_ERROR_NOT_READY
+            600 => Ok(false),
+            code => self.driver.check("cuStreamQuery", code).map(|()| true),
+        }
     }
 
     /// Free and total memory, in bytes.
@@ -238,6 +284,11 @@ impl Gpu {
         Ok(data)
     }
 
+    /// Reads device memory from any thread, after everything issued so far is done.
+    pub(super) fn reader(&self) -> Reader {
+        Reader::new(&self.driver, self.context)
+    }
+
     /// Blocks for a kernel that strides over as much as there is.
     pub(super) fn striding_grid(&self) -> [u32; 3] {
         [self.facts.target.sm_count * 8, 1, 1]
@@ -247,6 +298,7 @@ impl Gpu {
 impl Drop for Gpu {
     fn drop(&mut self) {
         self.kernels.borrow_mut().clear();
+        self.free_spacer();
         // SAFETY: nothing that belongs to the context is left: each holds this.
         unsafe {
             (self.driver.stream_destroy)(self.stream);

@@ -29,6 +29,11 @@ pub(super) trait Issue {
         None
     }
 
+    /// Which of several ways was found to be the fastest, where there are several.
+    fn way(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether calls queue kernels on the device's stream and nothing else: only then may the stream be held meanwhile,
     /// and only then can a call be captured.
     fn is_plain(&self) -> bool {
@@ -228,6 +233,10 @@ impl<I: Issue> Case for CudaCase<I> {
             }
             all => Some(all.join(" + ")),
         };
+        let kernel = match (kernel, self.issue.way()) {
+            (Some(kernel), Some(way)) => Some(format!("{kernel} ({way})")),
+            (kernel, way) => kernel.or_else(|| way.map(str::to_owned)),
+        };
         Identity { kernel, grid: kernels.first().map(|k| k.grid), block: kernels.first().map(|k| k.block) }
     }
 
@@ -240,6 +249,10 @@ impl<I: Issue> Case for CudaCase<I> {
 
     fn throttled(&mut self) -> bool {
         self.gpu.watch.throttled()
+    }
+
+    fn limited(&mut self) -> bool {
+        self.gpu.watch.read().power_capped
     }
 
     fn clocks(&mut self) -> Clocks {

@@ -1,9 +1,10 @@
 //! Memory of the device, and operands that rotate.
 
-use std::ffi::c_void;
+use std::ffi::{c_uint, c_void};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::ffi::driver::{Address, HOST_MAPPED};
+use super::ffi::driver::{Address, Driver, HOST_MAPPED, Handle};
 use super::gpu::{Gpu, SUPPORT};
 use super::plan::Element;
 use crate::case::CaseError;
@@ -145,6 +146,48 @@ impl Rotating {
             });
         }
         gpu.to_host(self.buffer.address() + (from * size) as u64, len * size)
+    }
+}
+
+/// Copies pieces of device memory to the host, from any thread. What is read must be written already, and live.
+pub(super) struct Reader {
+    enter: unsafe extern "C" fn(Handle) -> c_uint,
+    copy: unsafe extern "C" fn(*mut c_void, Address, usize) -> c_uint,
+    context: Handle,
+    /// The first status that was not success, or 0.
+    failed: AtomicU32,
+}
+
+// SAFETY: the driver's functions may be called from any thread; each call makes the context current on its own thread.
+unsafe impl Sync for Reader {}
+
+impl Reader {
+    pub(super) fn new(driver: &Driver, context: Handle) -> Self {
+        Self { enter: driver.set_current, copy: driver.to_host, context, failed: AtomicU32::new(0) }
+    }
+
+    /// `bytes` from `at` on; nothing when that failed, which [`Reader::failure`] then tells.
+    pub(super) fn read(&self, at: Address, bytes: usize) -> Vec<u8> {
+        let mut data = vec![0_u8; bytes];
+        // SAFETY: the context lives as long as the device that made this; `data` holds `bytes`, and callers name memory
+        // within a buffer.
+        let code = unsafe {
+            match (self.enter)(self.context) {
+                0 => (self.copy)(data.as_mut_ptr().cast(), at, bytes),
+                code => code,
+            }
+        };
+        if code == 0 {
+            return data;
+        }
+        // The first one counts: what follows it often has no other reason.
+        let _ = self.failed.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+        Vec::new()
+    }
+
+    /// The first failure, if there was one.
+    pub(super) fn failure(&self, driver: &Driver) -> Result<(), CaseError> {
+        driver.check("cuMemcpyDtoH", self.failed.load(Ordering::Relaxed))
     }
 }
 

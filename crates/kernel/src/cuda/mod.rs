@@ -23,6 +23,7 @@
 mod all_reduce;
 mod check;
 mod compile;
+mod contents;
 mod convolution;
 mod device;
 mod dnn;

@@ -3,6 +3,8 @@
 //! A plan says nothing about addresses or streams: the device allocates the operands, fills them, launches the steps
 //! in order on one stream, and holds results against [`Plan::expected`].
 
+pub use super::contents::{Column, Contents};
+
 /// CUDA C++ source without includes, compiled at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
@@ -155,11 +157,13 @@ pub struct Step {
     pub arguments: Vec<Argument>,
 }
 
-/// What the operands held before the call, as numbers; one slice an operand of the plan, widened to double precision.
-/// Of operands that a call replaces, too, it is what they held before.
-pub struct Contents<'a> {
-    /// One an operand of the plan; empty for poisoned ones.
-    pub operands: &'a [Vec<f64>],
+/// One of several ways to compute something.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Way {
+    /// What tells it from others, for people.
+    pub name: String,
+    /// Launches, in order.
+    pub steps: Vec<Step>,
 }
 
 /// What an element of a result should be.
@@ -183,6 +187,9 @@ pub struct Plan {
     pub operands: Vec<Operand>,
     /// Launches, in order.
     pub steps: Vec<Step>,
+    /// Several launches that compute the same from the same operands, the first of them `steps`: the fastest on the
+    /// device at hand is run. Empty when there is one way only.
+    pub ways: Vec<Way>,
     /// What an element of a result should be, from the inputs.
     pub expected: Box<Expected>,
 }

@@ -1,5 +1,6 @@
 //! Runs a [`Plan`]: allocates and fills its operands, launches its steps, holds results against what is expected.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use rayon::prelude::*;
@@ -9,9 +10,10 @@ use stopwatt_core::kernel_table::CacheState;
 use super::compile::Kernel;
 use super::gpu::Gpu;
 use super::issue::{Issue, sets};
-use super::memory::{Rotating, of_size};
+use super::memory::{Reader, Rotating, of_size};
 use super::numbers::{Mixed, narrow, widen};
-use super::plan::{Argument, Contents, Fill, Operand, Plan};
+use super::plan::{Argument, Column, Contents, Fill, Operand, Plan, Step};
+use super::timer::Timer;
 use crate::case::CaseError;
 
 /// A step whose kernel is loaded.
@@ -28,13 +30,19 @@ pub(super) struct PlanIssue {
     gpu: Rc<Gpu>,
     plan: Plan,
     steps: Vec<Loaded>,
+    /// Which of several ways is run, where the plan has several.
+    way: Option<String>,
     operands: Vec<Rotating>,
     sets: usize,
     touched_bytes: u64,
 }
 
-/// Elements of all operands up to which a plan is checked: they are read back in double precision, 8 GiB of them.
-const MOST_CHECKED: usize = 1 << 30;
+/// Bytes of operands that a call replaces up to which a plan is checked: they are kept on the host meanwhile.
+const MOST_KEPT: usize = 4 << 30;
+/// Series of calls by which ways are compared.
+const TRIED: usize = 7;
+/// A later way must take less than this share of the time of an earlier one.
+const CLEARLY: f64 = 0.99;
 /// Elements of results that are checked at most.
 const CHECKED: usize = 512;
 /// Time that computing expectations may take before fewer elements have to do, in nanoseconds.
@@ -55,24 +63,7 @@ impl PlanIssue {
         let wanted = sets(cache, touched_bytes, gpu.facts.target.l2_bytes);
         let room = gpu.memory()?.0 / 2;
         let sets = room.checked_div(set_bytes).map_or(1, |most| wanted.min(most as usize).max(1));
-        let mut steps = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            let kernel = gpu.kernel(&step.source, step.entry, &step.defines)?;
-            kernel.allow_shared(&gpu.driver, step.shared_bytes)?;
-            if let Some(position) = step.arguments.iter().find_map(|a| match a {
-                Argument::Operand(at) if *at >= plan.operands.len() => Some(*at),
-                _ => None,
-            }) {
-                return Err(CaseError::Failed { reason: format!("the plan has no operand {position}") });
-            }
-            steps.push(Loaded {
-                kernel,
-                grid: step.grid,
-                block: step.block,
-                shared_bytes: step.shared_bytes,
-                arguments: step.arguments.clone(),
-            });
-        }
+        let steps = load(gpu, &plan.steps, plan.operands.len())?;
         let total = fixed + set_bytes * sets as u64;
         let operands = plan
             .operands
@@ -80,12 +71,76 @@ impl PlanIssue {
             .map(|o| Rotating::new(gpu, o.element, o.len, if o.rotates { sets } else { 1 }))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| of_size(e, total))?;
-        let issue = Self { gpu: gpu.clone(), plan, steps, operands, sets, touched_bytes };
-        issue.fill(1, false)?;
+        let mut issue = Self { gpu: gpu.clone(), plan, steps, way: None, operands, sets, touched_bytes };
+        issue.fill(issue.gpu.seed(1), false)?;
         // The first call loads code and touches memory for the first time.
         issue.issue(0)?;
         issue.gpu.wait()?;
+        if issue.plan.ways.len() > 1 {
+            issue.choose(cache)?;
+        }
         Ok(issue)
+    }
+
+    /// Takes the fastest of the plan's ways; one that was found before for the same launches is kept.
+    fn choose(&mut self, cache: CacheState) -> Result<(), CaseError> {
+        let key = format!("{cache:?} {:?}", self.plan.ways);
+        let known = self.gpu.ways.borrow().get(&key).copied();
+        let best = match known {
+            Some(best) => best,
+            None => {
+                let best = self.fastest(cache)?;
+                self.gpu.ways.borrow_mut().insert(key, best);
+                best
+            }
+        };
+        let way = &self.plan.ways[best];
+        self.way = Some(way.name.clone());
+        self.steps = load(&self.gpu, &way.steps, self.plan.operands.len())?;
+        Ok(())
+    }
+
+    /// Position of the fastest way; a later one must be clearly faster than an earlier one. A way that the device cannot
+    /// run is left out.
+    fn fastest(&mut self, cache: CacheState) -> Result<usize, CaseError> {
+        let mut timer = Timer::new(&self.gpu)?;
+        let mut best = (0, self.speed(&mut timer, cache)?);
+        for number in 1..self.plan.ways.len() {
+            let loaded = load(&self.gpu, &self.plan.ways[number].steps, self.plan.operands.len());
+            let seconds = loaded.and_then(|steps| {
+                self.steps = steps;
+                self.speed(&mut timer, cache)
+            });
+            match seconds {
+                Ok(seconds) if seconds < best.1 * CLEARLY => best = (number, seconds),
+                Err(lost @ CaseError::Lost { .. }) => return Err(lost),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(best.0)
+    }
+
+    /// Seconds of a few calls, the median of some series.
+    fn speed(&self, timer: &mut Timer, cache: CacheState) -> Result<f64, CaseError> {
+        let calls = self.sets.clamp(1, 4);
+        let flush = cache == CacheState::Cold && self.sets > 1;
+        let mut times = Vec::new();
+        for series in 0..=TRIED {
+            if flush {
+                timer.flush()?;
+            }
+            let queue = &mut || (0..calls).try_for_each(|call| self.issue(series * calls + call));
+            if let Some(seconds) = timer.time(true, queue)? {
+                times.push(seconds);
+            }
+        }
+        // The first series loads code.
+        times.drain(..1.min(times.len()));
+        times.sort_by(f64::total_cmp);
+        times
+            .get(times.len() / 2)
+            .copied()
+            .ok_or_else(|| CaseError::Failed { reason: "no time was taken".to_owned() })
     }
 
     /// Fills the operands, all sets or the first alone.
@@ -113,15 +168,56 @@ impl PlanIssue {
         }
     }
 
-    /// What the first set holds; nothing of what is poisoned.
-    fn read(&self) -> Result<Vec<Vec<f64>>, CaseError> {
+    /// The first set as it will be after the call, except that what the call replaces is read now.
+    fn contents<'a>(&'a self, reader: &'a Reader) -> Result<Vec<Column<'a>>, CaseError> {
+        let replaced = |o: &&Operand| o.result && o.fill != Fill::Poison;
+        let kept: usize = self.plan.operands.iter().filter(replaced).map(|o| o.len * o.element.bytes()).sum();
+        if kept > MOST_KEPT {
+            return Err(CaseError::Unsupported {
+                reason: format!(
+                    "{kept} bytes that are replaced are too many to be held against double precision"
+                ),
+            });
+        }
         let operands = self.plan.operands.iter().zip(&self.operands);
-        let read = operands.map(|(operand, place)| match operand.fill {
-            Fill::Poison => Ok(Vec::new()),
-            _ => Ok(widen(operand.element, &place.read_all(&self.gpu)?)),
-        });
-        read.collect()
+        operands
+            .map(|(operand, place)| {
+                Ok(match operand.fill {
+                    Fill::Poison => Column::empty(operand.element),
+                    _ if operand.result => Column::held(operand.element, place.read_all(&self.gpu)?),
+                    _ => self.column(operand, place, reader),
+                })
+            })
+            .collect()
     }
+
+    fn column<'a>(&self, operand: &Operand, place: &Rotating, reader: &'a Reader) -> Column<'a> {
+        let begin = place.at(0);
+        let fetch = move |range: Range<usize>| reader.read(begin + range.start as u64, range.len());
+        Column::fetched(operand.element, operand.len, Box::new(fetch))
+    }
+}
+
+/// Kernels of steps, compiled and loaded.
+fn load(gpu: &Rc<Gpu>, steps: &[Step], operands: usize) -> Result<Vec<Loaded>, CaseError> {
+    let one = |step: &Step| {
+        let kernel = gpu.kernel(&step.source, step.entry, &step.defines)?;
+        kernel.allow_shared(&gpu.driver, step.shared_bytes)?;
+        if let Some(position) = step.arguments.iter().find_map(|a| match a {
+            Argument::Operand(at) if *at >= operands => Some(*at),
+            _ => None,
+        }) {
+            return Err(CaseError::Failed { reason: format!("the plan has no operand {position}") });
+        }
+        Ok(Loaded {
+            kernel,
+            grid: step.grid,
+            block: step.block,
+            shared_bytes: step.shared_bytes,
+            arguments: step.arguments.clone(),
+        })
+    };
+    steps.iter().map(one).collect()
 }
 
 impl Issue for PlanIssue {
@@ -149,35 +245,31 @@ impl Issue for PlanIssue {
         self.touched_bytes
     }
 
+    fn way(&self) -> Option<&str> {
+        self.way.as_deref()
+    }
+
     fn verify(&self, seed: u64) -> Result<f64, CaseError> {
-        let elements: usize = self.plan.operands.iter().map(|operand| operand.len).sum();
-        if elements > MOST_CHECKED {
-            return Err(CaseError::Unsupported {
-                reason: format!(
-                    "operands of {elements} elements are too many to be held against double precision"
-                ),
-            });
-        }
         self.fill(seed, true)?;
-        // In-place operators overwrite what they read, so inputs are read before and results after.
-        let contents = self.read()?;
+        let reader = self.gpu.reader();
+        // In-place operators overwrite what they read, so that is read before and the rest when it is needed.
+        let contents = self.contents(&reader)?;
         self.issue(0)?;
         self.gpu.wait()?;
-        let mut results = Vec::new();
-        for (position, operand) in self.plan.operands.iter().enumerate() {
-            if operand.result {
-                let place = &self.operands[position];
-                let values = widen(operand.element, &place.read_all(&self.gpu)?);
-                results.push((position, values));
-            }
-        }
-        Ok(deviation(&self.plan, &contents, &results, seed))
+        let operands = self.plan.operands.iter().zip(&self.operands).enumerate();
+        let results: Vec<(usize, Column<'_>)> = operands
+            .filter(|(_, (operand, _))| operand.result)
+            .map(|(position, (operand, place))| (position, self.column(operand, place, &reader)))
+            .collect();
+        let deviation = deviation(&self.plan, &contents, &results, seed);
+        reader.failure(&self.gpu.driver)?;
+        Ok(deviation)
     }
 }
 
 /// Largest deviation of a random part of the results, in multiples of what is allowed. A result that is not a number
 /// deviates infinitely.
-fn deviation(plan: &Plan, contents: &[Vec<f64>], results: &[(usize, Vec<f64>)], seed: u64) -> f64 {
+fn deviation(plan: &Plan, contents: &[Column<'_>], results: &[(usize, Column<'_>)], seed: u64) -> f64 {
     let began = clock::monotonic_raw();
     let contents = Contents { operands: contents };
     let mut worst = 0f64;
@@ -190,10 +282,11 @@ fn deviation(plan: &Plan, contents: &[Vec<f64>], results: &[(usize, Vec<f64>)], 
             let here = part
                 .par_iter()
                 .map(|index| {
-                    let expected = (plan.expected)(&contents, *position, *index, values[*index]);
-                    let off = (values[*index] - expected.value).abs() / expected.tolerance;
+                    let found = values.number(*index);
+                    let expected = (plan.expected)(&contents, *position, *index, found);
+                    let off = (found - expected.value).abs() / expected.tolerance;
                     // Exact where nothing may deviate: 0/0.
-                    if values[*index] == expected.value {
+                    if found == expected.value {
                         0.0
                     } else if off.is_nan() {
                         f64::INFINITY

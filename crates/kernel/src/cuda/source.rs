@@ -34,6 +34,8 @@ sources! {
     SAMPLE = "sample";
     /// Streams and gathers.
     BANDWIDTH = "bandwidth";
+    /// A copy in whole pieces, compute capability 9.0.
+    BULK = "bulk";
     /// First-level cache and shared memory.
     CACHE = "cache";
     /// Pointer chase, empty kernel, kernel that waits for the host.

@@ -1,10 +1,11 @@
 //! Plans that cover every kernel, format, width of access and branch, small enough for an emulation.
 
 use stopwatt_core::kernel_table::{Dtype, Dtypes, Op, OpKind, Shape};
+use stopwatt_kernel::case::CaseError;
 use stopwatt_kernel::cuda::plan::{Plan, Target};
 use stopwatt_kernel::cuda::plans::plan;
 use stopwatt_kernel::cuda::probes::Level;
-use stopwatt_kernel::cuda::probes::bandwidth::{Order, cached, gather, stream, triad};
+use stopwatt_kernel::cuda::probes::bandwidth::{Order, cached, copy, gather, stream, triad};
 use stopwatt_kernel::cuda::probes::latency::chase;
 use stopwatt_kernel::cuda::probes::peak::{Unit, peak};
 
@@ -129,18 +130,32 @@ pub(crate) fn device_only() -> Vec<(String, Plan)> {
         .collect()
 }
 
+/// A plan, and one more for each further way to launch it.
+fn ways(name: &str, make: impl Fn() -> Result<Plan, CaseError>) -> Vec<(String, Plan)> {
+    let make = || make().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let first = make();
+    let names: Vec<String> = first.ways.iter().map(|way| way.name.clone()).collect();
+    let further = names.iter().enumerate().skip(1).map(|(number, way)| {
+        let mut plan = make();
+        plan.steps = plan.ways.swap_remove(number).steps;
+        (format!("{name}, {way}"), plan)
+    });
+    std::iter::once((name.to_owned(), first)).chain(further).collect()
+}
+
 /// Everything else: operators and probes.
 pub(crate) fn plans() -> Vec<(String, Plan)> {
     let mut all: Vec<(String, Plan)> = operators()
         .into_iter()
-        .map(|(op, target)| {
+        .flat_map(|(op, target)| {
             let name = format!("{:?} {:?} {}", op.kind, op.shape, op.dtypes.input.name());
-            let plan = plan(&op, &target).unwrap_or_else(|error| panic!("{name}: {error}"));
-            (name, plan)
+            ways(&name, move || plan(&op, &target))
         })
         .collect();
+    let bytes = 4 * (128 << 10);
+    all.extend(ways("copy", || copy(bytes, &Target { capability: (9, 0), ..SMALL }).map(|probe| probe.plan)));
     let mut probe = |name: &str, probe: Result<stopwatt_kernel::cuda::probes::Probe, _>| {
-        let probe: Result<_, stopwatt_kernel::case::CaseError> = probe;
+        let probe: Result<_, CaseError> = probe;
         all.push((name.to_owned(), probe.unwrap_or_else(|error| panic!("{name}: {error}")).plan));
     };
     for reads in 0..=8 {

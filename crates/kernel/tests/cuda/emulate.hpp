@@ -311,6 +311,8 @@ DEVICE float exp2_fast(float x) { return exp2f(x); }
 DEVICE float reciprocal_fast(float x) { return 1.0f / x; }
 DEVICE uint4 load_once(const uint4* from) { return *from; }
 DEVICE uint2 load_once(const uint2* from) { return *from; }
+DEVICE uint4 load_leaving(const uint4* from) { return *from; }
+DEVICE void store_streaming(uint4* to, uint4 v) { *to = v; }
 DEVICE uint4 load_l2(const uint4* from) { return *from; }
 DEVICE uint4 load_l1(const uint4* from) { return *from; }
 DEVICE uint4 load_shared(const uint4* from) { return *from; }
@@ -351,6 +353,25 @@ DEVICE void copy_wait() {
         groups.erase(groups.begin());
     }
 }
+
+// Bulk copies happen at once; a barrier counts the phases that ended, so that waiting for one that did not is found.
+DEVICE void barrier_init(u64* barrier) { *barrier = 0; }
+DEVICE void barrier_fence() {}
+DEVICE void barrier_wait(u64* barrier, u32 parity) {
+    // A phase has ended when the barrier is in one of the other parity.
+    if ((*barrier & 1) == parity) emulated::fail("a barrier waits for bytes that nobody asked for");
+}
+DEVICE void bulk_load(void* to, const void* from, u32 bytes, u64* barrier) {
+    if ((size_t)to % 16 || (size_t)from % 16 || bytes % 16) emulated::fail("a bulk copy is not aligned");
+    memcpy(to, from, bytes);
+    *barrier += 1;
+}
+DEVICE void bulk_store(void* to, const void* from, u32 bytes) {
+    if ((size_t)to % 16 || (size_t)from % 16 || bytes % 16) emulated::fail("a bulk copy is not aligned");
+    memcpy(to, from, bytes);
+}
+template <int PENDING>
+DEVICE void bulk_wait() {}
 
 DEVICE void load_matrices(u32 (&to)[4], const void* row) {
     if ((size_t)row % 16) emulated::fail("a matrix row is not aligned");

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use half::{bf16, f16};
-use stopwatt_kernel::cuda::plan::{Argument, Contents, Element, Fill, Operand, Plan, Step};
+use stopwatt_kernel::cuda::plan::{Argument, Column, Contents, Element, Fill, Operand, Plan, Step};
 
 /// Folder of compiled kernels and operands, removed at the end.
 pub(crate) struct Machine {
@@ -40,16 +40,16 @@ impl Machine {
     pub(crate) fn check(&self, plan: &Plan, seed: u64) -> Result<(), String> {
         let before: Vec<Vec<u8>> =
             plan.operands.iter().enumerate().map(|(i, o)| filled(o, seed << 8 | i as u64)).collect();
-        let numbers: Vec<Vec<f64>> = plan
+        let columns: Vec<Column<'_>> = plan
             .operands
             .iter()
             .zip(&before)
             .map(|(operand, bytes)| match operand.fill {
-                Fill::Poison => Vec::new(),
-                _ => widened(operand.element, bytes),
+                Fill::Poison => Column::empty(operand.element),
+                _ => Column::held(operand.element, bytes.clone()),
             })
             .collect();
-        let contents = Contents { operands: &numbers };
+        let contents = Contents { operands: &columns };
         let mut first = Vec::new();
         for order in ["0", "1", "2"] {
             self.run(plan, &before, order)?;

@@ -398,6 +398,8 @@ mod tests {
             lo_s: Some(time * 0.999),
             hi_s: Some(time * 1.001),
             settled: true,
+            rounds: 1,
+            between: None,
         };
         KernelRow {
             op,
@@ -409,6 +411,7 @@ mod tests {
             cache: CacheState::Cold,
             clocks: Clocks::default(),
             outcome: Outcome::Measured { time, deviation: 0.0 },
+            unsteady: None,
         }
     }
 

@@ -7,12 +7,14 @@
 
 mod csv;
 pub(crate) mod figures;
+mod movement;
 mod text;
 
 use stopwatt_core::kernel_table::KernelRow;
 use stopwatt_core::roofline::Roofline;
 
 pub use csv::roofline_csv;
+pub use movement::{movement_csv, movement_text};
 pub use text::{kernels_text, roofline_text};
 
 /// What a run holds of its device.

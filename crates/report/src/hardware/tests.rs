@@ -96,6 +96,7 @@ fn sample() -> Hardware {
         cache: CacheState::Cold,
         clocks: Clocks::default(),
         outcome,
+        unsteady: None,
     };
     let time = Sampled {
         n: 20,
@@ -107,6 +108,8 @@ fn sample() -> Hardware {
         lo_s: Some(249e-6),
         hi_s: Some(251e-6),
         settled: false,
+        rounds: 1,
+        between: None,
     };
     let kernels = vec![
         row(Outcome::Measured { time, deviation: 0.2 }),

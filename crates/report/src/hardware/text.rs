@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use stopwatt_core::kernel_table::{CacheState, Dtypes, KernelRow, Launch, Outcome};
-use stopwatt_core::roofline::{CurveKind, Extent, Level, Measured, Roofline, Staircase};
+use stopwatt_core::roofline::{CoResident, CurveKind, Extent, Level, Measured, Roofline, Staircase};
 
 use super::{seconds, si};
 use crate::table::{Cell, Paint, Table, inert};
@@ -16,9 +16,9 @@ const NAMED: usize = 8;
 #[must_use]
 pub fn kernels_text(rows: &[KernelRow], style: Style<'_>) -> String {
     let paint = Paint(style.color);
-    let heads = ["kernel", "formats", "threads", "cache", "median", "MAD", "FLOP/s", "B/s", "n"];
+    let heads = ["kernel", "formats", "threads", "cache", "median", "± 95 %", "FLOP/s", "B/s", "n"];
     let mut table = Table::new(heads.map(Cell::plain));
-    let mut skipped = Vec::new();
+    let (mut skipped, mut unsteady) = (Vec::new(), Vec::new());
     for row in rows {
         let name = format!("{} {}", row.op.kind.name(), row.op.shape.label());
         match &row.outcome {
@@ -28,7 +28,12 @@ pub fn kernels_text(rows: &[KernelRow], style: Style<'_>) -> String {
                 let rate = |amount: Option<f64>| {
                     amount.filter(|a| *a > 0.0).map_or_else(|| "–".to_owned(), |a| si(a / time.median_s))
                 };
-                let mark = if time.settled { "" } else { " ?" };
+                let mark = match (&row.unsteady, time.settled) {
+                    (Some(_), _) => " ~",
+                    (None, true) => "",
+                    (None, false) => " ?",
+                };
+                unsteady.extend(row.unsteady.as_ref().map(|reason| format!("{name}: {}", inert(reason))));
                 table.row(
                     [
                         name,
@@ -36,7 +41,10 @@ pub fn kernels_text(rows: &[KernelRow], style: Style<'_>) -> String {
                         row.block.map_or_else(|| "–".to_owned(), |b| b.to_string()),
                         how(row),
                         format!("{}{mark}", seconds(time.median_s)),
-                        format!("{:.1}%", 100.0 * time.mad_s / time.median_s),
+                        time.lo_s.zip(time.hi_s).map_or_else(
+                            || "–".to_owned(),
+                            |(lo, hi)| format!("{:.1}%", 50.0 * (hi - lo) / time.median_s),
+                        ),
                         rate(work.map(|w| w.flop)),
                         rate(work.map(|w| w.bytes())),
                         time.n.to_string(),
@@ -50,14 +58,17 @@ pub fn kernels_text(rows: &[KernelRow], style: Style<'_>) -> String {
     let measured = rows.len() - skipped.len();
     let _ = writeln!(
         out,
-        "\n  {measured} measured, {} skipped; ? had not settled at its time limit",
-        skipped.len()
+        "\n  {measured} measured, {} skipped; ~ rounds do not agree: {}; ? had not settled at its time limit",
+        skipped.len(),
+        unsteady.len()
     );
-    for line in skipped.iter().take(NAMED) {
-        let _ = writeln!(out, "  skipped  {line}");
-    }
-    if skipped.len() > NAMED {
-        let _ = writeln!(out, "  skipped  {} more", skipped.len() - NAMED);
+    for (what, lines) in [("unsteady", &unsteady), ("skipped ", &skipped)] {
+        for line in lines.iter().take(NAMED) {
+            let _ = writeln!(out, "  {what}  {line}");
+        }
+        if lines.len() > NAMED {
+            let _ = writeln!(out, "  {what}  {} more", lines.len() - NAMED);
+        }
     }
     if let Some(files) = style.files {
         let _ = writeln!(out, "  files    {files}");
@@ -73,7 +84,7 @@ fn how(row: &KernelRow) -> String {
     if row.launch == Launch::Graph { format!("{cache}, graph") } else { cache.to_owned() }
 }
 
-fn formats(dtypes: Dtypes) -> String {
+pub(super) fn formats(dtypes: Dtypes) -> String {
     if dtypes.input == dtypes.weight && dtypes.input == dtypes.output {
         return dtypes.input.name().to_owned();
     }
@@ -107,9 +118,8 @@ pub fn roofline_text(roofline: &Roofline, style: Style<'_>) -> String {
     let mut levels = Table::new(heads.map(Cell::plain));
     for level in &roofline.levels {
         let none = || Cell::plain("–");
-        let rates =
-            accesses.iter().map(|a| level.bandwidth(*a).map_or_else(none, |m| Cell::plain(si(m.value))));
-        let latency = level.latency_s.map_or_else(none, |m| Cell::plain(seconds(m.value)));
+        let rates = accesses.iter().map(|a| level.bandwidth(*a).map_or_else(none, |m| value(m, si)));
+        let latency = level.latency_s.map_or_else(none, |m| value(&m, seconds));
         let holds = level.capacity_bytes.map_or_else(|| "–".to_owned(), capacity);
         let first = [level.name.name().to_owned(), extent(level.extent).to_owned(), holds];
         levels.row(first.map(Cell::plain).into_iter().chain(rates).chain([latency]));
@@ -140,6 +150,18 @@ pub fn roofline_text(roofline: &Roofline, style: Style<'_>) -> String {
         let time = seconds(floor.seconds.value);
         let _ = writeln!(out, "  launch floor, kernels {how}, {} in a row: {time} each", floor.kernels);
     }
+    for pair in &roofline.co_resident {
+        let _ = writeln!(out, "  {}", beside(pair));
+    }
+    if let Some(best) = roofline.fastest.last() {
+        let _ = writeln!(
+            out,
+            "  fastest {} of {}: {}",
+            inert(&best.what),
+            capacity(best.bytes as u64),
+            inert(&best.way)
+        );
+    }
     for missing in &roofline.unavailable {
         let _ = writeln!(out, "  {}: {}", inert(&missing.what), inert(&missing.reason));
     }
@@ -164,6 +186,29 @@ fn ridges(roofline: &Roofline, width: usize, paint: Paint, out: &mut String) {
     }
     out.push('\n');
     out.push_str(&table.render(width, paint));
+}
+
+/// Operators side by side against one after the other, in a sentence.
+pub(super) fn beside(pair: &CoResident) -> String {
+    let mut ops: Vec<(String, usize)> = Vec::new();
+    for op in &pair.ops {
+        let name = format!("{} {}", op.kind.name(), op.shape.label());
+        match ops.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, times)) => *times += 1,
+            None => ops.push((name, 1)),
+        }
+    }
+    let ops: Vec<String> = ops
+        .into_iter()
+        .map(|(name, times)| if times > 1 { format!("{times} × {name}") } else { name })
+        .collect();
+    format!(
+        "side by side: {}: {} instead of {} one after the other, {:.2} times as fast",
+        ops.join(" and "),
+        seconds(pair.together_s.value),
+        seconds(pair.apart_s.value),
+        pair.apart_s.value / pair.together_s.value
+    )
 }
 
 /// What a staircase shows, in a sentence.

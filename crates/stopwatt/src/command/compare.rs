@@ -27,28 +27,31 @@ use crate::exit::Outcome;
 /// named below: environment, input, kernels, memory, queueing, sample size, outliers, client.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stopwatt compare before after\n  stopwatt compare before after --gate 'e2e p50 <= -20%' --gate 'error_rate <= +0pp'\n  stopwatt compare old.csv new.csv --metric step_time\n  stopwatt compare before after --format json"
+    after_help = "Examples:\n  stopwatt compare before after\n  stopwatt compare before after --gate 'e2e p50 <= -20%' --gate 'error_rate <= +0pp'\n  stopwatt compare old.csv new.csv --metric step_time\n  stopwatt compare profile-1 profile-2 --margin 1%\n  stopwatt compare before after --format json"
 )]
 pub(crate) struct CompareArgs {
     /// What to compare against: a run (id, begin of one, tag, path, address, `latest`) or a CSV file of `run,value` lines
     #[arg(value_name = "BASELINE")]
-    baseline: String,
+    pub(super) baseline: String,
     /// What to judge against it
     #[arg(value_name = "CANDIDATE", required = true)]
-    candidates: Vec<String>,
+    pub(super) candidates: Vec<String>,
     /// A limit that every candidate must clear with its whole interval (repeatable): `METRIC [STATISTIC] <= LIMIT`, the
     /// limit in % of the baseline or, for shares, in pp
     #[arg(long = "gate", value_name = "GATE")]
-    gates: Vec<Gate>,
+    pub(super) gates: Vec<Gate>,
     /// Add the gates of the measurement procedure: latency -20%, L2 hit rate +10pp, energy per token -15%, quality 0.1pp
     #[arg(long)]
-    prd_gates: bool,
+    pub(super) prd_gates: bool,
     /// Metrics that are judged, corrected together (repeatable) [default: ttft p50, tpot mean, e2e p95, output_throughput]
     #[arg(long, value_name = "METRIC [STATISTIC]", value_parser = parse_primary, value_delimiter = ',')]
     primary: Vec<(String, String)>,
     /// Change that does not matter, for instance 1%
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent, default_value = "1%")]
-    margin: f64,
+    pub(super) margin: f64,
+    /// Between profiles: kernels that take less are not counted
+    #[arg(long, value_name = "MICROSECONDS", value_parser = parse_microseconds, default_value = "20")]
+    pub(super) above: f64,
     /// Confidence level of the intervals
     #[arg(long, value_name = "LEVEL", value_parser = parse_level, default_value = "0.95")]
     level: f64,
@@ -66,7 +69,7 @@ pub(crate) struct CompareArgs {
     allow_unfixed_clock: bool,
     /// Also write a page with both sides: verdict, plots, causes, checklist
     #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
     /// Judge a change for acceptance: the runs are pairs, BASELINE CANDIDATE of one workload after the other, at least
     /// two; every pair must clear its gates (those of --prd-gates unless --gate names others) and hold every file
     #[arg(long, conflicts_with = "html")]
@@ -79,7 +82,7 @@ pub(crate) struct CompareArgs {
     better: Better,
     /// How to print the result
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    pub(super) format: Format,
     /// Language of the result
     #[arg(long, value_enum, default_value_t)]
     lang: Language,
@@ -99,6 +102,9 @@ enum Better {
 pub(crate) fn run(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     if args.accept {
         return accept(args, out);
+    }
+    if let Some(outcome) = super::compare_kernels::run(args, out)? {
+        return Ok(outcome);
     }
     let baseline = load(&args.baseline, args)?;
     let candidates = args.candidates.iter().map(|c| load(c, args)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -259,6 +265,14 @@ pub(super) fn parse_percent(text: &str) -> Result<f64, String> {
     match number.parse::<f64>() {
         Ok(v) if v > 0.0 && v < 100.0 => Ok(v / 100.0),
         _ => Err("write a percentage between 0 and 100, for instance 1%".to_owned()),
+    }
+}
+
+/// Microseconds as seconds.
+fn parse_microseconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(v) if v >= 0.0 && v.is_finite() => Ok(v / 1e6),
+        _ => Err("write microseconds, for instance 20".to_owned()),
     }
 }
 

@@ -26,7 +26,7 @@ struct Recorded {
 }
 
 /// A name for pages and files: of an absolute path its last two folders, since the others say where somebody lives.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let path = Path::new(name);
     if !path.is_absolute() {
         return name.to_owned();

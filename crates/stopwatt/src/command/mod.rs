@@ -4,6 +4,7 @@ pub(crate) mod bench;
 mod calibrate;
 mod columns;
 pub(crate) mod compare;
+mod compare_kernels;
 mod compared;
 pub(crate) mod cuda_check;
 pub(crate) mod doctor;

@@ -28,8 +28,8 @@ use crate::stop::Signals;
 
 /// Measure what each kernel takes on a device, and write a run with a kernel table
 ///
-/// Every kernel is checked against double precision first, then sampled until the interval of its median is narrow. What
-/// cannot be measured is a row that says why. The table is kernels.parquet in the run; docs/profile.md describes it.
+/// Every kernel is checked against double precision first, then sampled in several rounds with others in between, each
+/// until the interval of its median is narrow. What cannot be measured is a row that says why. The table is kernels.parquet in the run; docs/profile.md describes it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Families: linear, conv, recurrent, memory, attention, moe, collective, launch
@@ -78,10 +78,14 @@ pub(crate) struct ProfileArgs {
     /// Exactly so many samples of one call each, instead of as many as the noise asks for
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How")]
     iterations: Option<u32>,
+    /// Rounds of each kernel, set up anew and with others in between; twice as many where they disagree [default: 3, or 1
+    /// with --warmup or --iterations]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "How")]
+    rounds: Option<u32>,
     /// Relative half width of the median's 95 % interval at which sampling ends [default: 0.005]
     #[arg(long, value_name = "SHARE", value_parser = positive, help_heading = "How")]
     precision: Option<f64>,
-    /// Longest time of one kernel [default: 1]
+    /// Longest time of one kernel, shared among its rounds [default: 1.5]
     #[arg(long, value_name = "SECONDS", value_parser = positive, help_heading = "How")]
     kernel_seconds: Option<f64>,
     /// Longest time of the whole; what is left then is left out
@@ -148,6 +152,7 @@ pub(crate) fn run(args: &ProfileArgs, out: &mut dyn Write) -> anyhow::Result<Out
     let setup = profile::Setup {
         lock: lock(&resolved, "profile")?,
         method: config.method.method(),
+        rounds: config.method.rounds(),
         caches: args.cache.clone(),
         seed: config.seed,
         limit_s: config.max_minutes.map(|m| m * 60.0),
@@ -237,6 +242,7 @@ fn settings(args: &ProfileArgs) -> anyhow::Result<Resolved<ProfileConfig>> {
         .flag("threads", "--threads", (!args.threads.is_empty()).then(|| args.threads.clone()))
         .flag("method.warmup", "--warmup", args.warmup)
         .flag("method.iterations", "--iterations", args.iterations)
+        .flag("method.rounds", "--rounds", args.rounds)
         .flag("method.precision", "--precision", args.precision)
         .flag("method.kernel_s", "--kernel-seconds", args.kernel_seconds)
         .flag("max_minutes", "--max-minutes", args.max_minutes)

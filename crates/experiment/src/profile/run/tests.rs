@@ -2,7 +2,7 @@
 
 use stopwatt_core::kernel_table::{Dtype, Dtypes, OpKind, Shape};
 use stopwatt_core::metrics_doc::RunStatus;
-use stopwatt_kernel::case::{Case, Identity};
+use stopwatt_kernel::case::Case;
 use stopwatt_kernel::timing::Fixed;
 use stopwatt_record::Run;
 
@@ -13,11 +13,14 @@ use super::*;
 struct Simulated {
     shared: bool,
     prepared: u32,
+    varied: u32,
+    /// Operators in the order in which they were set up.
+    order: Vec<u32>,
     /// Throws the switch after so many operators.
     interrupt: Option<(u32, Stop)>,
 }
 
-struct Simple(u32);
+struct Simple(u32, f64);
 
 impl Case for Simple {
     fn identity(&self) -> Identity {
@@ -33,7 +36,7 @@ impl Case for Simple {
     }
 
     fn sample(&mut self, calls: u32) -> Result<f64, CaseError> {
-        Ok(f64::from(calls * self.0) * 1e-3)
+        Ok(f64::from(calls * self.0) * 1e-3 * self.1)
     }
 }
 
@@ -54,18 +57,25 @@ impl Device for Simulated {
 
     fn prepare(&mut self, op: &Op, _: Launch, _: CacheState) -> Result<Box<dyn Case + '_>, CaseError> {
         self.prepared += 1;
+        // Above 20 the odd ones of the calls take a tenth longer, each time all of their samples alike.
+        let late = |m: u32| if m > 20 && self.varied % 2 == 1 { 1.1 } else { 1.0 };
         if let Some((after, stop)) = &self.interrupt
             && self.prepared >= *after
         {
             stop.interrupt();
         }
         let Shape::Matrix { m, .. } = op.shape else { panic!("only products are asked for") };
+        self.order.push(m);
         match m {
             1 => Err(CaseError::Unsupported { reason: "one row".to_owned() }),
             2 => Err(CaseError::OutOfMemory { bytes: 1 << 40 }),
             9 => Err(CaseError::Lost { reason: "fell off the bus".to_owned() }),
-            _ => Ok(Box::new(Simple(m))),
+            _ => Ok(Box::new(Simple(m, late(m)))),
         }
+    }
+
+    fn vary(&mut self, _seed: u64) {
+        self.varied += 1;
     }
 }
 
@@ -77,6 +87,7 @@ fn setup(root: &Path) -> Setup<'_> {
     Setup {
         lock: serde_json::json!({}),
         method: Method { fixed: Some(Fixed { warmup: 0, iterations: 10 }), ..Method::default() },
+        rounds: 1,
         caches: vec![CacheState::Warm],
         seed: 1,
         limit_s: None,
@@ -181,4 +192,49 @@ fn an_empty_grid_is_an_error() {
     let root = tempfile::tempdir().unwrap();
     let error = profile(setup(root.path()), &mut Simulated::default(), &[]).unwrap_err();
     assert!(matches!(error, ProfileError::Nothing { .. }));
+}
+
+#[test]
+fn rounds_visit_all_in_another_order_each_and_make_one_row() {
+    let root = tempfile::tempdir().unwrap();
+    let mut device = Simulated::default();
+    let ops: Vec<u32> = (10..20).collect();
+    let finished = profile(Setup { rounds: 3, ..setup(root.path()) }, &mut device, &ops).unwrap();
+    let rows = load_rows(&finished.path).unwrap();
+    let shape = |r: &KernelRow| r.op.shape;
+    assert_eq!(
+        rows.iter().map(shape).collect::<Vec<_>>(),
+        ops.iter().map(|&m| product(m).shape).collect::<Vec<_>>()
+    );
+    for row in &rows {
+        let Outcome::Measured { time, .. } = row.outcome else { panic!("all can be measured") };
+        assert_eq!((time.rounds, time.n, row.unsteady.as_deref()), (3, 30, None));
+    }
+    let rounds: Vec<&[u32]> = device.order.chunks(10).collect();
+    assert_eq!((rounds.len(), device.varied), (3, 30));
+    assert!(rounds.iter().all(|r| r.iter().sum::<u32>() == ops.iter().sum::<u32>()));
+    assert!(rounds[0] != rounds[1] && rounds[1] != rounds[2]);
+}
+
+#[test]
+fn rounds_that_disagree_are_followed_by_as_many_again_and_the_row_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let mut device = Simulated::default();
+    let finished = profile(Setup { rounds: 3, ..setup(root.path()) }, &mut device, &[40]).unwrap();
+    let rows = load_rows(&finished.path).unwrap();
+    let Outcome::Measured { time, .. } = rows[0].outcome else { panic!("it can be measured") };
+    assert_eq!((time.rounds, device.prepared), (6, 6));
+    assert!(time.lo_s.unwrap() < 40e-3 && time.hi_s.unwrap() > 44e-3);
+    assert_eq!(rows[0].unsteady.as_deref(), Some("medians of 6 rounds lie 9.5 % apart"));
+}
+
+#[test]
+fn rows_that_were_cut_off_are_measured_again() {
+    let root = tempfile::tempdir().unwrap();
+    let once = profile(setup(root.path()), &mut Simulated::default(), &[5]).unwrap();
+    let rows = load_rows(&once.path).unwrap();
+    let mut device = Simulated::default();
+    let resumed = Setup { rounds: 2, earlier: Some(("once".to_owned(), rows)), ..setup(root.path()) };
+    profile(resumed, &mut device, &[5]).unwrap();
+    assert_eq!(device.prepared, 2);
 }

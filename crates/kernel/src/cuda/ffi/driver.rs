@@ -101,6 +101,7 @@ functions! {
         ) -> c_uint;
         stream_create = "cuStreamCreate" (*mut Handle, c_uint) -> c_uint;
         stream_destroy = "cuStreamDestroy_v2" (Handle) -> c_uint;
+        stream_query = "cuStreamQuery" (Handle) -> c_uint;
         stream_wait = "cuStreamSynchronize" (Handle) -> c_uint;
         stream_wait_event = "cuStreamWaitEvent" (Handle, Handle, c_uint) -> c_uint;
         event_create = "cuEventCreate" (*mut Handle, c_uint) -> c_uint;

@@ -30,7 +30,10 @@ functions! {
         group_end = "ncclGroupEnd" () -> c_int;
         all_reduce = "ncclAllReduce" (*const c_void, *mut c_void, usize, c_int, c_int, Handle, Handle) -> c_int;
     }
-    optional {}
+    optional {
+        abort = "ncclCommAbort" (Handle) -> c_int;
+        last_error = "ncclGetLastError" (Handle) -> *const c_char;
+    }
 }
 
 impl Nccl {
@@ -48,8 +51,12 @@ impl Nccl {
             return Ok(());
         }
         // SAFETY: takes any number and answers with a constant.
-        Err(CaseError::Failed {
-            reason: format!("{call}: {} ({code})", text(unsafe { (self.error_text)(code) })),
-        })
+        let mut reason = format!("{call}: {} ({code})", text(unsafe { (self.error_text)(code) }));
+        // SAFETY: the communicator may be null; answers with text of the library's own, copied before any other call.
+        let details = self.last_error.map(|last| text(unsafe { last(std::ptr::null_mut()) }));
+        if let Some(details) = details.filter(|d| !d.trim().is_empty()) {
+            reason += &format!(": {}", details.trim());
+        }
+        Err(CaseError::Failed { reason: reason + "; NCCL_DEBUG=WARN tells more" })
     }
 }

@@ -1,12 +1,13 @@
 //! Bandwidth over working sets, mixes and patterns.
 
 use stopwatt_core::roofline::{
-    Access, Bandwidth, Curve, CurveKind, CurvePoint, Extent, Level, LevelName, Measured, Roofline,
+    Access, Bandwidth, Curve, CurveKind, CurvePoint, Extent, Fastest, Level, LevelName, Measured, Roofline,
 };
 
-use super::{Bench, note};
+use super::{Bench, CHECKED_BYTES, note};
 use crate::case::CaseError;
-use crate::cuda::probes::bandwidth::{Order, SHARES, cached, gather, stream, triad};
+use crate::cuda::issue::Issue as _;
+use crate::cuda::probes::bandwidth::{Order, SHARES, cached, copy, gather, stream, triad};
 use crate::cuda::probes::{Level as Place, Measures, Probe};
 
 /// Smallest working set of the whole device, in bytes: below it not every multiprocessor has work.
@@ -22,6 +23,47 @@ impl Bench<'_> {
         };
         let time = self.time(&mut self.prepare(probe)?)?;
         Ok(Measured::rate(read_bytes + write_bytes, &time))
+    }
+
+    /// Copies of main memory, each in the way that is the fastest at its size. Every way is held against what it should
+    /// do before; one that is wrong is named and taken by none.
+    fn copies(&self, roofline: &mut Roofline, sizes: &[u64]) -> Result<Vec<CurvePoint>, CaseError> {
+        let target = self.device.target();
+        let mut wrong = Vec::new();
+        for (number, way) in copy(CHECKED_BYTES / 2, &target)?.plan.ways.into_iter().enumerate() {
+            let mut probe = copy(CHECKED_BYTES / 2, &target)?;
+            probe.plan.steps = way.steps;
+            probe.plan.ways.clear();
+            if let Err(reason) = self.prepare(probe).map(drop) {
+                note(roofline, &format!("copy: {}", way.name), Err(reason))?;
+                wrong.push(number);
+            }
+        }
+        let mut points = Vec::new();
+        for &bytes in sizes {
+            let mut probe = copy(bytes, &target)?;
+            let mut number = 0..;
+            probe.plan.ways.retain(|_| number.next().is_none_or(|n| !wrong.contains(&n)));
+            let Some(first) = probe.plan.ways.first() else { break };
+            probe.plan.steps.clone_from(&first.steps);
+            let Measures::Traffic { read_bytes, write_bytes } = probe.measures else { break };
+            let measured = self.prepare(probe).and_then(|mut case| {
+                let way = case.issue().way().map(str::to_owned);
+                Ok((way, Measured::rate(read_bytes + write_bytes, &self.time(&mut case)?)))
+            });
+            match measured {
+                Ok((way, y)) => {
+                    points.push(CurvePoint { x: bytes as f64, y });
+                    roofline.fastest.extend(way.map(|way| Fastest {
+                        what: Access::Copy.name().to_owned(),
+                        bytes: bytes as f64,
+                        way,
+                    }));
+                }
+                Err(reason) => note(roofline, &format!("copy at {bytes}"), Err(reason))?,
+            }
+        }
+        Ok(points)
     }
 
     /// Points of a curve; what fails at one point is named and leaves the others.
@@ -61,7 +103,10 @@ pub(super) fn working_sets(bench: &mut Bench<'_>, roofline: &mut Roofline) -> Re
     let target = bench.device.target();
     let sizes = bench.sizes()?;
     for (access, reads) in [(Access::Read, SHARES), (Access::Write, 0), (Access::Copy, SHARES / 2)] {
-        let probes = sizes.iter().map(|&bytes| {
+        // A copy of main memory has ways of its own.
+        let (cached, larger): (Vec<u64>, Vec<u64>) =
+            sizes.iter().partition(|bytes| access != Access::Copy || **bytes <= target.l2_bytes);
+        let probes = cached.iter().map(|&bytes| {
             let probe = if bytes <= target.l2_bytes {
                 let passes = (MOVED / bytes).max(1) as u32;
                 stream(Place::Second, bytes, reads, passes, &target)
@@ -70,7 +115,10 @@ pub(super) fn working_sets(bench: &mut Bench<'_>, roofline: &mut Roofline) -> Re
             };
             (bytes as f64, probe)
         });
-        let points = bench.points(roofline, access.name(), probes)?;
+        let mut points = bench.points(roofline, access.name(), probes)?;
+        if !larger.is_empty() {
+            points.extend(bench.copies(roofline, &larger)?);
+        }
         push(roofline, CurveKind::WorkingSet { access }, points);
     }
     let access = Access::Triad;

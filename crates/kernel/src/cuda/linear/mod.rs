@@ -99,10 +99,10 @@ impl LinearIssue {
             sets,
             _scales: scales,
         };
-        issue.input.fill_uniform(&issue.gpu, 1, formats.magnitude)?;
-        issue.weight.fill_uniform(&issue.gpu, 2, formats.magnitude)?;
+        issue.input.fill_uniform(&issue.gpu, issue.gpu.seed(1), formats.magnitude)?;
+        issue.weight.fill_uniform(&issue.gpu, issue.gpu.seed(2), formats.magnitude)?;
         if let Some((_, factors, _)) = &issue.scaled {
-            factors.fill_uniform(&issue.gpu, 3, 1.0)?;
+            factors.fill_uniform(&issue.gpu, issue.gpu.seed(3), 1.0)?;
         }
         // The first call loads code.
         issue.issue(0)?;

@@ -6,7 +6,7 @@ use stopwatt_core::kernel_table::{Dtype, Op, Shape};
 
 use super::{Format, count, length, scattered, unsupported};
 use crate::case::CaseError;
-use crate::cuda::plan::{Argument, Contents, Element, Expectation, Fill, Operand, Plan, Step, Target};
+use crate::cuda::plan::{Argument, Contents, Element, Expectation, Fill, Operand, Plan, Step, Target, Way};
 use crate::cuda::source;
 
 /// Threads of a block of both kernels, as in the sources.
@@ -120,30 +120,28 @@ impl Geometry {
     ///
     /// `weights` is the relative error of the weights that meet the values.
     fn expected(&self, contents: &Contents<'_>, index: usize, weights: f64) -> Expectation {
-        let [queries, keys, values, table, ..] = contents.operands else {
-            unreachable!("the plan has at least four operands")
-        };
         let (row, column) = (index / self.head_dim, index % self.head_dim);
         let (token, head) = (row / self.heads, row % self.heads);
         let (sequence, fresh) = (token / self.fresh, token % self.fresh);
         let kv_head = head / (self.heads / self.kv_heads);
-        let query = &queries[row * self.head_dim..][..self.head_dim];
+        let query = contents.row(0, row * self.head_dim, self.head_dim);
+        let table = contents.row(3, sequence * self.pages(), self.pages());
         let begin = |token: usize| {
-            let block = table[sequence * self.pages() + token / self.page] as usize;
+            let block = table[token / self.page] as usize;
             ((block * self.page + token % self.page) * self.kv_heads + kv_head) * self.head_dim
         };
         let scale = f64::from(self.scale());
         let scores: Vec<f64> = (0..=self.cached + fresh)
             .map(|token| {
-                let key = &keys[begin(token)..][..self.head_dim];
-                query.iter().zip(key).map(|(q, k)| q * k).sum::<f64>() * scale
+                let key = contents.row(1, begin(token), self.head_dim);
+                query.iter().zip(&key).map(|(q, k)| q * k).sum::<f64>() * scale
             })
             .collect();
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut value, mut size) = (0.0, 0.0, 0.0);
         for (token, score) in scores.iter().enumerate() {
             let weight = (score - max).exp();
-            let number = values[begin(token) + column];
+            let number = contents.number(2, begin(token) + column);
             sum += weight;
             value += weight * number;
             size += weight * number.abs();
@@ -163,21 +161,8 @@ pub(super) fn decode(op: &Op, target: &Target) -> Result<Plan, CaseError> {
     let together = heads / kv_heads;
     let widest = if head_dim == 256 { 4 } else { 8 };
     let group = (1..=widest).rev().find(|group| together.is_multiple_of(*group)).unwrap_or(1);
-    let rows = sequences * heads / group;
-    // Blocks that are resident at once by their registers.
-    let resident = target.sm_count as usize * if group > 4 { 2 } else { 4 };
-    let chunks = if rows >= 4 * resident {
-        1
-    } else if rows >= resident {
-        // Several waves, so that the last one is a small part.
-        (4 * resident).div_ceil(rows)
-    } else {
-        resident / rows
-    };
-    // A round of a block; below two rounds a chunk is not worth its own block.
-    let round = 4 * 4 * 32 * 8 / head_dim;
-    let chunk = geometry.all().div_ceil(chunks).max(2 * round).next_multiple_of(round);
-    let chunks = geometry.all().div_ceil(chunk);
+    let ways = Sharing::all(&geometry, group, target);
+    let most_chunks = ways.iter().map(|way| way.chunks).max().unwrap_or(1);
 
     let mut operands = geometry.operands();
     operands.push(Operand::table(
@@ -185,45 +170,131 @@ pub(super) fn decode(op: &Op, target: &Target) -> Result<Plan, CaseError> {
         sequences,
         Fill::Integers(vec![count(geometry.all())?; sequences]),
     ));
-    let parts = if chunks > 1 { sequences * heads * chunks * (head_dim + 2) } else { 1 };
+    let parts = if most_chunks > 1 { sequences * heads * most_chunks * (head_dim + 2) } else { 1 };
     operands.push(Operand::scratch(Element::F32, parts));
     operands.push(Operand::result(geometry.format.element, sequences * heads * head_dim));
-    let mut defines = geometry.defines("GROUP", group as u32);
-    let cache = if geometry.cache == Element::F8E4m3 { "E4M3" } else { geometry.format.name };
-    defines.push(("CACHE", cache.to_owned()));
-    let mut arguments: Vec<Argument> = (0..operands.len()).map(Argument::Operand).collect();
-    arguments.extend([
-        Argument::I32(count(heads)?),
-        Argument::I32(count(kv_heads)?),
-        Argument::I32(count(geometry.pages())?),
-        Argument::I32(count(chunk)?),
-        Argument::F32(geometry.scale()),
-    ]);
-    let mut steps = vec![Step {
-        source: source::DECODE,
-        entry: "decode",
-        defines: defines.clone(),
-        grid: [chunks as u32, (heads / group) as u32, sequences as u32],
-        block: [THREADS, 1, 1],
-        shared_bytes: 0,
-        arguments,
-    }];
-    if chunks > 1 {
-        steps.push(Step {
-            source: source::DECODE,
-            entry: "combine",
-            defines,
-            grid: [(sequences * heads) as u32, 1, 1],
-            block: [head_dim as u32, 1, 1],
-            shared_bytes: 0,
-            arguments: vec![Argument::Operand(5), Argument::Operand(6), Argument::I32(count(chunks)?)],
-        });
-    }
+    let ways = ways
+        .iter()
+        .map(|way| {
+            Ok(Way { name: way.name(), steps: way.steps(&geometry, group, kv_heads, operands.len())? })
+        })
+        .collect::<Result<Vec<_>, CaseError>>()?;
     Ok(Plan {
         operands,
-        steps,
+        steps: ways[0].steps.clone(),
+        ways,
         expected: Box::new(move |contents, _, index, _| geometry.expected(contents, index, 0.0)),
     })
+}
+
+/// One way to share decoding among blocks and to keep bytes under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sharing {
+    /// Tokens that a team of lanes takes at a time.
+    tokens: usize,
+    /// Rounds of tokens in shared memory; 0: none, the next round waits in registers.
+    stages: usize,
+    /// Tokens of a block.
+    chunk: usize,
+    /// Blocks that share a sequence.
+    chunks: usize,
+}
+
+impl Sharing {
+    /// All ways that the device may have room for; through registers first.
+    fn all(geometry: &Geometry, group: usize, target: &Target) -> Vec<Self> {
+        let rows = geometry.sequences * geometry.heads / group;
+        // Blocks that are resident at once by their registers.
+        let by_registers = if group > 4 { 2 } else { 4 };
+        let mut all: Vec<Self> = Vec::new();
+        // What is copied to shared memory is copied as it is, 16 bytes a lane.
+        let staged: &[(usize, usize)] =
+            if geometry.cache == Element::F8E4m3 { &[] } else { &[(2, 4), (4, 3), (2, 6)] };
+        for &(tokens, stages) in [(4, 0)].iter().chain(staged) {
+            let bytes = shared_bytes(tokens, stages) as usize + 4 * group * geometry.head_dim * 4 + 2048;
+            let by_memory = (target.shared_bytes_per_block as usize / bytes).max(1);
+            let resident = target.sm_count as usize * by_registers.min(by_memory);
+            let chunks = if rows >= 4 * resident {
+                1
+            } else if rows >= resident {
+                // Several waves, so that the last one is a small part.
+                (4 * resident).div_ceil(rows)
+            } else {
+                resident / rows
+            };
+            // A round of a block; below two rounds a chunk is not worth its own block.
+            let round = tokens * 4 * 32 * 8 / geometry.head_dim;
+            for waves in [1, 2] {
+                let chunk = geometry.all().div_ceil(chunks * waves).max(2 * round).next_multiple_of(round);
+                let way = Self { tokens, stages, chunk, chunks: geometry.all().div_ceil(chunk) };
+                if !all.contains(&way) {
+                    all.push(way);
+                }
+            }
+        }
+        all
+    }
+
+    fn name(&self) -> String {
+        let Self { tokens, stages, chunks, .. } = self;
+        match stages {
+            0 => format!("{tokens} tokens in registers, {chunks} chunks"),
+            _ => format!("{tokens} tokens in {stages} stages, {chunks} chunks"),
+        }
+    }
+
+    fn steps(
+        &self,
+        geometry: &Geometry,
+        group: usize,
+        kv_heads: usize,
+        operands: usize,
+    ) -> Result<Vec<Step>, CaseError> {
+        let Geometry { sequences, heads, head_dim, .. } = *geometry;
+        let mut defines = geometry.defines("GROUP", group as u32);
+        let cache = if geometry.cache == Element::F8E4m3 { "E4M3" } else { geometry.format.name };
+        defines.push(("CACHE", cache.to_owned()));
+        defines.push(("TOKENS", self.tokens.to_string()));
+        defines.push(("STAGES", self.stages.to_string()));
+        let mut arguments: Vec<Argument> = (0..operands).map(Argument::Operand).collect();
+        arguments.extend([
+            Argument::I32(count(heads)?),
+            Argument::I32(count(kv_heads)?),
+            Argument::I32(count(geometry.pages())?),
+            Argument::I32(count(self.chunk)?),
+            Argument::F32(geometry.scale()),
+        ]);
+        let mut steps = vec![Step {
+            source: source::DECODE,
+            entry: "decode",
+            defines: defines.clone(),
+            grid: [self.chunks as u32, (heads / group) as u32, sequences as u32],
+            block: [THREADS, 1, 1],
+            shared_bytes: shared_bytes(self.tokens, self.stages),
+            arguments,
+        }];
+        if self.chunks > 1 {
+            steps.push(Step {
+                source: source::DECODE,
+                entry: "combine",
+                defines,
+                grid: [(sequences * heads) as u32, 1, 1],
+                block: [head_dim as u32, 1, 1],
+                shared_bytes: 0,
+                arguments: vec![
+                    Argument::Operand(5),
+                    Argument::Operand(6),
+                    Argument::I32(count(self.chunks)?),
+                ],
+            });
+        }
+        Ok(steps)
+    }
+}
+
+/// Shared memory of a block that keeps keys and values of so many rounds in it.
+fn shared_bytes(tokens: usize, stages: usize) -> u32 {
+    (stages * 2 * tokens * 16) as u32 * THREADS
 }
 
 /// Several new tokens a sequence.
@@ -266,6 +337,7 @@ pub(super) fn prefill(op: &Op, target: &Target) -> Result<Plan, CaseError> {
             shared_bytes,
             arguments,
         }],
+        ways: Vec::new(),
         expected: Box::new(move |contents, _, index, _| geometry.expected(contents, index, weights)),
     })
 }

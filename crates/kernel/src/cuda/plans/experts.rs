@@ -236,6 +236,7 @@ pub(super) fn plan(op: &Op, target: &Target) -> Result<Plan, CaseError> {
     Ok(Plan {
         operands,
         steps: vec![first, activation, second, sum],
+        ways: Vec::new(),
         expected: Box::new(move |contents, _, index, _| expected.expected(contents, index)),
     })
 }
@@ -251,19 +252,20 @@ struct Layer {
 
 impl Layer {
     fn expected(&self, contents: &Contents<'_>, index: usize) -> Expectation {
-        let [input, gate_up, down, _, _, _, _, shares, ..] = contents.operands else {
-            unreachable!("the plan has twelve operands")
-        };
+        // Positions of the operands in the plan.
+        let (input, gate_up, down, shares) = (0, 1, 2, 7);
         let (token, column) = (index / self.hidden, index % self.hidden);
-        let x = &input[token * self.hidden..][..self.hidden];
+        let x = contents.row(input, token * self.hidden, self.hidden);
         let dot = |row: usize| -> f64 {
-            x.iter().zip(&gate_up[row * self.hidden..][..self.hidden]).map(|(x, w)| x * w).sum()
+            let weights = contents.row(gate_up, row * self.hidden, self.hidden);
+            x.iter().zip(&weights).map(|(x, w)| x * w).sum()
         };
         let (mut value, mut size) = (0.0, 0.0);
         for k in 0..self.top_k {
             let expert = self.chosen[token * self.top_k + k] as usize;
-            let share = shares[token * self.top_k + k];
-            let weights = &down[(expert * self.hidden + column) * self.intermediate..][..self.intermediate];
+            let share = contents.number(shares, token * self.top_k + k);
+            let from = (expert * self.hidden + column) * self.intermediate;
+            let weights = contents.row(down, from, self.intermediate);
             for (i, weight) in weights.iter().enumerate() {
                 let row = expert * 2 * self.intermediate + i;
                 let gate = self.format.round(dot(row));

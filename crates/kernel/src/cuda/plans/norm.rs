@@ -81,6 +81,7 @@ pub(super) fn plan(op: &Op, target: &Target) -> Result<Plan, CaseError> {
     Ok(Plan {
         operands,
         steps: vec![step],
+        ways: Vec::new(),
         expected: Box::new(move |contents, operand, index, _| {
             expected(kind, format, cols, contents, operand, index)
         }),
@@ -95,13 +96,13 @@ fn expected(
     operand: usize,
     index: usize,
 ) -> Expectation {
-    let row = index / cols * cols..(index / cols + 1) * cols;
-    let x = &contents.operands[0][row.clone()];
+    let begin = index / cols * cols;
+    let x = contents.row(0, begin, cols);
     let column = index % cols;
     let root = |squares: f64| 1.0 / (squares / cols as f64 + f64::from(EPSILON)).sqrt();
     match kind {
         OpKind::LayerNorm => {
-            let (weight, bias) = (contents.operands[1][column], contents.operands[2][column]);
+            let (weight, bias) = (contents.number(1, column), contents.number(2, column));
             let mean = x.iter().sum::<f64>() / cols as f64;
             let size = x.iter().map(|v| v.abs()).sum::<f64>() / cols as f64;
             let factor = root(x.iter().map(|v| (v - mean).powi(2)).sum()) * weight;
@@ -110,17 +111,17 @@ fn expected(
                 .expect(centred * factor + bias, 4e-6 * ((centred.abs() + size) * factor.abs() + bias.abs()))
         }
         OpKind::RmsNorm => {
-            let value = x[column] * root(x.iter().map(|v| v * v).sum()) * contents.operands[1][column];
+            let value = x[column] * root(x.iter().map(|v| v * v).sum()) * contents.number(1, column);
             format.expect(value, 4e-6 * value.abs())
         }
         _ => {
-            let residual = &contents.operands[1][row];
+            let residual = contents.row(1, begin, cols);
             if operand == 1 {
                 return format.expect(x[column] + residual[column], 0.0);
             }
             let sum = |i: usize| format.round(x[i] + residual[i]);
             let value =
-                sum(column) * root((0..cols).map(|i| sum(i).powi(2)).sum()) * contents.operands[2][column];
+                sum(column) * root((0..cols).map(|i| sum(i).powi(2)).sum()) * contents.number(2, column);
             format.expect(value, 4e-6 * value.abs())
         }
     }

@@ -50,15 +50,14 @@ pub(super) fn rope(op: &Op) -> Result<Plan, CaseError> {
             Operand::table(Element::F32, POSITIONS as usize * head_dim, Fill::Numbers(angles(half))),
         ],
         steps: vec![step],
+        ways: Vec::new(),
         expected: Box::new(move |contents, _, index, _| {
-            let [x, positions, angles] = contents.operands else {
-                unreachable!("the plan has three operands")
-            };
+            let [x, positions, angles] = [0, 1, 2].map(|o| move |i| contents.number(o, i));
             let (head, within) = (index / head_dim, index % head_dim);
             let pair = within % half;
-            let row = positions[head / all] as usize * head_dim;
-            let (cosine, sine) = (angles[row + pair], angles[row + half + pair]);
-            let (low, high) = (x[head * head_dim + pair], x[head * head_dim + half + pair]);
+            let row = positions(head / all) as usize * head_dim;
+            let (cosine, sine) = (angles(row + pair), angles(row + half + pair));
+            let (low, high) = (x(head * head_dim + pair), x(head * head_dim + half + pair));
             let (kept, crossed) =
                 if within < half { (low * cosine, -high * sine) } else { (high * cosine, low * sine) };
             format.expect(kept + crossed, 2e-7 * (kept.abs() + crossed.abs()))
@@ -110,9 +109,10 @@ pub(super) fn embedding(op: &Op) -> Result<Plan, CaseError> {
             Operand::result(format.element, len),
         ],
         steps: vec![step],
+        ways: Vec::new(),
         expected: Box::new(move |contents, _, index, _| {
-            let token = contents.operands[0][index / hidden] as usize;
-            Expectation { value: contents.operands[1][token * hidden + index % hidden], tolerance: 0.0 }
+            let token = contents.number(0, index / hidden) as usize;
+            Expectation { value: contents.number(1, token * hidden + index % hidden), tolerance: 0.0 }
         }),
     })
 }

@@ -61,8 +61,9 @@ pub(super) fn argmax(op: &Op, target: &Target) -> Result<Plan, CaseError> {
             Operand::result(Element::I32, rows),
         ],
         steps: vec![step],
+        ways: Vec::new(),
         expected: Box::new(move |contents, _, index, _| {
-            let row = &contents.operands[0][index * cols..][..cols];
+            let row = contents.row(0, index * cols, cols);
             // The first of the largest.
             let best = (1..cols).fold(0, |best, i| if row[i] > row[best] { i } else { best });
             Expectation { value: best as f64, tolerance: 0.0 }
@@ -104,9 +105,10 @@ pub(super) fn top_k_top_p(op: &Op, target: &Target) -> Result<Plan, CaseError> {
             Operand::result(Element::I32, rows),
         ],
         steps: vec![step],
+        ways: Vec::new(),
         expected: Box::new(move |contents, _, index, found| {
-            let row = &contents.operands[0][index * cols..][..cols];
-            let (best, near) = draw(row, k as usize, index as u32);
+            let row = contents.row(0, index * cols, cols);
+            let (best, near) = draw(&row, k as usize, index as u32);
             // Rounding may move the second threshold and the order of nearly equal scores.
             let value = if near.iter().any(|&i| i as f64 == found) { found } else { best as f64 };
             Expectation { value, tolerance: 0.0 }

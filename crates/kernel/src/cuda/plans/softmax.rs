@@ -43,8 +43,9 @@ pub(super) fn plan(op: &Op) -> Result<Plan, CaseError> {
             Operand::result(format.element, len),
         ],
         steps: vec![step],
+        ways: Vec::new(),
         expected: Box::new(move |contents, _, index, _| {
-            let row = &contents.operands[0][index / cols * cols..][..cols];
+            let row = contents.row(0, index / cols * cols, cols);
             let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let value = (row[index % cols] - max).exp() / row.iter().map(|v| (v - max).exp()).sum::<f64>();
             // A thread adds up to cols / 32 terms in a row.

@@ -2,7 +2,7 @@
 
 use super::{Level, Measures, Probe};
 use crate::case::CaseError;
-use crate::cuda::plan::{Argument, Element, Expectation, Fill, Operand, Plan, Step, Target};
+use crate::cuda::plan::{Argument, Element, Expectation, Fill, Operand, Plan, Step, Target, Way};
 use crate::cuda::source::{self};
 
 const THREADS: u32 = 256;
@@ -88,11 +88,13 @@ pub fn stream(
                 collector(),
             ],
             steps: vec![step],
+            ways: Vec::new(),
             expected: Box::new(move |contents, operand, index, _| {
                 let input = &contents.operands[0];
                 if operand == 2 {
                     // Reads beyond the number of writes are collected.
                     let collected = |index: &usize| reads > writes && index / lane_words % reads >= writes;
+                    let input = input.all();
                     return exclusive_or((0..input.len()).filter(collected).map(|i| input[i]));
                 }
                 let access = index / lane_words;
@@ -101,9 +103,102 @@ pub fn stream(
                 } else {
                     let (round, i) = (access / writes, access % writes);
                     let from = (round * reads + i % reads) * lane_words + index % lane_words;
-                    input[from] as i32 ^ i as i32
+                    input.number(from) as i32 ^ i as i32
                 };
                 Expectation { value: f64::from(value), tolerance: 0.0 }
+            }),
+        },
+    })
+}
+
+/// Ways to copy: accesses of a thread and round, threads of a block, blocks of a multiprocessor (0: one a round),
+/// whether what is read leaves the second-level cache first, whether what is written is told to stream.
+const COPIES: [(u32, u32, u32, bool, bool); 9] = [
+    (4, 256, 0, false, false),
+    (4, 256, 0, true, false),
+    (8, 256, 0, false, true),
+    (8, 512, 0, true, true),
+    (2, 1024, 0, false, false),
+    (1, 1024, 0, false, false),
+    (4, 512, 4, true, false),
+    (8, 256, 8, false, false),
+    (8, 256, 4, true, true),
+];
+
+/// Ways to copy whole pieces: bytes of one, pieces that a block has room for, blocks of a multiprocessor.
+const BULK_COPIES: [(u32, u32, u32); 4] =
+    [(8 << 10, 6, 4), (16 << 10, 6, 2), (32 << 10, 6, 1), (4 << 10, 8, 6)];
+
+/// Bytes of each side of a copy are a multiple of this, so that every way divides them.
+const COPY_UNIT: u64 = 128 << 10;
+
+/// Copies, `bytes` in all both ways, in the fastest of several ways.
+///
+/// # Errors
+///
+/// [`CaseError::Unsupported`] for a size that it cannot do.
+pub fn copy(bytes: u64, target: &Target) -> Result<Probe, CaseError> {
+    let side = bytes / 2 / COPY_UNIT * COPY_UNIT;
+    if side == 0 || side > 16 << 30 {
+        return Err(unsupported("copies take 256 KiB to 32 GiB"));
+    }
+    let step = |source, entry, defines, blocks: u64, threads, shared_bytes, rounds: u64| Step {
+        source,
+        entry,
+        defines,
+        grid: [blocks as u32, 1, 1],
+        block: [threads, 1, 1],
+        shared_bytes,
+        arguments: vec![Argument::Operand(0), Argument::Operand(1), Argument::I32(rounds as i32)],
+    };
+    let mut ways: Vec<Way> = COPIES
+        .iter()
+        .map(|&(reads, threads, blocks, leaving, streaming)| {
+            let rounds = side / (u64::from(reads * threads) * ACCESS);
+            let all = u64::from(blocks * target.sm_count);
+            let defines = vec![
+                ("READS", reads.to_string()),
+                ("WRITES", reads.to_string()),
+                ("THREADS", threads.to_string()),
+                ("GRANULE", "1".to_owned()),
+                ("LEVEL", "0".to_owned()),
+                ("LEAVING", u8::from(leaving).to_string()),
+                ("STREAMING", u8::from(streaming).to_string()),
+            ];
+            let blocks = if all == 0 { rounds } else { all.min(rounds) };
+            let hints = match (leaving, streaming) {
+                (false, false) => "",
+                (true, false) => ", reads leave first",
+                (false, true) => ", streaming writes",
+                (true, true) => ", reads leave first, streaming writes",
+            };
+            Way {
+                name: format!("{reads} accesses, {blocks} blocks of {threads} threads{hints}"),
+                steps: vec![step(source::BANDWIDTH, "copy", defines, blocks, threads, 0, rounds)],
+            }
+        })
+        .collect();
+    if target.capability.0 >= 9 {
+        ways.extend(BULK_COPIES.iter().map(|&(chunk, stages, blocks)| {
+            let chunks = side / u64::from(chunk);
+            let blocks = u64::from(blocks * target.sm_count).min(chunks);
+            let defines = vec![("CHUNK", chunk.to_string()), ("STAGES", stages.to_string())];
+            Way {
+                name: format!("pieces of {} KiB, {blocks} blocks of {stages}", chunk >> 10),
+                steps: vec![step(source::BULK, "bulk_copy", defines, blocks, 32, chunk * stages, chunks)],
+            }
+        }));
+    }
+    let words = (side / 4) as usize;
+    Ok(Probe {
+        measures: Measures::Traffic { read_bytes: side as f64, write_bytes: side as f64 },
+        plan: Plan {
+            operands: vec![Operand::input(Element::I32, words, WORDS), Operand::result(Element::I32, words)],
+            steps: ways[0].steps.clone(),
+            ways,
+            expected: Box::new(|contents, _, index, _| Expectation {
+                value: contents.number(0, index),
+                tolerance: 0.0,
             }),
         },
     })
@@ -147,8 +242,9 @@ pub fn triad(bytes: u64) -> Result<Probe, CaseError> {
                     Argument::I32(rounds as i32),
                 ],
             }],
+            ways: Vec::new(),
             expected: Box::new(|contents, _, index, _| {
-                let value = contents.operands[1][index] + f64::from(S) * contents.operands[2][index];
+                let value = contents.number(1, index) + f64::from(S) * contents.number(2, index);
                 Expectation { value, tolerance: 2f64.powi(-24) * value.abs() + 1e-38 }
             }),
         },
@@ -209,7 +305,8 @@ pub fn gather(
                     Argument::I32(stride as i32),
                 ],
             }],
-            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].iter().copied())),
+            ways: Vec::new(),
+            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].all().into_iter())),
         },
     })
 }
@@ -244,7 +341,8 @@ pub fn cached(level: Level, passes: u32, target: &Target) -> Result<Probe, CaseE
                 shared_bytes: 0,
                 arguments: vec![Argument::Operand(0), Argument::Operand(1), Argument::I32(passes as i32)],
             }],
-            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].iter().copied())),
+            ways: Vec::new(),
+            expected: Box::new(|contents, _, _, _| exclusive_or(contents.operands[0].all().into_iter())),
         },
     })
 }
@@ -256,5 +354,7 @@ fn defines(level: Level, reads: u32, writes: u32, granule: u32) -> Vec<(&'static
         ("THREADS", THREADS.to_string()),
         ("GRANULE", granule.to_string()),
         ("LEVEL", if level == Level::Second { "2" } else { "0" }.to_owned()),
+        ("LEAVING", "0".to_owned()),
+        ("STREAMING", "0".to_owned()),
     ]
 }

@@ -79,6 +79,7 @@ pub fn chase(level: Level, bytes: u64, line: u32, steps: u32) -> Result<Probe, C
                     ],
                 ),
             ],
+            ways: Vec::new(),
             expected: Box::new(move |_, _, _, _| {
                 let last = (0..u64::from(warm) + u64::from(steps))
                     .fold(0u32, |at, _| at.wrapping_mul(MULTIPLIER).wrapping_add(INCREMENT) & (lines - 1));

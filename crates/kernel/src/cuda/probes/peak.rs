@@ -114,10 +114,11 @@ fn cores(kind: u32, rounds: i32, target: &Target) -> Probe {
                 Operand { rotates: false, ..Operand::result(Element::F32, len) },
             ],
             steps: vec![step("peak_fma", kind, target, rounds, [Argument::F32(0.5)])],
+            ways: Vec::new(),
             expected: Box::new(move |contents, _, index, _| {
                 let thread = index % threads;
                 let (start, limit) =
-                    (contents.operands[0][2 * thread], 2.0 * contents.operands[0][2 * thread + 1]);
+                    (contents.number(0, 2 * thread), 2.0 * contents.number(0, 2 * thread + 1));
                 let left = 0.5f64.powi(rounds);
                 // Over the chains, what was added to the start is 0 + 1 + … + 7 in single precision; the two
                 // numbers of a word add and subtract it.
@@ -144,6 +145,7 @@ fn integers(rounds: i32, target: &Target) -> Probe {
                 Operand { rotates: false, ..Operand::result(Element::I32, len) },
             ],
             steps: vec![step("peak_mad", 0, target, rounds, [Argument::I32(A), Argument::I32(B)])],
+            ways: Vec::new(),
             expected: Box::new(move |contents, _, index, _| {
                 // The step done `rounds` times is one step: powers of x ↦ a·x + b by squaring.
                 let (mut a, mut b) = (1i32, 0i32);
@@ -157,7 +159,7 @@ fn integers(rounds: i32, target: &Target) -> Probe {
                         (power_a.wrapping_mul(power_a), power_a.wrapping_mul(power_b).wrapping_add(power_b));
                     left /= 2;
                 }
-                let start = contents.operands[0][index % threads] as i32;
+                let start = contents.number(0, index % threads) as i32;
                 let all = (0..CHAINS as i32)
                     .fold(0, |all, chain| all ^ start.wrapping_add(chain).wrapping_mul(a).wrapping_add(b));
                 Expectation { value: f64::from(all), tolerance: 0.0 }
@@ -195,7 +197,7 @@ impl Fragments {
     fn product(self, contents: &Contents<'_>, row: usize, column: usize) -> (f64, f64) {
         let word = self.word();
         let lane_len = 16 * word;
-        let numbers = &contents.operands[0];
+        let numbers = contents.operands[0].all();
         let (mut sum, mut size) = (0.0, 0.0);
         for k in 0..8 * word {
             let (half, thread, element) = (k / (4 * word), k % (4 * word) / word, k % word);
@@ -230,6 +232,7 @@ fn matrix(fragments: Fragments, rounds: i32, target: &Target) -> Probe {
                 Operand { rotates: false, ..Operand::result(Element::F32, len) },
             ],
             steps: vec![step("peak_mma", fragments.kind, target, rounds, [])],
+            ways: Vec::new(),
             expected: Box::new(move |contents, _, index, _| {
                 let (lane, i) = (index / 4 % 32, index % 4);
                 let (product, size) =
@@ -265,13 +268,13 @@ fn warpgroup(fragments: Fragments, rounds: i32, target: &Target) -> Probe {
                 shared_bytes: 0,
                 arguments: vec![Argument::Operand(0), Argument::Operand(1), Argument::I32(rounds)],
             }],
+            ways: Vec::new(),
             expected: Box::new(move |contents, _, index, _| {
                 let (lane, i) = (index / 4 % 32, index % 4);
-                let words = &contents.operands[0];
-                let left = &words[lane / 4 * row..][..row];
-                let right = &words[(8 + lane % 4 * 2 + i % 2) * row..][..row];
-                let product: f64 = left.iter().zip(right).map(|(l, r)| l * r).sum();
-                let size: f64 = left.iter().zip(right).map(|(l, r)| (l * r).abs()).sum();
+                let left = contents.row(0, lane / 4 * row, row);
+                let right = contents.row(0, (8 + lane % 4 * 2 + i % 2) * row, row);
+                let product: f64 = left.iter().zip(&right).map(|(l, r)| l * r).sum();
+                let size: f64 = left.iter().zip(&right).map(|(l, r)| (l * r).abs()).sum();
                 // Two core matrices lie along the sum.
                 fragments.expect(PRODUCTS * f64::from(rounds), 2.0 * product, 2.0 * size)
             }),

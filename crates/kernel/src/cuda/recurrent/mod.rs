@@ -189,8 +189,8 @@ impl RecurrentIssue {
             _dropout: dropout,
             sets,
         };
-        issue.input.fill_uniform(&issue.dnn.gpu, 1, 1.0)?;
-        issue.weights.fill_uniform(&issue.dnn.gpu, 2, issue.weight_scale())?;
+        issue.input.fill_uniform(&issue.dnn.gpu, issue.dnn.gpu.seed(1), 1.0)?;
+        issue.weights.fill_uniform(&issue.dnn.gpu, issue.dnn.gpu.seed(2), issue.weight_scale())?;
         // The first call loads or compiles code.
         issue.issue(0)?;
         issue.dnn.gpu.wait()?;

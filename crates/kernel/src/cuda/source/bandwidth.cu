@@ -3,6 +3,8 @@
 //   READS, WRITES  accesses of 16 bytes that a thread makes each round, loads first
 //   THREADS        threads of a block
 //   GRANULE        neighbouring accesses of a gather
+//   LEAVING        1: what a copy reads is the first to leave the second-level cache
+//   STREAMING      1: what a copy writes will not be read soon
 //   LEVEL          0: past the first-level cache (main memory), 2: second level
 #define ROUND (READS > WRITES ? READS : WRITES)
 
@@ -39,6 +41,24 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         }
     }
     if (READS > WRITES) report(all, result);
+}
+
+// READS accesses a thread and round, from one place to another. Every `gridDim.x`-th round is a block's.
+extern "C" __global__ void __launch_bounds__(THREADS)
+    copy(const uint4* __restrict__ input, uint4* __restrict__ output, u32 rounds) {
+    for (u32 t = blockIdx.x; t < rounds; t += gridDim.x) {
+        const u64 at = (u64)t * READS * THREADS + threadIdx.x;
+        uint4 v[READS + 1];
+#pragma unroll
+        for (int i = 0; i < READS; i++) v[i] = LEAVING ? load_leaving(input + at + i * THREADS) : load_once(input + at + i * THREADS);
+#pragma unroll
+        for (int i = 0; i < READS; i++) {
+            if (STREAMING)
+                store_streaming(output + at + i * THREADS, v[i]);
+            else
+                output[at + i * THREADS] = v[i];
+        }
+    }
 }
 
 // a = b + s·c, four single-precision numbers an access, UNROLL of them a thread.

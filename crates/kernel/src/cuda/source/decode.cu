@@ -5,20 +5,22 @@
 //   HEAD_DIM  64, 128 or 256
 //   GROUP     query heads of one block; they share keys and values
 //   PAGE      tokens of a cache block
+//   TOKENS    tokens that a team takes at a time
+//   STAGES    0, or rounds of tokens that shared memory holds
 //
 //   keys, values   [cache block][PAGE][kv head][HEAD_DIM]
 //   queries, out   [sequence][query head][HEAD_DIM]
 //
 // A team of lanes has one token, 8 numbers a lane, so that a warp reads whole rows. A team takes TOKENS tokens at a
-// time: all their keys and values are under way before the first is used. Blocks take a chunk of the tokens each;
-// where a sequence has several chunks, `combine` merges them.
+// time: all their keys and values are under way before the first is used. With STAGES, those of the next rounds are
+// under way, too, on their way to shared memory: a thread uses what it copied itself, so nobody waits for others. Blocks
+// take a chunk of the tokens each; where a sequence has several chunks, `combine` merges them.
 typedef ELEMENT E;
 typedef E::stored T;
 typedef CACHE C;
 typedef C::stored S;
 
 #define WARPS 4
-#define TOKENS 4
 #define TEAM (HEAD_DIM / 8)
 #define TEAMS (WARPS * 32 / TEAM)
 
@@ -70,32 +72,84 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32)
         for (int i = 0; i < 8; i++) part[g].value[i] = 0.0f;
     }
 
+    typedef Chunk<C, 8>::bits_type Bits;
+    const Bits *const all_keys = (const Bits*)keys, *const all_values = (const Bits*)values;
+    // Page of the t-th token that this team takes from `base` on.
+    auto look_up = [&](int base, int t) {
+        const int token = base + t * TEAMS + team;
+        return token < end ? table[token / PAGE] : 0;
+    };
+    // Where its keys and values lie, in accesses of a lane.
+    auto place = [&](int base, int t, int page) {
+        return (((u64)page * PAGE + (base + t * TEAMS + team) % PAGE) * kv_heads + kv_head) * TEAM + lane;
+    };
+    auto present = [&](int base, int t) { return base + t * TEAMS + team < end; };
+
     // Pages are looked up one round ahead: what they point to can then be read at once.
     int page[TOKENS];
+#if STAGES > 0
+    DYNAMIC_SHARED(ring);
+    // Key and value of each token, a thread's beside those of the next thread.
+    Bits* const mine = (Bits*)ring + threadIdx.x;
+    auto start = [&](int stage, int base) {
 #pragma unroll
-    for (int t = 0; t < TOKENS; t++) {
-        const int token = begin + t * TEAMS + team;
-        page[t] = token < end ? table[token / PAGE] : 0;
+        for (int t = 0; t < TOKENS; t++) {
+            const bool there = present(base, t);
+            const u64 at = there ? place(base, t, page[t]) : 0;
+            copy_async(mine + (stage * 2 + 0) * TOKENS * WARPS * 32 + t * WARPS * 32, all_keys + at, there);
+            copy_async(mine + (stage * 2 + 1) * TOKENS * WARPS * 32 + t * WARPS * 32, all_values + at, there);
+        }
+    };
+    {
+        int first[STAGES][TOKENS];
+#pragma unroll
+        for (int s = 0; s < STAGES; s++)
+#pragma unroll
+            for (int t = 0; t < TOKENS; t++) first[s][t] = look_up(begin + s * TOKENS * TEAMS, t);
+#pragma unroll
+        for (int s = 0; s < STAGES; s++) {
+#pragma unroll
+            for (int t = 0; t < TOKENS; t++) page[t] = first[s][t];
+            // The last of these is the first that the loop starts.
+            if (s == STAGES - 1) break;
+            start(s, begin + s * TOKENS * TEAMS);
+            copy_commit();
+        }
     }
+    int stage = 0;
+#else
+#pragma unroll
+    for (int t = 0; t < TOKENS; t++) page[t] = look_up(begin, t);
+#endif
     // All threads go round equally often, for the shuffles.
     for (int base = begin; base < end; base += TOKENS * TEAMS) {
         Chunk<C, 8> key[TOKENS], value[TOKENS];
+#if STAGES > 0
+        // Of the rounds under way the oldest has arrived, and the place of the one before it is free.
+        copy_wait<STAGES - 2>();
+        start(stage == 0 ? STAGES - 1 : stage - 1, base + (STAGES - 1) * TOKENS * TEAMS);
+        copy_commit();
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++) page[t] = look_up(base + STAGES * TOKENS * TEAMS, t);
 #pragma unroll
         for (int t = 0; t < TOKENS; t++) {
-            const int token = base + t * TEAMS + team;
-            const u64 at = (((u64)page[t] * PAGE + token % PAGE) * kv_heads + kv_head) * HEAD_DIM + lane * 8;
-            typedef Chunk<C, 8>::bits_type Bits;
+            key[t].bits = mine[(stage * 2 + 0) * TOKENS * WARPS * 32 + t * WARPS * 32];
+            value[t].bits = mine[(stage * 2 + 1) * TOKENS * WARPS * 32 + t * WARPS * 32];
+        }
+        stage = stage == STAGES - 1 ? 0 : stage + 1;
+#else
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++) {
             key[t].bits = value[t].bits = Bits();
-            if (token < end) {
-                key[t].bits = load_once((const Bits*)(keys + at));
-                value[t].bits = load_once((const Bits*)(values + at));
+            if (present(base, t)) {
+                const u64 at = place(base, t, page[t]);
+                key[t].bits = load_once(all_keys + at);
+                value[t].bits = load_once(all_values + at);
             }
         }
 #pragma unroll
-        for (int t = 0; t < TOKENS; t++) {
-            const int token = base + (TOKENS + t) * TEAMS + team;
-            page[t] = token < end ? table[token / PAGE] : 0;
-        }
+        for (int t = 0; t < TOKENS; t++) page[t] = look_up(base + TOKENS * TEAMS, t);
+#endif
         float score[GROUP][TOKENS];
 #pragma unroll
         for (int t = 0; t < TOKENS; t++) {

@@ -87,6 +87,22 @@ DEVICE uint4 load_shared(const uint4* from) {
     return v;
 }
 
+// The same, as the first to leave the second-level cache: what is written stays there for longer.
+DEVICE uint4 load_leaving(const uint4* from) {
+    uint4 v;
+    u64 policy;
+    asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(from), "l"(policy));
+    return v;
+}
+
+// 16 bytes that nobody will read soon.
+DEVICE void store_streaming(uint4* to, uint4 v) {
+    asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};" : : "l"(to), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
 // One word for pointer chases.
 DEVICE u32 load_word_l1(const u32* from) {
     u32 v;
@@ -142,6 +158,52 @@ template <int PENDING>
 DEVICE void copy_wait() {
     asm volatile("cp.async.wait_group %0;" : : "n"(PENDING) : "memory");
 }
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+// A barrier in shared memory that waits for one thread and the bytes that it expects.
+DEVICE void barrier_init(u64* barrier) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" : : "r"((u32)__cvta_generic_to_shared(barrier)) : "memory");
+}
+
+// Barriers are ready for the unit that copies.
+DEVICE void barrier_fence() { asm volatile("fence.mbarrier_init.release.cluster;" : : : "memory"); }
+
+// Waits for the end of a phase; phases have parity 0, 1, 0, …
+DEVICE void barrier_wait(u64* barrier, u32 parity) {
+    u32 done;
+    do {
+        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                     : "=r"(done)
+                     : "r"((u32)__cvta_generic_to_shared(barrier)), "r"(parity)
+                     : "memory");
+    } while (done == 0u);
+}
+
+// Starts a copy of `bytes`, a multiple of 16, to shared memory; they complete the phase of the barrier.
+DEVICE void bulk_load(void* to, const void* from, u32 bytes, u64* barrier) {
+    const u32 at = (u32)__cvta_generic_to_shared(barrier);
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" : : "r"(at), "r"(bytes) : "memory");
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 :
+                 : "r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(bytes), "r"(at)
+                 : "memory");
+}
+
+// Starts a copy of `bytes`, a multiple of 16, from shared memory: a group of its own.
+DEVICE void bulk_store(void* to, const void* from, u32 bytes) {
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;"
+                 :
+                 : "l"(to), "r"((u32)__cvta_generic_to_shared(from)), "r"(bytes)
+                 : "memory");
+    asm volatile("cp.async.bulk.commit_group;" : : : "memory");
+}
+
+// Waits until all but the last `PENDING` groups have left shared memory.
+template <int PENDING>
+DEVICE void bulk_wait() {
+    asm volatile("cp.async.bulk.wait_group.read %0;" : : "n"(PENDING) : "memory");
+}
+#endif
 
 // Four 8 × 8 matrices of 16-bit numbers; lane i gives the address of row i % 8 of matrix i / 8.
 DEVICE void load_matrices(u32 (&to)[4], const void* row) {
