@@ -16,6 +16,7 @@ use stopwatt_core::reproduction::ReproductionDoc;
 use stopwatt_core::roofline::Roofline;
 
 use crate::config::{ConfigLock, schema_text};
+use crate::shipped::Manifest;
 
 /// Every schema by file name.
 pub fn all() -> Vec<(&'static str, String)> {
@@ -32,6 +33,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("calibration.schema.json", of::<ClientCeiling>()),
         ("roofline.schema.json", of::<Roofline>()),
         ("kernel-table.schema.json", of::<KernelTable>()),
+        ("hardware.schema.json", of::<Manifest>()),
     ]
 }
 
