@@ -12,17 +12,20 @@
 
 pub mod corrector;
 pub mod engine;
+pub mod fit;
 pub mod grid;
 pub mod hardware;
 pub mod latency;
 pub mod memory;
 pub mod model;
+pub mod observed;
 pub mod operators;
 pub mod precision;
 pub mod predict;
 pub mod roofline;
 pub mod simulate;
 pub mod step;
+pub mod validate;
 
 pub use hardware::Gpu;
 pub use model::ModelSpec;

@@ -11,8 +11,9 @@ use stopwatt_serving::workload::Workload;
 
 use crate::corrector::Corrector;
 use crate::engine::EngineSettings;
+use crate::fit::Spreads;
 use crate::hardware::Gpu;
-use crate::latency::{Latency, Tier};
+use crate::latency::{FlaggedRow, Latency, Tier};
 use crate::memory::{CacheLayout, Forecast, Known, MemoryDoc, memory};
 use crate::operators::{Deployment, Part};
 use crate::simulate::{Frontend, Load, Scenario, SimulateError, Statistic, Summary, simulate};
@@ -25,6 +26,8 @@ pub struct Question {
     pub deployment: Deployment,
     /// Times of operators on the device.
     pub latency: Latency,
+    /// Where its measured rows are from.
+    pub table: Option<TableDoc>,
     /// The engine's settings.
     pub settings: EngineSettings,
     /// What the host adds.
@@ -43,6 +46,8 @@ pub struct Question {
     pub seed: u64,
     /// Time outside the engine's steps.
     pub frontend: Frontend,
+    /// Intervals of a calibration; without one they come from those of steps.
+    pub spreads: Option<Spreads>,
 }
 
 /// Why there is no prediction.
@@ -138,6 +143,19 @@ pub struct LoadDoc {
     pub counted: usize,
     /// Seed.
     pub seed: u64,
+}
+
+/// The measured kernels that times rest on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TableDoc {
+    /// Runs, files, or the table that is built in.
+    pub sources: Vec<String>,
+    /// Rows that are used.
+    pub rows: usize,
+    /// Rows that cannot be right and are left out.
+    pub flagged: Vec<FlaggedRow>,
+    /// Rows that are left out since the engine runs another kernel there.
+    pub other_kernels: usize,
 }
 
 /// The engine whose rules were followed.
@@ -253,6 +271,8 @@ pub struct PredictionDoc {
     pub decode_step: StepDoc,
     /// The step of one prompt of mean length.
     pub prefill_step: StepDoc,
+    /// Measured kernels; `null` where all rests on the data sheet.
+    pub kernel_table: Option<TableDoc>,
     /// What the host adds to a step.
     pub corrector: Corrector,
     /// Memory.
@@ -300,13 +320,10 @@ pub fn start(
     }
 }
 
-/// Predicts.
-pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
-    let q = question;
-    let gpu = q.latency.gpu();
-    let (input, output) = (q.workload.input.nominal_mean(), q.workload.output.nominal_mean());
-    let length = (input + output).round().max(1.0) as u32;
-    let memory = start(&q.deployment, gpu, &q.settings, &q.known, length)?;
+/// What the simulator is to do, and the memory of the engine.
+pub(crate) fn scenario(q: &Question) -> Result<(Scenario, MemoryDoc), PredictError> {
+    let length = mean_length(q);
+    let memory = start(&q.deployment, q.latency.gpu(), &q.settings, &q.known, length)?;
     let layout = CacheLayout::of(&q.deployment);
     let scenario = Scenario {
         scheduler: q.settings.scheduler(scheduler_blocks(&layout, &memory, &q.settings, length)),
@@ -316,6 +333,21 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         seed: q.seed,
         frontend: q.frontend,
     };
+    Ok((scenario, memory))
+}
+
+/// Mean tokens of a request.
+fn mean_length(q: &Question) -> u32 {
+    (q.workload.input.nominal_mean() + q.workload.output.nominal_mean()).round().max(1.0) as u32
+}
+
+/// Predicts.
+pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
+    let q = question;
+    let gpu = q.latency.gpu();
+    let (input, output) = (q.workload.input.nominal_mean(), q.workload.output.nominal_mean());
+    let (length, layout) = (mean_length(q), CacheLayout::of(&q.deployment));
+    let (scenario, memory) = scenario(q)?;
     let model = StepPredictor::new(q.deployment.clone(), q.latency.clone(), &q.settings, q.corrector)?;
     let expected = simulate(&scenario, &model)?;
     let mean_batch = expected.sequences as f64 / expected.steps.max(1) as f64;
@@ -336,24 +368,39 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         s.with_outside(f.before_s + f.per_prompt_token_s * input, f.after_s)
     };
     let summary = outside(Summary::of(&expected, drop).ok_or(PredictError::NoneLeft)?);
-    // Faster and slower steps: the ends of what the mean may be.
+    // Faster and slower steps: the ends of what the mean may be. Left-out loads of a calibration say it directly.
     let mut ends = Vec::new();
     for end in [|t: &StepTime| t.lo / t.s, |t: &StepTime| t.hi / t.s] {
-        let scaled =
-            Scaled { inner: &model, prefill: end(&prefill).max(0.05), decode: end(&decode).max(0.05) };
+        let (prefill, decode) = match &q.spreads {
+            None => (end(&prefill), end(&decode)),
+            Some(spreads) => {
+                let which = usize::from(ends.len() == 1);
+                (spreads.ttft[which], spreads.tpot[which])
+            }
+        };
+        let scaled = Scaled { inner: &model, prefill: prefill.max(0.05), decode: decode.max(0.05) };
         ends.push(Summary::of(&simulate(&scenario, &scaled)?, drop).ok_or(PredictError::NoneLeft)?);
     }
-    let range = |of: &dyn Fn(&Summary) -> f64| {
-        let all = [of(&ends[0]), of(&summary), of(&ends[1])];
+    // In a closed loop left-out loads of a calibration give the interval itself; in an open one a queue may make more of
+    // it.
+    let closed = matches!(q.load, Load::Closed { .. });
+    let range = |of: &dyn Fn(&Summary) -> f64, seen: Option<[f64; 2]>| {
+        let mean = of(&summary);
+        let mut all = vec![mean];
+        all.extend(seen.into_iter().flatten().map(|factor| factor * mean));
+        if seen.is_none() || !closed {
+            all.extend(ends.iter().map(of));
+        }
         [all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(0.0, f64::max)]
     };
-    let latency = |s: Statistic, of: &dyn Fn(&Summary) -> f64| LatencyDoc {
+    let latency = |s: Statistic, of: &dyn Fn(&Summary) -> f64, seen: Option<[f64; 2]>| LatencyDoc {
         mean: s.mean,
         p50: s.p50,
         p95: s.p95,
         p99: s.p99,
-        interval90: range(of),
+        interval90: range(of, seen),
     };
+    let seen = |of: fn(&Spreads) -> [f64; 2]| q.spreads.as_ref().map(of);
     let notes = notes(q, &memory, &layout, &decode, length);
     Ok(PredictionDoc {
         model: q.deployment.model.name.clone(),
@@ -376,22 +423,27 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
             output: q.workload.output.label(),
             concurrency: match q.load {
                 Load::Closed { concurrency } => Some(concurrency),
-                Load::Open(_) => None,
+                Load::Open(_) | Load::Recorded => None,
             },
             rate_rps: match &q.load {
                 Load::Open(process) => Some(process.mean_rate_rps()),
+                Load::Recorded => q.workload.recorded.as_ref().and_then(|r| r.rate_rps()),
                 Load::Closed { .. } => None,
             },
             requests: q.requests,
             counted: summary.requests,
             seed: q.seed,
         },
-        ttft_s: latency(summary.ttft, &|s| s.ttft.mean),
-        tpot_s: summary.tpot.map(|t| latency(t, &|s| s.tpot.map_or(0.0, |t| t.mean))),
-        itl_s: summary.itl.map(|t| latency(t, &|s| s.itl.map_or(0.0, |t| t.mean))),
-        e2e_s: latency(summary.e2e, &|s| s.e2e.mean),
+        ttft_s: latency(summary.ttft, &|s| s.ttft.mean, seen(|s| s.ttft)),
+        tpot_s: summary.tpot.map(|t| latency(t, &|s| s.tpot.map_or(0.0, |t| t.mean), seen(|s| s.tpot))),
+        itl_s: summary.itl.map(|t| latency(t, &|s| s.itl.map_or(0.0, |t| t.mean), seen(|s| s.tpot))),
+        e2e_s: latency(summary.e2e, &|s| s.e2e.mean, seen(|s| s.e2e)),
         output_tokens_per_s: summary.output_tokens_per_s,
-        output_tokens_per_s_interval90: range(&|s| s.output_tokens_per_s),
+        output_tokens_per_s_interval90: range(
+            &|s| s.output_tokens_per_s,
+            // An open loop below its limit gets what it asks for.
+            seen(|s| s.e2e).filter(|_| closed).map(|[lo, hi]| [1.0 / hi, 1.0 / lo]),
+        ),
         requests_per_s: summary.requests_per_s,
         mean_batch,
         kv_cache_tokens: memory.kv_cache_tokens,
@@ -405,6 +457,7 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         },
         decode_step: step_doc(&decode, sequences, context, 0),
         prefill_step: step_doc(&prefill, 0, 0, prompt),
+        kernel_table: q.table.clone(),
         corrector: q.corrector,
         memory,
         notes,
@@ -464,14 +517,32 @@ fn notes(
     length: u32,
 ) -> Vec<String> {
     let mut notes = q.deployment.model.notes.clone();
-    if decode.tiers.contains_key(&Tier::Datasheet) {
-        notes.push(
-            "times of operators rest on the data sheet and on utilisations published for an H100; measured kernel \
-             tables narrow the interval"
-                .to_owned(),
-        );
+    match &q.table {
+        None => notes.push(format!(
+            "there is no kernel table of {}: every operator falls to the roof of the data sheet, at utilisations \
+             published for an H100 (--table RUN narrows the interval)",
+            q.latency.gpu().name
+        )),
+        Some(table) => {
+            if table.other_kernels > 0 {
+                notes.push(format!(
+                    "{} rows of attention were measured with a kernel that vLLM does not run; published times of \
+                     FlashAttention stand for them",
+                    table.other_kernels
+                ));
+            }
+            if !table.flagged.is_empty() {
+                notes.push(format!(
+                    "{} rows of the kernel table cannot be right and are left out (--check-table lists them)",
+                    table.flagged.len()
+                ));
+            }
+            if decode.tiers.contains_key(&Tier::Datasheet) && table.other_kernels == 0 {
+                notes.push("operators without a row fall to the roof of the data sheet".to_owned());
+            }
+        }
     }
-    if q.corrector.steps == 0 {
+    if q.corrector.steps == 0 && q.spreads.is_none() {
         notes.push(
             "what the host adds to a step is a published guess, not fitted to a live engine".to_owned(),
         );
@@ -519,7 +590,7 @@ fn notes(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use stopwatt_serving::workload::Length;
 
     use super::*;
@@ -528,7 +599,7 @@ mod tests {
     use crate::model::builtin;
     use crate::precision::Precision;
 
-    fn question(model: &str, gpu: &str, tp: u32, load: Load, requests: u32) -> Question {
+    pub(crate) fn question(model: &str, gpu: &str, tp: u32, load: Load, requests: u32) -> Question {
         let gpu = preset(gpu).unwrap();
         let deployment =
             Deployment::new(builtin(model).unwrap(), Precision::parse("bf16").unwrap(), tp, 1).unwrap();
@@ -536,6 +607,7 @@ mod tests {
             settings: EngineSettings::defaults(EngineVersion::NEWEST, &deployment.model, gpu),
             deployment,
             latency: Latency::of_datasheet(gpu.clone()),
+            table: None,
             corrector: Corrector::default(),
             known: Known::default(),
             workload: Workload::new(Length::fixed(1024).unwrap(), Length::fixed(128).unwrap()),
@@ -544,6 +616,7 @@ mod tests {
             drop_first_wave: false,
             seed: 0,
             frontend: Frontend::GUESS,
+            spreads: None,
         }
     }
 

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use schemars::JsonSchema;
+use stopwatt_predict::fit::CalibrationDoc;
+use stopwatt_predict::latency::CheckDoc;
 use stopwatt_predict::memory::MemoryDoc;
 use stopwatt_predict::predict::PredictionDoc;
 use stopwatt_predict::roofline::RooflineDoc;
+use stopwatt_predict::validate::ValidationDoc;
 
 #[track_caller]
 fn check<T: JsonSchema>(name: &str) {
@@ -25,6 +28,9 @@ fn check<T: JsonSchema>(name: &str) {
 
 #[test]
 fn the_schemas_in_the_repository_are_up_to_date() {
+    check::<CalibrationDoc>("engine-calibration.schema.json");
+    check::<ValidationDoc>("validation.schema.json");
+    check::<CheckDoc>("table-check.schema.json");
     check::<RooflineDoc>("roofline-model.schema.json");
     check::<PredictionDoc>("prediction.schema.json");
     check::<Vec<MemoryDoc>>("memory.schema.json");

@@ -20,6 +20,8 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Map, Value};
 use stopwatt_core::kernel_table::KernelRow;
 
+use crate::run_dir::RunError;
+
 /// Name of the table in a run.
 pub const FILE: &str = "kernels.parquet";
 
@@ -39,6 +41,9 @@ pub enum KernelTableError {
     /// It is not Parquet, or could not be made.
     #[error("failed to read or write a kernel table")]
     Parquet(#[from] ParquetError),
+    /// The file or its folder could not be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// A row is not one of a kernel table.
     #[error("row {row} is not one of a kernel table")]
     Row {
@@ -250,6 +255,16 @@ pub fn decode(bytes: Vec<u8>) -> Result<Vec<KernelRow>, KernelTableError> {
     Ok(rows)
 }
 
+/// A note that a table carries, by its key.
+///
+/// # Errors
+/// It is not Parquet.
+pub fn note(bytes: Vec<u8>, key: &str) -> Result<Option<String>, KernelTableError> {
+    let reader = SerializedFileReader::new(Bytes::from(bytes))?;
+    let notes = reader.metadata().file_metadata().key_value_metadata();
+    Ok(notes.into_iter().flatten().find(|n| n.key == key).and_then(|n| n.value.clone()))
+}
+
 fn put(tree: &mut Value, path: &[&str], value: Value) {
     let Some((last, folders)) = path.split_last() else { return };
     let mut place = tree;
@@ -393,6 +408,8 @@ mod tests {
     fn a_table_reads_back_as_it_was_written_whatever_the_shape() {
         let rows = every_form();
         let bytes = encode(&rows, &[("stopwatt.run_id", "x".to_owned())]).unwrap();
+        assert_eq!(note(bytes.clone(), "stopwatt.run_id").unwrap().as_deref(), Some("x"));
+        assert_eq!(note(bytes.clone(), "other").unwrap(), None);
         assert_eq!(decode(bytes).unwrap(), rows);
         assert_eq!(decode(encode(&[], &[]).unwrap()).unwrap(), []);
     }

@@ -21,6 +21,7 @@ pub mod redact;
 pub mod remote;
 pub mod run_dir;
 pub mod schemas;
+pub mod shipped;
 mod storage;
 
 pub use catalogue::{Catalogue, resolve};

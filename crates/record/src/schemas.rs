@@ -16,6 +16,7 @@ use stopwatt_core::reproduction::ReproductionDoc;
 use stopwatt_core::roofline::Roofline;
 
 use crate::config::{ConfigLock, schema_text};
+use crate::shipped::Manifest;
 
 /// Every schema by file name.
 pub fn all() -> Vec<(&'static str, String)> {
@@ -33,6 +34,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("roofline.schema.json", of::<Roofline>()),
         ("kernel-table.schema.json", of::<KernelTable>()),
         ("kernel-movement.schema.json", of::<KernelMovement>()),
+        ("hardware.schema.json", of::<Manifest>()),
     ]
 }
 

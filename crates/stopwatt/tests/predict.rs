@@ -34,18 +34,53 @@ fn a_load_is_predicted_with_intervals_and_reasons() {
     assert!(doc["output_tokens_per_s"].as_f64().unwrap() > 500.0);
     assert!(doc["kv_cache_tokens"].as_u64().unwrap() > 300_000);
     assert_eq!(doc["engine"]["max_num_batched_tokens"], 8192);
-    assert_eq!(doc["decode_step"]["parts"][0]["tier"], "datasheet");
+    assert_eq!(doc["kernel_table"]["sources"][0], "built in: h100-sxm");
+    let parts = doc["decode_step"]["parts"].as_array().unwrap();
+    let tier = |name: &str| parts.iter().find(|p| p["part"] == name).unwrap()["tier"].clone();
+    assert!(["measured", "blend"].contains(&tier("gate_up").as_str().unwrap()), "{parts:?}");
+    assert_eq!(tier("attention"), "datasheet", "vLLM runs another kernel than the one that was measured");
 
     let text = place.run(&[&LLAMA[..], &load].concat()).expect(0).stdout;
     assert!(
-        text.contains("90 % interval") && text.contains("gate_up") && text.contains("data sheet"),
+        text.contains("90 % interval") && text.contains("gate_up") && text.contains("FlashAttention"),
         "{text}"
+    );
+    assert!(
+        text.contains("rests on measured") && text.contains("measured rows (built in: h100-sxm)"),
+        "{text}"
+    );
+    let bare = place.run(&[&LLAMA[..], &load, &["--no-table"]].concat()).expect(0).stdout;
+    assert!(
+        bare.contains("there is no kernel table of NVIDIA H100") && bare.contains("rests on datasheet"),
+        "{bare}"
     );
     let again = place.run(&[&LLAMA[..], &load].concat()).expect(0).stdout;
     assert_eq!(text, again, "equal questions have equal answers");
     let csv =
         place.run(&[&LLAMA[..], &["--rate", "2", "--isl", "100:200", "--format", "csv"]].concat()).expect(0);
     assert_eq!(csv.stdout.lines().count(), 7);
+}
+
+#[test]
+fn measured_kernels_are_checked_and_bad_ones_refused() {
+    let place = Place::new();
+    let check = ["predict", "--gpu", "h100-sxm", "--check-table"];
+    let doc = place.run(&[&check[..], &["--format", "json"]].concat()).expect(0).json();
+    follows("table-check.schema.json", &doc);
+    let text = place.run(&check).expect(0).stdout;
+    assert!(text.contains("each left out and predicted from the rest") && text.contains("in 90 %"), "{text}");
+    let none = place.run(&["predict", "--gpu", "l40s", "--check-table"]).expect(2).stderr;
+    assert!(none.contains("no measured kernels of NVIDIA L40S") && none.contains("--table"), "{none}");
+    let bad = place.path("bad.parquet");
+    std::fs::write(&bad, "PAR1").unwrap();
+    let said = place.run(&[&LLAMA[..], &["--table", bad.to_str().unwrap()]].concat()).expect(2).stderr;
+    assert!(said.contains("failed to read") && said.contains("stopwatt profile"), "{said}");
+    // A shipped file names its device, and counts as a table of it.
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../hardware/h100-sxm.parquet");
+    let args = ["predict", "--model", "llama-3.2-1b", "--gpu", shipped, "--format", "json"];
+    let doc = place.run(&args).expect(0).json();
+    assert_eq!(doc["kernel_table"]["sources"][0], "h100-sxm.parquet");
+    assert!(doc["decode_step"]["tiers"]["tile"].as_f64().unwrap() > 0.0, "{}", doc["decode_step"]["tiers"]);
 }
 
 #[test]

@@ -4,19 +4,26 @@
 //! |---|---|
 //! | `measured` | a measured row of this very operator |
 //! | `blend` | measured rows on both sides of it, under one kernel |
+//! | `tile` | tiles and waves, with constants fitted to measured rows and the ratio of the nearest ones |
 //! | `roofline` | the roof, at the utilisation that measured rows of its kind reach |
 //! | `datasheet` | the roof of the data sheet, at a utilisation that was published for another device |
 //!
 //! Every time carries a 90 % interval. For tiers that rest on rows it comes from leaving rows out and predicting them
 //! from the rest; for the data sheet it is a judgement, and wide.
 
+mod check;
 mod datasheet;
+mod law;
+mod screen;
+mod spread;
 mod table;
+mod tile;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stopwatt_core::kernel_table::{Family, OpKind};
+use stopwatt_core::kernel_table::{Family, KernelRow, OpKind, Provider};
 
+pub use check::{CheckDoc, CheckRow, FlaggedRow, check};
 pub use table::{KernelTable, TierError};
 
 use crate::hardware::{Gpu, GpuError};
@@ -30,6 +37,8 @@ pub enum Tier {
     Measured,
     /// Measured rows on both sides.
     Blend,
+    /// Tiles and waves, fitted to measured rows.
+    Tile,
     /// The roof, at a measured utilisation.
     Roofline,
     /// The roof of the data sheet, at a published utilisation.
@@ -43,6 +52,7 @@ impl Tier {
         match self {
             Tier::Measured => "measured",
             Tier::Blend => "blend",
+            Tier::Tile => "tile",
             Tier::Roofline => "roofline",
             Tier::Datasheet => "datasheet",
         }
@@ -88,11 +98,17 @@ impl Latency {
         &self.gpu
     }
 
+    /// The measured rows; `None` by the data sheet alone.
+    #[must_use]
+    pub fn table(&self) -> Option<&KernelTable> {
+        self.table.as_ref()
+    }
+
     /// Time of one call.
     pub fn of(&self, call: &Call) -> Result<Timed, GpuError> {
         let least = datasheet::roof(&self.gpu, call)?;
         let measured = match (&self.table, call.what) {
-            (Some(table), What::Op(op)) => table.time(&op, least),
+            (Some(table), What::Op(op)) => table.time(&op, least, call.extra_bytes),
             // What is copied has the bandwidth of the simplest operator on rows.
             (Some(table), What::Copy { .. }) => table.copy(least),
             (None, _) => None,
@@ -102,6 +118,23 @@ impl Latency {
             None => datasheet::time(&self.gpu, call),
         }
     }
+}
+
+/// The middle 90 % of ratios of measured to predicted, as factors that enclose 1.
+#[must_use]
+pub fn middle90(ratios: Vec<f64>) -> [f64; 2] {
+    let spread::Spread { lo, hi } = spread::Spread::of(ratios);
+    [lo.min(1.0), hi.max(1.0)]
+}
+
+/// Whether vLLM runs the kernel of a row, or one that does as well. Its attention is FlashAttention's: a row of another
+/// kernel says nothing about it, and the published times of FlashAttention say more.
+#[must_use]
+pub fn stands_for_vllm(row: &KernelRow) -> bool {
+    let library = |name: &str| ["flash", "fmha", "cudnn", "fa3"].iter().any(|known| name.contains(known));
+    row.op.kind.family() != Family::Attention
+        || row.provider != Provider::Native
+        || row.kernel.as_deref().is_some_and(|name| library(&name.to_ascii_lowercase()))
 }
 
 /// Family of a call, for adding up errors.

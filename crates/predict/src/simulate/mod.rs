@@ -11,6 +11,8 @@ mod summary;
 
 use std::collections::BinaryHeap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use stopwatt_serving::arrival::ArrivalProcess;
 use stopwatt_serving::scheduler::{ConfigError, Request, Sampled, Scheduler, SchedulerConfig, StepPlan};
 use stopwatt_serving::step::{StepModel, StepShape};
@@ -28,10 +30,28 @@ pub enum Load {
     },
     /// At the times of a process, however fast the engine is.
     Open(ArrivalProcess),
+    /// At the times that the workload has recorded.
+    Recorded,
 }
 
+/// A step that was simulated. Nanoseconds from the begin.
+#[derive(Debug, Clone, Copy)]
+pub struct StepSeen<'a> {
+    /// Begin.
+    pub begin: u64,
+    /// End.
+    pub end: u64,
+    /// What it computed.
+    pub shape: &'a StepShape,
+    /// Requests that got a token.
+    pub emitted: &'a [u64],
+}
+
+/// Is told every step.
+pub type Watch<'a> = &'a mut dyn FnMut(StepSeen<'_>);
+
 /// Time that a request spends outside the engine's steps, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Frontend {
     /// Before it is queued.
     pub before_s: f64,
@@ -140,11 +160,14 @@ const MOST_REQUESTS: u32 = 10_000_000;
 /// A request on its way to the queue: earliest first, then by number.
 type Arrival = std::cmp::Reverse<(u64, u32)>;
 
-struct Simulation<'a> {
+struct Simulation<'a, 'w> {
     scenario: &'a Scenario,
+    watch: Option<Watch<'w>>,
     runs: bool,
     scheduler: Scheduler,
     now: u64,
+    /// Begin of the last step.
+    begun: u64,
     arrivals: BinaryHeap<Arrival>,
     /// Requests sent so far in a closed loop.
     sent: u32,
@@ -156,11 +179,25 @@ struct Simulation<'a> {
 
 /// Runs the scenario.
 pub fn simulate(scenario: &Scenario, model: &dyn StepModel) -> Result<Outcome, SimulateError> {
-    simulate_by(scenario, model, true)
+    simulate_by(scenario, model, true, None)
+}
+
+/// Runs the scenario and tells every step.
+pub fn simulate_watched(
+    scenario: &Scenario,
+    model: &dyn StepModel,
+    watch: Watch<'_>,
+) -> Result<Outcome, SimulateError> {
+    simulate_by(scenario, model, true, Some(watch))
 }
 
 /// Runs the scenario, with runs of quiet steps taken at once or one by one.
-fn simulate_by(scenario: &Scenario, model: &dyn StepModel, runs: bool) -> Result<Outcome, SimulateError> {
+fn simulate_by(
+    scenario: &Scenario,
+    model: &dyn StepModel,
+    runs: bool,
+    watch: Option<Watch<'_>>,
+) -> Result<Outcome, SimulateError> {
     let scheduler = Scheduler::new(scenario.scheduler.clone())?;
     let n = scenario.requests as usize;
     if n == 0 {
@@ -180,9 +217,11 @@ fn simulate_by(scenario: &Scenario, model: &dyn StepModel, runs: bool) -> Result
     };
     let mut s = Simulation {
         scenario,
+        watch,
         runs,
         scheduler,
         now: 0,
+        begun: 0,
         arrivals: BinaryHeap::new(),
         sent: 0,
         served: vec![Served::default(); n],
@@ -200,6 +239,17 @@ fn simulate_by(scenario: &Scenario, model: &dyn StepModel, runs: bool) -> Result
             // A ramp may end before all requests are sent.
             s.served.truncate(s.sent as usize);
         }
+        Load::Recorded => {
+            let Some(recorded) = scenario.workload.recorded.as_ref().filter(|r| r.is_timed()) else {
+                return Err(SimulateError::Nothing { what: "the number of recorded times" });
+            };
+            let begin = recorded.entry(0).at_ns.unwrap_or(0);
+            let n = recorded.len().min(n as u64);
+            for index in 0..n {
+                s.send(u64::try_from(recorded.entry(index).at_ns.unwrap_or(0) - begin).unwrap_or(0));
+            }
+            s.served.truncate(s.sent as usize);
+        }
     }
     s.run(model)?;
     let first = s.served.iter().map(|r| r.sent).min().unwrap_or(0);
@@ -213,7 +263,7 @@ fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
 }
 
-impl Simulation<'_> {
+impl Simulation<'_, '_> {
     /// The client sends its next request at `at`, if any is left.
     fn send(&mut self, at: u64) {
         let index = self.sent;
@@ -270,13 +320,26 @@ impl Simulation<'_> {
             }
             plan.shape(&mut shape);
             self.tick(model, &shape);
+            if self.watch.is_some() {
+                let emitted: Vec<u64> = plan.items.iter().filter(|i| i.emits).map(|i| i.id).collect();
+                self.tell(&shape, &emitted);
+            }
             self.outcome.preemptions += plan.preempted.len() as u64;
             self.complete(&plan);
         }
     }
 
+    /// Tells the step that has just ended.
+    fn tell(&mut self, shape: &StepShape, emitted: &[u64]) {
+        let (begin, end) = (self.begun, self.now);
+        if let Some(watch) = &mut self.watch {
+            watch(StepSeen { begin, end, shape, emitted });
+        }
+    }
+
     /// Time goes on by one step.
     fn tick(&mut self, model: &dyn StepModel, shape: &StepShape) {
+        self.begun = self.now;
         let step = u64::try_from(model.step(shape).as_nanos()).unwrap_or(u64::MAX / 4);
         self.now = self.now.saturating_add(step.max(1));
         self.outcome.steps += 1;
@@ -326,10 +389,13 @@ impl Simulation<'_> {
         shape.clear();
         (shape.decode_seqs, shape.decode_context_tokens, shape.sampled) = (sequences, context, sequences);
         let arrival = self.next_arrival().unwrap_or(u64::MAX);
+        let watched: Vec<u64> =
+            if self.watch.is_some() { self.scheduler.running().collect() } else { Vec::new() };
         let mut taken = 0;
         while taken < steps && (taken == 0 || self.now < arrival) {
             let before = self.now;
             self.tick(model, shape);
+            self.tell(shape, &watched);
             if taken == 0 {
                 // Somebody may have waited a step without a token.
                 let gaps: Vec<u64> =
@@ -429,7 +495,7 @@ mod tests {
         let model = LinearStepModel::illustrative_example();
         let out = simulate(&s, &model).unwrap();
         assert_eq!(out, simulate(&s, &model).unwrap());
-        let single = simulate_by(&s, &model, false).unwrap();
+        let single = simulate_by(&s, &model, false, None).unwrap();
         assert_eq!((&out.requests, out.wall, out.steps), (&single.requests, single.wall, single.steps));
         assert_eq!((out.sequences, out.preemptions), (single.sequences, single.preemptions));
         let tokens: u64 = out.requests.iter().map(|r| u64::from(r.output)).sum();
@@ -441,6 +507,46 @@ mod tests {
         let sum: u64 = out.gaps.iter().map(|(gap, n)| gap * n).sum();
         let spans: u64 = out.requests.iter().map(|r| r.last - r.first).sum();
         assert_eq!(sum, spans, "gaps add up to the time between first and last tokens");
+    }
+
+    #[test]
+    fn every_step_and_token_is_told() {
+        let mut s = scenario(1, 1, Load::Open(ArrivalProcess::poisson(30.0).unwrap()), 60);
+        s.workload = Workload::new(Length::uniform(10, 900).unwrap(), Length::uniform(1, 80).unwrap());
+        let (mut steps, mut tokens, mut last) = (0, vec![Vec::new(); 60], 0);
+        let out = simulate_watched(&s, &LinearStepModel::illustrative_example(), &mut |seen| {
+            assert!(last <= seen.begin && seen.begin < seen.end && seen.shape.tokens() > 0);
+            (steps, last) = (steps + 1, seen.end);
+            seen.emitted.iter().for_each(|&id| tokens[id as usize].push(seen.end));
+        })
+        .unwrap();
+        assert_eq!(steps, out.steps);
+        for (r, times) in out.requests.iter().zip(&tokens) {
+            let ends = (times.first().copied(), times.last().copied());
+            assert_eq!((times.len() as u32, ends), (r.output, (Some(r.first), Some(r.last))));
+        }
+    }
+
+    #[test]
+    fn recorded_times_are_kept() {
+        use std::sync::Arc;
+
+        use stopwatt_serving::trace::{Entry, Turn};
+        use stopwatt_serving::workload::Recorded;
+
+        let entry = |at, input| Entry {
+            at_ns: Some(at),
+            turns: vec![Turn { input: Some(input), output: Some(1), ..Turn::default() }],
+            blocks: Vec::new(),
+        };
+        let entries = vec![entry(1_000_000_000, 500), entry(1_005_000_000, 1000)];
+        let mut s = scenario(1, 1, Load::Recorded, 10);
+        s.workload.recorded = Recorded::new("t".to_owned(), entries, 16, 1, 0).map(Arc::new);
+        let out = simulate(&s, &model()).unwrap();
+        // The second waits for the first one's 15 ms and takes 20.
+        let seen: Vec<_> = out.requests.iter().map(|r| (r.sent / 1_000_000, r.first / 1_000_000)).collect();
+        assert_eq!(seen, [(0, 15), (5, 35)]);
+        assert!(simulate(&scenario(1, 1, Load::Recorded, 10), &model()).is_err());
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub(super) struct ModelAndGpu {
     /// Model: a name such as llama-3.1-8b, a `config.json` or its folder, or a TOML or YAML file of figures
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) model: String,
-    /// Device: a name such as h100-sxm, a TOML or YAML file of figures, or measured:RUN
-    #[arg(long, value_name = "NAME|FILE|measured:RUN")]
+    /// Device: a name such as h100-sxm, a TOML or YAML file of figures, or measured kernels (a run of `profile` or a
+    /// Parquet file)
+    #[arg(long, value_name = "NAME|FILE|RUN")]
     pub(super) gpu: String,
     /// Format of weights: bf16, fp16, fp32, fp8, int8, int8-weights, int4 [default: that of the model]
     #[arg(long, value_name = "FORMAT", value_parser = precision)]
@@ -53,7 +54,7 @@ impl ModelAndGpu {
         let (deployment, gpu) = self.read()?;
         if gpu.basis != "datasheet" {
             let problem = anyhow::anyhow!("a measured roofline alone predicts no steps: name the device");
-            let hint = "`stopwatt roofline --model M --gpu measured:RUN` shows its bounds";
+            let hint = "give measured kernels with --table RUN; `stopwatt roofline --model M --gpu measured:RUN` shows bounds";
             return Err(configuration(problem).hint(hint).into());
         }
         Ok((deployment, gpu))
@@ -120,6 +121,9 @@ pub(super) fn read_gpu(text: &str) -> anyhow::Result<Gpu> {
     }
     if let Some(run) = text.strip_prefix("measured:") {
         return measured(run);
+    }
+    if super::kernel_tables::is_table(text) {
+        return super::kernel_tables::device_of(text);
     }
     if !is_path(text) {
         let names: Vec<_> = hardware::presets().map(|gpu| gpu.id.as_str()).collect();

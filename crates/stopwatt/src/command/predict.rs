@@ -1,39 +1,67 @@
 //! `stopwatt predict`: what vLLM does with a model on a device under a load, without either.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use stopwatt_core::kernel_table::Dtype;
-use stopwatt_predict::corrector::Corrector;
 use stopwatt_predict::engine::{Argument, DeploymentArgument, EngineSettings, EngineVersion};
 use stopwatt_predict::hardware::Gpu;
-use stopwatt_predict::latency::Latency;
-use stopwatt_predict::memory::{Bytes, Forecast, Known, MemoryDoc, memory};
-use stopwatt_predict::predict::{LatencyDoc, PredictionDoc, Question, StepDoc, predict};
+use stopwatt_predict::latency::check;
+use stopwatt_predict::memory::{Known, MemoryDoc, memory};
+use stopwatt_predict::predict::{Question, predict};
 use stopwatt_predict::simulate::{Frontend, Load};
 use stopwatt_predict::{Deployment, Precision};
 use stopwatt_serving::arrival::ArrivalProcess;
-use stopwatt_serving::workload::{Length, Workload};
+use stopwatt_serving::trace::{self, BadRows, Turn};
+use stopwatt_serving::workload::{Length, Recorded, Workload};
 
-use super::columns::{bytes, digits, seconds, table};
-use super::model_and_gpu::ModelAndGpu;
-use super::{Failure, Format};
+use super::kernel_tables::{self, TableFlags};
+use super::model_and_gpu::{ModelAndGpu, precision, read_gpu};
+use super::predict_text::{check_csv, check_text, csv, memory_csv, memory_text, text};
+use super::{Failure, Format, measured_loads, predict_measured};
 use crate::exit::Outcome;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Predict what vLLM does with a model on a device: TTFT, TPOT, throughput, memory, and the reason for each
 ///
-/// Simulates vLLM's scheduler in virtual time over times of kernels. Without a measured kernel table these rest on the
-/// data sheet, and their intervals are wide.
+/// Simulates vLLM's scheduler in virtual time over times of kernels, each by the best evidence there is: a measured row,
+/// rows around it, tiles and waves fitted to rows, or the roof. Without measured kernels the times rest on the data
+/// sheet, and their intervals are wide.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     stopwatt predict --model llama-3.1-8b --gpu h100-sxm --input 1024 --output 128 --concurrency 16\n  \
     stopwatt predict --model qwen3-8b --gpu a100-80gb --input 256:1024 --output 128 --rate 4\n  \
-    stopwatt predict --model llama-3.1-70b --gpu h100-sxm --memory")]
+    stopwatt predict --model llama-3.1-70b --gpu h100-sxm --memory\n  \
+    stopwatt predict --model llama-3.2-3b --gpu h100-sxm --table latest --concurrency 8\n  \
+    stopwatt predict --gpu h100-sxm --check-table")]
 pub(crate) struct PredictArgs {
-    #[command(flatten)]
-    subject: ModelAndGpu,
+    /// Model: a name such as llama-3.1-8b, a `config.json` or its folder, or a TOML or YAML file of figures
+    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["check_table", "ship"])]
+    model: Option<String>,
+    /// Device: a name such as h100-sxm, a TOML or YAML file of figures, or measured kernels (a run of `profile` or a
+    /// Parquet file)
+    #[arg(long, value_name = "NAME|FILE|RUN")]
+    gpu: String,
+    /// Format of weights: bf16, fp16, fp32, fp8, int8, int8-weights, int4 [default: that of the model]
+    #[arg(long, value_name = "FORMAT", value_parser = precision)]
+    dtype: Option<Precision>,
+    /// Devices that share each layer (tensor parallelism)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    tp: u32,
+
+    #[command(flatten, next_help_heading = "Kernels")]
+    tables: TableFlags,
+    /// Say how well the measured kernels predict each other: each left out and predicted from the rest
+    #[arg(long, help_heading = "Kernels")]
+    check_table: bool,
+    /// Write the measured kernels of --table into a folder of tables that come with Stopwatt
+    #[arg(long, value_name = "FOLDER", requires = "tables", help_heading = "Kernels")]
+    ship: Option<PathBuf>,
+
     /// Engine whose rules are followed
     #[arg(long, value_enum, default_value_t, help_heading = "Engine")]
     engine: EngineName,
@@ -59,7 +87,10 @@ pub(crate) struct PredictArgs {
     /// Requests a second, as a Poisson process
     #[arg(long, value_name = "RPS", help_heading = "Load")]
     rate: Option<f64>,
-    /// Requests to simulate [default: three for each client, 300 at a rate]
+    /// Recorded traffic, as `bench --trace` takes it, at its own times or from --concurrency clients
+    #[arg(long, value_name = "FILE", conflicts_with = "rate", help_heading = "Load")]
+    trace: Option<PathBuf>,
+    /// Requests to simulate [default: three for each client, 300 at a rate, all of a trace]
     #[arg(long, value_name = "N", help_heading = "Load")]
     requests: Option<u32>,
     /// Leave out the first requests of a closed loop, which come all at once
@@ -68,6 +99,23 @@ pub(crate) struct PredictArgs {
     /// Seed of lengths and times
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Load")]
     seed: u64,
+
+    /// Fit what the engine adds to kernels to measured runs of it, from TTFT and TPOT alone (a folder stands for its runs)
+    #[arg(long, value_name = "RUN", num_args = 1.., help_heading = "Measured runs",
+        conflicts_with_all = ["validate", "calibration"])]
+    calibrate: Vec<String>,
+    /// File for the calibration
+    #[arg(long, value_name = "FILE", requires = "calibrate", help_heading = "Measured runs")]
+    save: Option<PathBuf>,
+    /// Only these loads of the runs, by their names such as c=8
+    #[arg(long, value_name = "LOAD,…", value_delimiter = ',', help_heading = "Measured runs")]
+    loads: Vec<String>,
+    /// A calibration to predict with
+    #[arg(long, value_name = "FILE", conflicts_with = "frontend_ms", help_heading = "Measured runs")]
+    calibration: Option<PathBuf>,
+    /// Predict measured runs from their own recorded load and print the errors
+    #[arg(long, value_name = "RUN", num_args = 1.., help_heading = "Measured runs")]
+    validate: Vec<String>,
 
     /// Say only what the memory holds: by format of weights and by length
     #[arg(long, help_heading = "Memory")]
@@ -115,7 +163,14 @@ fn configuration(error: impl Into<anyhow::Error>) -> Failure {
 /// Runs the command.
 pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let EngineName::Vllm = args.engine;
-    let (deployment, gpu) = args.subject.read_for_steps()?;
+    let Some(model) = args.model.clone() else {
+        return match &args.ship {
+            Some(folder) => ship(args, folder, out),
+            None => check_table(args, out),
+        };
+    };
+    let subject = ModelAndGpu { model, gpu: args.gpu.clone(), dtype: args.dtype, tp: args.tp };
+    let (deployment, gpu) = subject.read_for_steps()?;
     let (settings, deployment) = engine(args, deployment, &gpu)?;
     let known = known(args)?;
     if args.memory {
@@ -127,33 +182,126 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         }
         return Ok(Outcome::Done);
     }
-    let load = match (args.rate, args.concurrency) {
-        (Some(rate), _) => Load::Open(ArrivalProcess::poisson(rate).map_err(configuration)?),
-        (None, concurrency) => Load::Closed { concurrency: concurrency.unwrap_or(1) },
-    };
-    let requests = args.requests.unwrap_or(match load {
-        Load::Closed { concurrency } => concurrency.saturating_mul(3),
-        Load::Open(_) => 300,
-    });
+    let (workload, load, requests) = load(args)?;
+    let (latency, table) = args.tables.latency(&args.gpu, gpu)?;
+    let calibration = args.calibration.as_deref().map(predict_measured::read).transpose()?;
     let question = Question {
         deployment,
-        latency: Latency::of_datasheet(gpu),
+        latency,
+        table,
         settings,
-        corrector: Corrector::default(),
+        corrector: calibration.as_ref().map(|c| c.corrector).unwrap_or_default(),
         known,
-        workload: Workload::new(args.input.clone(), args.output.clone()),
+        workload,
         load,
         requests,
         drop_first_wave: args.drop_first_wave,
         seed: args.seed,
-        frontend: frontend(args)?,
+        frontend: calibration.as_ref().map_or_else(|| frontend(args), |c| Ok(c.frontend))?,
+        spreads: calibration.as_ref().map(|c| c.spreads),
     };
+    if let Some(calibration) = &calibration {
+        predict_measured::remark(calibration, &question);
+    }
+    if !args.calibrate.is_empty() {
+        let loads = measured_loads::read(&args.calibrate, &args.loads)?;
+        return predict_measured::run_calibrate(&question, &loads, args.save.as_deref(), args.format, out);
+    }
+    if !args.validate.is_empty() {
+        let loads = measured_loads::read(&args.validate, &args.loads)?;
+        return predict_measured::run_validate(&question, &loads, calibration.as_ref(), args.format, out);
+    }
     let doc = predict(&question)?;
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
         Format::Csv => write!(out, "{}", csv(&doc))?,
         Format::Table => write!(out, "{}", text(&doc))?,
     }
+    Ok(Outcome::Done)
+}
+
+/// What is asked of the engine, when, and how often.
+fn load(args: &PredictArgs) -> anyhow::Result<(Workload, Load, u32)> {
+    let mut workload = Workload::new(args.input.clone(), args.output.clone());
+    if let Some(file) = &args.trace {
+        let input =
+            std::fs::File::open(file).with_context(|| format!("failed to read {}", file.display()))?;
+        let trace = trace::read(std::io::BufReader::new(input), None, BadRows::Stop).map_err(|e| {
+            configuration(anyhow::Error::new(e).context(format!("failed to read {}", file.display())))
+        })?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let recorded = Recorded::new(name, trace.entries, 16, 1, args.seed)
+            .ok_or_else(|| configuration(anyhow::anyhow!("{} holds no request", file.display())))?;
+        // Lengths of memory and explanations are those of the mean request.
+        for (length, of) in [
+            (&mut workload.input, (|t: &Turn| t.input) as fn(&Turn) -> Option<u32>),
+            (&mut workload.output, |t: &Turn| t.output),
+        ] {
+            let known: Vec<u32> = recorded.entries().iter().filter_map(|e| of(e.turns.first()?)).collect();
+            let sum: f64 = known.iter().map(|n| f64::from(*n)).sum();
+            if !known.is_empty() {
+                *length = Length::fixed((sum / known.len() as f64).round().max(1.0) as u32)
+                    .map_err(configuration)?;
+            }
+        }
+        let requests = args.requests.unwrap_or(u32::try_from(recorded.len()).unwrap_or(u32::MAX));
+        let load = match args.concurrency {
+            Some(concurrency) => Load::Closed { concurrency },
+            None if recorded.is_timed() => Load::Recorded,
+            None => {
+                let problem = anyhow::anyhow!("{} says no times", file.display());
+                return Err(configuration(problem)
+                    .hint("say how many clients send it, with --concurrency")
+                    .into());
+            }
+        };
+        workload.recorded = Some(Arc::new(recorded));
+        return Ok((workload, load, requests));
+    }
+    Ok(match (args.rate, args.concurrency) {
+        (Some(rate), _) => {
+            let process = ArrivalProcess::poisson(rate).map_err(configuration)?;
+            (workload, Load::Open(process), args.requests.unwrap_or(300))
+        }
+        (None, concurrency) => {
+            let concurrency = concurrency.unwrap_or(1);
+            let requests = args.requests.unwrap_or(concurrency.saturating_mul(3));
+            (workload, Load::Closed { concurrency }, requests)
+        }
+    })
+}
+
+/// How well the table predicts its own rows.
+fn check_table(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let gpu = read_gpu(&args.gpu)?;
+    let table = args.tables.table(&args.gpu, &gpu)?.ok_or_else(|| {
+        configuration(anyhow::anyhow!("there are no measured kernels of {}", gpu.name))
+            .hint("give a run of `stopwatt profile` with --table")
+    })?;
+    let doc = check(&table);
+    match args.format {
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
+        Format::Csv => write!(out, "{}", check_csv(&doc))?,
+        Format::Table => write!(out, "{}", check_text(&gpu, &doc))?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Makes measured runs the table that comes with Stopwatt for a device.
+fn ship(args: &PredictArgs, folder: &Path, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let gpu = read_gpu(&args.gpu)?;
+    let (mut rows, mut runs) = (Vec::new(), Vec::new());
+    for name in &args.tables.tables {
+        let found = kernel_tables::read(name)?;
+        let run = found.run.ok_or_else(|| {
+            configuration(anyhow::anyhow!("{name} is no run, so nothing says where it is from"))
+                .hint("give the run's folder")
+        })?;
+        rows.extend(found.rows);
+        runs.push(run);
+    }
+    let shipped = stopwatt_record::shipped::ship(folder, &gpu.id, &rows, runs)?;
+    writeln!(out, "{} rows of {} in {}", shipped.rows, gpu.name, folder.join(&shipped.file).display())?;
     Ok(Outcome::Done)
 }
 
@@ -233,218 +381,4 @@ fn by_format(
             memory(&deployment, gpu, settings, known, &args.lengths)
         })
         .collect()
-}
-
-fn range(b: &Bytes) -> String {
-    if b.lo == b.hi {
-        bytes(b.value)
-    } else {
-        format!("{} [{}, {}]", bytes(b.value), bytes(b.lo), bytes(b.hi))
-    }
-}
-
-fn forecast(f: &Forecast) -> String {
-    match f {
-        Forecast::Fits => "starts".to_owned(),
-        Forecast::Tight { missing_bytes } => {
-            format!("starts, unless the estimates are {} too low", bytes(*missing_bytes))
-        }
-        Forecast::NoRoomForCache { missing_bytes, try_instead } => {
-            let missing = format!("out of memory: {} are missing", bytes(*missing_bytes));
-            if try_instead.is_empty() {
-                missing
-            } else {
-                format!("{missing}; would fit: {}", try_instead.join(", or "))
-            }
-        }
-        Forecast::ContextTooLong { fits_tokens } => {
-            format!("does not start: set max_model_len to {fits_tokens} at most")
-        }
-        Forecast::GraphsMayNotFit { missing_bytes } => {
-            format!("may run out of memory while graphs are captured: {} are missing", bytes(*missing_bytes))
-        }
-    }
-}
-
-fn memory_lines(m: &MemoryDoc) -> String {
-    let share = format!("{:.0} % of {}", 100.0 * m.gpu_memory_utilization, bytes(m.total_bytes));
-    let mut text = format!("  the engine takes  {share}\n");
-    text += &format!("  weights           {}\n", range(&m.weights));
-    text += &format!("  activations       {}\n", range(&m.activations));
-    text += &format!("  outside torch     {}\n", range(&m.outside));
-    let graphs = if m.graphs_counted { "" } else { ", not counted by this version" };
-    text += &format!("  graphs            {}{graphs}\n", range(&m.graphs));
-    let [lo, hi] = m.kv_cache_tokens_range;
-    text += &format!(
-        "  cache             {}: {} tokens [{lo}, {hi}] of {}\n",
-        bytes(m.cache.value.max(0.0)),
-        m.kv_cache_tokens,
-        bytes(m.token_bytes)
-    );
-    text += &format!("  forecast          {}\n", forecast(&m.forecast));
-    text
-}
-
-fn memory_text(deployment: &Deployment, gpu: &Gpu, docs: &[MemoryDoc]) -> String {
-    let devices = match deployment.tp * deployment.pp {
-        1 => String::new(),
-        n => format!("{n} × "),
-    };
-    let mut text = format!("Memory of {} on {devices}{}, each device\n\n", deployment.model.name, gpu.name);
-    let Some(first) = docs.first() else { return text };
-    text += &format!("{}\n{}", first.dtype, memory_lines(first));
-    let rows: Vec<_> = docs
-        .iter()
-        .map(|m| {
-            [
-                m.dtype.clone(),
-                bytes(m.weights.value),
-                bytes(m.cache.value.max(0.0)),
-                m.kv_cache_tokens.to_string(),
-                forecast(&m.forecast).split([',', ':', ';']).next().unwrap_or_default().to_owned(),
-            ]
-        })
-        .collect();
-    text += &format!(
-        "\nBy format of weights\n{}",
-        table(["format", "weights", "cache", "tokens", "forecast"], &rows)
-    );
-    let rows: Vec<_> = docs
-        .iter()
-        .flat_map(|m| {
-            m.concurrency.iter().map(|c| {
-                let range = format!("[{:.1}, {:.1}]", c.lo, c.hi);
-                [m.dtype.clone(), c.tokens.to_string(), format!("{:.1}", c.sequences), range]
-            })
-        })
-        .collect();
-    text + &format!("\nSequences at once\n{}", table(["format", "tokens", "sequences", "range"], &rows))
-}
-
-fn memory_csv(docs: &[MemoryDoc]) -> String {
-    let mut text =
-        "dtype,weights_bytes,activation_bytes,outside_bytes,graph_bytes,cache_bytes,kv_cache_tokens,tokens,sequences\n"
-            .to_owned();
-    for m in docs {
-        for c in &m.concurrency {
-            text += &format!(
-                "{},{},{},{},{},{},{},{},{}\n",
-                m.dtype,
-                m.weights.value,
-                m.activations.value,
-                m.outside.value,
-                m.graphs.value,
-                m.cache.value,
-                m.kv_cache_tokens,
-                c.tokens,
-                c.sequences
-            );
-        }
-    }
-    text
-}
-
-/// The latencies that there are, with their names.
-fn latencies(doc: &PredictionDoc) -> Vec<(&'static str, &LatencyDoc)> {
-    [
-        ("ttft", Some(&doc.ttft_s)),
-        ("tpot", doc.tpot_s.as_ref()),
-        ("itl", doc.itl_s.as_ref()),
-        ("e2e", Some(&doc.e2e_s)),
-    ]
-    .into_iter()
-    .filter_map(|(name, l)| l.map(|l| (name, l)))
-    .collect()
-}
-
-fn csv(doc: &PredictionDoc) -> String {
-    let mut text = "metric,unit,mean,p50,p95,p99,lo90,hi90\n".to_owned();
-    for (name, l) in latencies(doc) {
-        let [lo, hi] = l.interval90;
-        text += &format!("{name},s,{},{},{},{},{lo},{hi}\n", l.mean, l.p50, l.p95, l.p99);
-    }
-    let [lo, hi] = doc.output_tokens_per_s_interval90;
-    text += &format!("output_throughput,tokens/s,{},,,,{lo},{hi}\n", doc.output_tokens_per_s);
-    text + &format!("kv_cache_tokens,tokens,{},,,,,\n", doc.kv_cache_tokens)
-}
-
-fn text(doc: &PredictionDoc) -> String {
-    let (engine, load) = (&doc.engine, &doc.load);
-    let devices = match engine.tensor_parallel_size * engine.pipeline_parallel_size {
-        1 => String::new(),
-        n => format!("{n} × "),
-    };
-    let how = match (load.concurrency, load.rate_rps) {
-        (Some(n), _) => format!("{n} clients"),
-        (None, Some(rate)) => format!("{} requests/s", digits(rate)),
-        (None, None) => String::new(),
-    };
-    let mut text = format!(
-        "{} in {} on {devices}{}, {} {}\n{how}, input {}, output {}, {} requests\n\n",
-        doc.model, doc.dtype, doc.gpu, engine.name, engine.version, load.input, load.output, load.counted
-    );
-    let rows: Vec<_> = latencies(doc)
-        .into_iter()
-        .map(|(name, l)| {
-            let [lo, hi] = l.interval90;
-            let interval = format!("[{}, {}]", seconds(lo), seconds(hi));
-            [name.to_uppercase(), seconds(l.mean), interval, seconds(l.p50), seconds(l.p95), seconds(l.p99)]
-        })
-        .collect();
-    text += &table(["Predicted", "mean", "90 % interval", "p50", "p95", "p99"], &rows);
-    let [lo, hi] = doc.output_tokens_per_s_interval90;
-    text += &format!(
-        "\n  output tokens/s   {} [{}, {}]\n  requests/s        {}\n  sequences a step  {}\n",
-        digits(doc.output_tokens_per_s),
-        digits(lo),
-        digits(hi),
-        digits(doc.requests_per_s),
-        digits(doc.mean_batch)
-    );
-    text += &format!(
-        "  cache in use      {:.1} % at most, {} preemptions\n",
-        100.0 * doc.kv_cache_peak,
-        doc.preemptions
-    );
-
-    let parts = doc.ttft_parts;
-    text += &format!(
-        "\nTTFT is made of\n  queue             {}\n  prefill           {} (alone it would take {})\n  outside the steps {}\n",
-        seconds(parts.queue_s),
-        seconds(parts.prefill_s),
-        seconds(parts.prompt_alone_s),
-        seconds(parts.outside_s)
-    );
-    let decode = &doc.decode_step;
-    text +=
-        &format!("\nDecode step of {} sequences after {} tokens\n", decode.sequences, decode.context_tokens);
-    text += &step_text(decode);
-    text += &format!("\nStep of one prompt of {} tokens\n", doc.prefill_step.prompt_tokens);
-    text += &step_text(&doc.prefill_step);
-    text += &format!("\nMemory of a device\n{}", memory_lines(&doc.memory));
-    if !doc.notes.is_empty() {
-        text += "\nNotes\n";
-        doc.notes.iter().for_each(|note| text += &format!("  - {note}\n"));
-    }
-    text
-}
-
-fn step_text(step: &StepDoc) -> String {
-    let [lo, hi] = step.interval90;
-    let rows: Vec<_> = step
-        .parts
-        .iter()
-        .map(|p| {
-            let name = p.part.map_or("host", |part| part.name()).to_owned();
-            let tier = p.tier.map_or("–", |tier| tier.name()).to_owned();
-            [name, p.calls.to_string(), seconds(p.time_s), format!("{:.1} %", 100.0 * p.share), tier]
-        })
-        .collect();
-    format!(
-        "  {} [{}, {}]\n{}",
-        seconds(step.time_s),
-        seconds(lo),
-        seconds(hi),
-        table(["part", "calls", "time", "share", "rests on"], &rows)
-    )
 }

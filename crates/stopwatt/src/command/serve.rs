@@ -13,13 +13,13 @@ use stopwatt_engine::{
 use stopwatt_experiment::bench::ReadyLine;
 use stopwatt_predict::corrector::Corrector;
 use stopwatt_predict::engine::{EngineSettings, EngineVersion};
-use stopwatt_predict::latency::Latency;
 use stopwatt_predict::memory::Known;
 use stopwatt_predict::predict::start;
 use stopwatt_predict::step::StepPredictor;
 use stopwatt_record::config::environment;
 
 use super::Failure;
+use super::kernel_tables::TableFlags;
 use super::model_and_gpu::ModelAndGpu;
 use crate::exit::Outcome;
 use crate::stop::Signals;
@@ -82,6 +82,8 @@ pub(crate) struct ServeArgs {
     /// Devices that share each layer (tensor parallelism)
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Simulated")]
     tp: u32,
+    #[command(flatten, next_help_heading = "Simulated")]
+    tables: TableFlags,
 
     /// Longest input plus output, in tokens
     #[arg(long, value_name = "N", help_heading = "Scheduler")]
@@ -269,7 +271,8 @@ fn simulated_device(
         kv_cache_tokens: Some(memory.kv_cache_tokens.try_into().unwrap_or(u32::MAX)),
         enable_prefix_caching: !args.no_prefix_caching,
     };
-    let steps = StepPredictor::new(deployment, Latency::of_datasheet(gpu), &settings, Corrector::default())
+    let (latency, _) = args.tables.latency(&subject.gpu, gpu)?;
+    let steps = StepPredictor::new(deployment, latency, &settings, Corrector::default())
         .map_err(|e| Failure::new(Outcome::Configuration, e.into()))?;
     Ok(Kind::SimulatedBy(config, Box::new(steps)))
 }

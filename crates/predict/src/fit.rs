@@ -1,0 +1,416 @@
+//! Calibration: what an engine and its host add to kernels, from what a client measured alone.
+//!
+//! ```text
+//! measured load ──► simulated with the constants so far ──► which steps each token waited for
+//!        TPOT = Σ steps between the first and the last token / (tokens − 1)        each step is
+//!        TTFT = request + prompt tokens · each + Σ steps until the first token     (1+ε)·kernels + c₀ + c₁·sequences + c₂·admitted
+//!                        ▲                                                          │
+//!                        └───────────── the constants, none below 0 ◄───────────────┘
+//! ```
+//!
+//! Both are linear in the constants as long as the same steps are taken, so least squares find them, and a few rounds of
+//! simulating settle which steps those are. Every load weighs alike by relative error. What the loads do not tell apart
+//! is held by weak priors ([`PRIOR`]), so that few loads give small corrections and not wild ones. The intervals come
+//! from loads that are left out of the fit.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stopwatt_serving::step::StepShape;
+use stopwatt_stats::nnls::nnls;
+
+use crate::corrector::Corrector;
+use crate::observed::{Means, Observed};
+use crate::predict::{PredictError, Question, scenario};
+use crate::simulate::{Frontend, Load, Outcome, simulate_watched};
+use crate::step::StepPredictor;
+
+/// Constants: factor on kernels, seconds of a step, of a sequence, of an admitted request, of a request outside the
+/// engine's steps, and of a prompt token there.
+type Constants = [f64; 6];
+
+/// What is assumed of the constants before anything is measured, and how far they may reasonably be off. The first is
+/// that of kernels in a graph against kernels in an engine; the others are the published guesses.
+const PRIOR: [(f64, f64); 6] =
+    [(1.0, 0.1), (126e-6, 500e-6), (4.4e-6, 20e-6), (0.0, 1e-3), (2.5e-3, 5e-3), (1e-6, 2e-6)];
+/// Relative error of a load that weighs as much as one deviation of a constant.
+const NOISE: f64 = 0.03;
+/// Rounds of simulating and fitting.
+const ROUNDS: usize = 4;
+/// Fewest loads.
+pub const FEWEST: usize = 3;
+/// Share of the time to the first token that a request may wait in the queue for its load to be fitted to: longer waits
+/// say how full the engine was, and little about its steps.
+const MOST_QUEUE: f64 = 0.5;
+
+/// Factors on predicted means within which 90 % of the left-out loads lay.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Spreads {
+    /// Time to the first token.
+    pub ttft: [f64; 2],
+    /// Time an output token.
+    pub tpot: [f64; 2],
+    /// Time to the last token, and with it output tokens a second of a closed loop.
+    pub e2e: [f64; 2],
+}
+
+/// A load that constants were fitted to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FittedLoad {
+    /// The run.
+    pub run: String,
+    /// Its name for people.
+    pub label: String,
+    /// What was measured.
+    pub measured: Means,
+    /// What the fit says of it, in seconds: TTFT and TPOT.
+    pub fitted_s: [Option<f64>; 2],
+    /// What a fit to the other loads says of it.
+    pub left_out_s: [Option<f64>; 2],
+}
+
+/// A calibration: `--calibration` takes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CalibrationDoc {
+    /// Version of Stopwatt that fitted.
+    pub stopwatt: String,
+    /// The model that was served.
+    pub model: String,
+    /// Format of its weights.
+    pub dtype: String,
+    /// The device.
+    pub gpu: String,
+    /// Version of the engine.
+    pub engine_version: String,
+    /// Where times of kernels were from.
+    pub kernels: Vec<String>,
+    /// What a step takes beside its kernels.
+    pub corrector: Corrector,
+    /// Time outside the steps.
+    pub frontend: Frontend,
+    /// Intervals.
+    pub spreads: Spreads,
+    /// The loads.
+    pub loads: Vec<FittedLoad>,
+}
+
+/// Why nothing was fitted.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FitError {
+    /// Too few loads.
+    #[error("{found} loads are too few to fit to; {FEWEST} are the fewest")]
+    TooFew {
+        /// Loads given.
+        found: usize,
+    },
+    /// A load cannot be simulated.
+    #[error("the load {label} of {run} cannot be simulated")]
+    Predict {
+        /// The run.
+        run: String,
+        /// The load.
+        label: String,
+        /// Why.
+        #[source]
+        source: PredictError,
+    },
+    /// The equations have no solution.
+    #[error(transparent)]
+    Unsupported(#[from] stopwatt_stats::Unsupported),
+}
+
+impl FitError {
+    /// What to try next.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooFew { .. } => Some("measure one client, a few, and many; short and long prompts"),
+            _ => None,
+        }
+    }
+}
+
+/// What a load says about the constants: coefficients of TTFT and TPOT.
+#[derive(Debug, Clone, Copy, Default)]
+struct Equations {
+    ttft: Constants,
+    tpot: Option<Constants>,
+    /// Mean share of TTFT in the queue.
+    queue: f64,
+}
+
+/// Steps as sums up to their ends.
+#[derive(Debug, Default)]
+struct Track {
+    begins: Vec<u64>,
+    ends: Vec<u64>,
+    /// Kernels, steps, sequences and admitted requests of all steps so far.
+    sums: Vec<[f64; 4]>,
+}
+
+impl Track {
+    fn push(&mut self, begin: u64, end: u64, shape: &StepShape, kernels_s: f64) {
+        let sequences = f64::from(shape.decode_seqs) + shape.chunks.len() as f64;
+        let step = [kernels_s, 1.0, sequences, f64::from(shape.admitted)];
+        let before = self.sums.last().copied().unwrap_or_default();
+        self.sums.push(std::array::from_fn(|i| before[i] + step[i]));
+        self.begins.push(begin);
+        self.ends.push(end);
+    }
+
+    /// Sums up to a moment; of a step that runs then, its share.
+    fn at(&self, t: u64) -> [f64; 4] {
+        let done = self.ends.partition_point(|end| *end <= t);
+        let before = done.checked_sub(1).map_or([0.0; 4], |i| self.sums[i]);
+        match (self.begins.get(done), self.ends.get(done)) {
+            (Some(&begin), Some(&end)) if begin < t => {
+                let share = (t - begin) as f64 / (end - begin) as f64;
+                std::array::from_fn(|i| before[i] + share * (self.sums[done][i] - before[i]))
+            }
+            _ => before,
+        }
+    }
+
+    fn equations(&self, outcome: &Outcome, frontend: &Frontend) -> Equations {
+        let nanos = |s: f64| (s * 1e9).round() as u64;
+        let n = outcome.requests.len().max(1) as f64;
+        let mut sums = Equations::default();
+        let (mut tpot, mut several) = ([0.0; 6], 0.0);
+        for r in &outcome.requests {
+            let queued = r.sent + nanos(frontend.before_s + frontend.per_prompt_token_s * f64::from(r.input));
+            let first = r.first.saturating_sub(nanos(frontend.after_s));
+            let last = r.last.saturating_sub(nanos(frontend.after_s));
+            let (a, b, c) = (self.at(queued), self.at(first), self.at(last));
+            for i in 0..4 {
+                sums.ttft[i] += (b[i] - a[i]) / n;
+            }
+            sums.ttft[4] += 1.0 / n;
+            sums.ttft[5] += f64::from(r.input) / n;
+            let ttft = r.first.saturating_sub(r.sent).max(1) as f64;
+            sums.queue += r.admitted.saturating_sub(queued) as f64 / ttft / n;
+            if r.output > 1 {
+                several += 1.0;
+                for i in 0..4 {
+                    tpot[i] += (c[i] - b[i]) / f64::from(r.output - 1);
+                }
+            }
+        }
+        sums.tpot = (several > 0.0).then(|| tpot.map(|v| v / several));
+        sums
+    }
+}
+
+fn dot(a: &Constants, b: &Constants) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The constants by least squares on relative errors, with the priors as further equations.
+fn solve<'a>(loads: impl Iterator<Item = (&'a Equations, &'a Means)>) -> Result<Constants, FitError> {
+    let mut columns: [Vec<f64>; 6] = Default::default();
+    let mut targets = Vec::new();
+    let mut add = |row: Constants, target: f64| {
+        columns.iter_mut().zip(row).for_each(|(column, v)| column.push(v));
+        targets.push(target);
+    };
+    for (e, measured) in loads {
+        if e.queue <= MOST_QUEUE {
+            add(e.ttft.map(|v| v / measured.ttft_s), 1.0);
+        }
+        if let (Some(tpot), Some(measured)) = (e.tpot, measured.tpot_s) {
+            add(tpot.map(|v| v / measured), 1.0);
+        }
+    }
+    for (i, (mean, deviation)) in PRIOR.into_iter().enumerate() {
+        let weight = NOISE / deviation;
+        let mut row = [0.0; 6];
+        row[i] = weight;
+        add(row, weight * mean);
+    }
+    let x = nnls(&columns, &targets)?;
+    Ok(std::array::from_fn(|i| x[i]))
+}
+
+fn corrector(x: &Constants, loads: usize) -> Corrector {
+    Corrector {
+        scale: x[0],
+        per_step_s: x[1],
+        per_sequence_s: x[2],
+        per_admitted_s: x[3],
+        steps: loads as u32,
+        spread: None,
+    }
+}
+
+fn frontend(x: &Constants) -> Frontend {
+    // What comes before and after the steps cannot be told apart from outside.
+    Frontend { before_s: x[4], per_prompt_token_s: x[5], after_s: 0.0 }
+}
+
+/// Fits to measured loads. `question` says model, device, engine and kernels; its load and constants are not looked at.
+pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationDoc, FitError> {
+    if loads.len() < FEWEST {
+        return Err(FitError::TooFew { found: loads.len() });
+    }
+    let mut x: Constants = PRIOR.map(|(mean, _)| mean);
+    let mut equations = Vec::new();
+    for _ in 0..ROUNDS {
+        equations = loads
+            .iter()
+            .map(|load| {
+                of_load(question, load, &x).map_err(|source| FitError::Predict {
+                    run: load.run.clone(),
+                    label: load.label.clone(),
+                    source,
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        x = solve(equations.iter().zip(loads.iter().map(|l| &l.measured)))?;
+    }
+    let mut fitted = Vec::new();
+    let (mut ttft, mut tpot, mut e2e) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, (load, own)) in loads.iter().zip(&equations).enumerate() {
+        let others = equations.iter().zip(loads.iter().map(|l| &l.measured)).enumerate();
+        let without = solve(others.filter(|(j, _)| *j != i).map(|(_, pair)| pair))?;
+        let said = |x: &Constants| [Some(dot(&own.ttft, x)), own.tpot.map(|row| dot(&row, x))];
+        let (fitted_s, left_out_s) = (said(&x), said(&without));
+        let m = &load.measured;
+        if let [Some(first), next] = left_out_s {
+            if own.queue <= MOST_QUEUE {
+                ttft.push(m.ttft_s / first);
+            }
+            tpot.extend(next.zip(m.tpot_s).map(|(predicted, measured)| measured / predicted));
+            let [_, output] = load.mean_lengths();
+            e2e.push(m.e2e_s / (first + next.unwrap_or(0.0) * (output - 1.0).max(0.0)));
+        }
+        fitted.push(FittedLoad {
+            run: load.run.clone(),
+            label: load.label.clone(),
+            measured: load.measured,
+            fitted_s,
+            left_out_s,
+        });
+    }
+    let spread = |ratios: Vec<f64>| crate::latency::middle90(ratios);
+    Ok(CalibrationDoc {
+        stopwatt: env!("CARGO_PKG_VERSION").to_owned(),
+        model: question.deployment.model.name.clone(),
+        dtype: question.deployment.precision.name().to_owned(),
+        gpu: question.latency.gpu().name.clone(),
+        engine_version: question.settings.version.to_string(),
+        kernels: question.table.as_ref().map(|t| t.sources.clone()).unwrap_or_default(),
+        corrector: corrector(&x, loads.len()),
+        frontend: frontend(&x),
+        spreads: Spreads { ttft: spread(ttft), tpot: spread(tpot), e2e: spread(e2e) },
+        loads: fitted,
+    })
+}
+
+/// Simulates the first trial of a load under these constants.
+fn of_load(question: &Question, load: &Observed, x: &Constants) -> Result<Equations, PredictError> {
+    let Some((workload, when, requests)) = load.replay(0) else { return Err(PredictError::NoneLeft) };
+    let q = Question {
+        workload,
+        load: when,
+        requests,
+        drop_first_wave: false,
+        corrector: corrector(x, 0),
+        frontend: frontend(x),
+        spreads: None,
+        ..question.clone()
+    };
+    let (scenario, _) = scenario(&q)?;
+    let model = StepPredictor::new(q.deployment.clone(), q.latency.clone(), &q.settings, q.corrector)?;
+    let mut track = Track::default();
+    let outcome = simulate_watched(&scenario, &model, &mut |step| {
+        track.push(step.begin, step.end, step.shape, model.kernels_s(step.shape).unwrap_or(0.0));
+    })?;
+    debug_assert!(!matches!(scenario.load, Load::Open(_)));
+    Ok(track.equations(&outcome, &q.frontend))
+}
+
+#[cfg(test)]
+mod tests {
+    use stopwatt_serving::random::{Draws, Purpose};
+
+    use super::*;
+    use crate::observed::Sent;
+    use crate::predict::{predict, tests::question};
+
+    /// What an engine with these constants would measure, each mean off by `noise`.
+    fn measured(truth: &Constants, noise: f64) -> (Question, Vec<Observed>) {
+        let mut draws = Draws::new(Purpose::Order, [5, 0, 0, 0]);
+        let base = question("llama-3.1-8b", "h100", 1, Load::Closed { concurrency: 1 }, 1);
+        let settings = [(1, 128), (1, 2048), (4, 512), (8, 256), (8, 2048), (32, 512), (64, 256), (128, 128)];
+        let loads = settings.map(|(concurrency, input)| {
+            let sent = Sent { at_ns: 0, input, output: 32 };
+            let mut load = Observed {
+                run: "r".to_owned(),
+                label: format!("c={concurrency} in={input}"),
+                concurrency: Some(concurrency),
+                trials: vec![vec![sent; 2 * concurrency as usize]],
+                measured: Means { ttft_s: 1.0, tpot_s: None, e2e_s: 1.0, output_tokens_per_s: 1.0 },
+                repeat_cv: None,
+                failed: 0,
+                without_text: 0,
+            };
+            let (workload, when, requests) = load.replay(0).unwrap();
+            let (corrector, frontend) = (corrector(truth, 0), frontend(truth));
+            let q = Question { workload, load: when, requests, corrector, frontend, ..base.clone() };
+            let doc = predict(&q).unwrap();
+            let mut off = || 1.0 + noise * draws.normal();
+            load.measured = Means {
+                ttft_s: doc.ttft_s.mean * off(),
+                tpot_s: doc.tpot_s.map(|t| t.mean * off()),
+                e2e_s: doc.e2e_s.mean,
+                output_tokens_per_s: doc.output_tokens_per_s,
+            };
+            load
+        });
+        (base, loads.into())
+    }
+
+    #[test]
+    fn an_engine_is_found_from_what_its_clients_see() {
+        let truth = [1.08, 600e-6, 12e-6, 400e-6, 6e-3, 2e-6];
+        let (question, loads) = measured(&truth, 0.0);
+        let doc = calibrate(&question, &loads).unwrap();
+        for load in &doc.loads {
+            let [first, next] = load.fitted_s.map(Option::unwrap);
+            assert!((first / load.measured.ttft_s - 1.0).abs() < 0.02, "{load:?}");
+            assert!((next / load.measured.tpot_s.unwrap() - 1.0).abs() < 0.01, "{load:?}");
+        }
+        let c = &doc.corrector;
+        assert!((c.scale - 1.08).abs() < 0.02 && (c.per_step_s - 600e-6).abs() < 150e-6, "{c:?}");
+        assert!((doc.frontend.before_s - 6e-3).abs() < 1e-3, "{:?}", doc.frontend);
+        // Eight loads are too few for quantiles: the interval is the widest residual and half as much again.
+        assert!(doc.spreads.tpot[0] < 1.0 && doc.spreads.tpot[1] > 1.0 && doc.spreads.tpot[1] < 1.2);
+    }
+
+    #[test]
+    fn noise_does_not_make_constants_wild() {
+        let truth = [1.08, 600e-6, 12e-6, 400e-6, 6e-3, 2e-6];
+        let (question, loads) = measured(&truth, 0.02);
+        let c = calibrate(&question, &loads).unwrap();
+        let x = [
+            c.corrector.scale,
+            c.corrector.per_step_s,
+            c.corrector.per_sequence_s,
+            c.corrector.per_admitted_s,
+        ];
+        assert!(x.iter().all(|v| *v >= 0.0) && (0.95..1.2).contains(&x[0]) && x[1] < 1.5e-3, "{c:?}");
+        assert!(matches!(calibrate(&question, &loads[..2]), Err(FitError::TooFew { found: 2 })));
+    }
+
+    #[test]
+    fn shares_of_a_running_step_count() {
+        let mut track = Track::default();
+        let shape = StepShape { decode_seqs: 2, ..StepShape::default() };
+        track.push(10, 20, &shape, 1.0);
+        track.push(30, 50, &shape, 3.0);
+        assert_eq!(track.at(10), [0.0; 4]);
+        assert_eq!(track.at(15), [0.5, 0.5, 1.0, 0.0]);
+        assert_eq!(track.at(25), [1.0, 1.0, 2.0, 0.0]);
+        assert_eq!(track.at(40), [2.5, 1.5, 3.0, 0.0]);
+        assert_eq!(track.at(99), [4.0, 2.0, 4.0, 0.0]);
+    }
+}

@@ -1,0 +1,235 @@
+//! Measured runs as loads to fit to, or to hold predictions against.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use stopwatt_core::log::{Fact, PlannedPoint};
+use stopwatt_core::{EndKind, FinishReason, Phase, RequestRow};
+use stopwatt_predict::observed::{Means, Observed, Sent};
+use stopwatt_record::catalogue;
+use stopwatt_record::run_dir::Run;
+
+use super::Failure;
+use crate::exit::Outcome;
+
+/// Loads of runs, in their order. A folder that is no run stands for the runs in it.
+pub(super) fn read(names: &[String], only: &[String]) -> anyhow::Result<Vec<Observed>> {
+    let mut all = Vec::new();
+    for name in names {
+        for path in runs(name)? {
+            all.extend(of_run(&path)?);
+        }
+    }
+    if !only.is_empty() {
+        for label in only.iter().filter(|label| !all.iter().any(|load: &Observed| load.label == **label)) {
+            let known: Vec<&str> = all.iter().map(|load| load.label.as_str()).collect();
+            let problem = anyhow::anyhow!("no run has a load `{label}`; there are {}", known.join(", "));
+            return Err(Failure::new(Outcome::Configuration, problem).into());
+        }
+        all.retain(|load| only.contains(&load.label));
+    }
+    if all.is_empty() {
+        let problem = anyhow::anyhow!("{} hold no measured load", names.join(", "));
+        return Err(Failure::new(Outcome::Configuration, problem)
+            .hint("give runs of `stopwatt bench`, or a folder of them")
+            .into());
+    }
+    Ok(all)
+}
+
+fn runs(name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = Path::new(name);
+    let is_run = |path: &Path| path.join("run.log").is_file();
+    if folder.is_dir() && !is_run(folder) {
+        let entries = std::fs::read_dir(folder).with_context(|| format!("failed to list {name}"))?;
+        let mut found: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_run(path)).collect();
+        found.sort();
+        return Ok(found);
+    }
+    Ok(vec![catalogue::resolve(&super::runs_root(), name)?])
+}
+
+fn of_run(path: &Path) -> anyhow::Result<Vec<Observed>> {
+    let run = Run::open(path)?;
+    let (mut planned, mut windows) = (Vec::new(), BTreeMap::new());
+    for line in run.log() {
+        match &line.fact {
+            Fact::Plan { points, .. } => planned.clone_from(points),
+            Fact::TrialEnded { point, trial, start_ns, end_ns, .. } => {
+                windows.insert((*point, *trial), (*end_ns - *start_ns) as f64 * 1e-9);
+            }
+            _ => {}
+        }
+    }
+    // A trial that was cut off has no window, and judges nothing.
+    let mut trials: BTreeMap<(u32, u32), Vec<RequestRow>> = BTreeMap::new();
+    for row in run.rows()? {
+        let row = row?;
+        if row.phase == Phase::Measure && windows.contains_key(&(row.point, row.trial)) {
+            trials.entry((row.point, row.trial)).or_default().push(row);
+        }
+    }
+    let point = |(index, point): (u32, &PlannedPoint)| {
+        let of = trials.range((index, 0)..=(index, u32::MAX));
+        let of: Vec<Trial<'_>> = of.map(|(key, rows)| Trial { rows, window_s: windows[key] }).collect();
+        load(run.id().as_str(), point, &of)
+    };
+    Ok((0..).zip(&planned).filter_map(point).collect())
+}
+
+/// What was measured in a trial.
+struct Trial<'a> {
+    rows: &'a [RequestRow],
+    window_s: f64,
+}
+
+/// Whether a request came whole. One whose tokens have no text ends without a token that a client can see; the engine
+/// made them all the same, and says so.
+fn is_whole(row: &RequestRow) -> bool {
+    row.end == EndKind::Ok
+        || row.end == EndKind::NoTokens
+            && row.finish == Some(FinishReason::Length)
+            && row.output_usage.is_some_and(|n| n == row.output_asked)
+}
+
+/// Seconds of TTFT and TPOT; `None` without a text.
+///
+/// Where several tokens make one piece of text, the first piece need not be the first token: how many pieces there are,
+/// and how long before the end the last one came, tells which token it was.
+fn first_and_next(row: &RequestRow) -> Option<(f64, Option<f64>)> {
+    let (stream, sent) = (row.stream?, row.send_begin_ns()?);
+    let seconds = |ns: i64| ns as f64 * 1e-9;
+    let first = seconds(stream.first_token_ns - sent);
+    let tokens = f64::from(row.output_tokens()?);
+    if tokens < 2.0 {
+        return Some((first, None));
+    }
+    let pieces = f64::from(stream.token_chunks);
+    if pieces < 2.0 {
+        return None;
+    }
+    let span = seconds(stream.last_token_ns - stream.first_token_ns);
+    let each = (tokens / pieces).round().max(1.0);
+    let next = span / (each * (pieces - 1.0));
+    let after_last = (seconds(row.end_ns - stream.last_token_ns) / next).round().min(each - 1.0);
+    let before_first = (tokens - 1.0 - after_last - each * (pieces - 1.0)).clamp(0.0, each - 1.0);
+    Some((first - before_first * next, Some(next)))
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// A load with everything that was measured of it; `None` where a mean is missing.
+fn load(run: &str, planned: &PlannedPoint, trials: &[Trial<'_>]) -> Option<Observed> {
+    let (mut ttft, mut tpot, mut e2e, mut rates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut sent, mut trial_means) = (Vec::new(), Vec::new());
+    let (mut failed, mut without_text) = (0, 0);
+    for trial in trials {
+        let whole: Vec<&RequestRow> = trial.rows.iter().filter(|r| is_whole(r)).collect();
+        failed += trial.rows.iter().filter(|r| r.end.is_failure() && !is_whole(r)).count() as u64;
+        without_text += whole.iter().filter(|r| r.end == EndKind::NoTokens).count() as u64;
+        for (first, next) in whole.iter().filter_map(|r| first_and_next(r)) {
+            ttft.push(first);
+            tpot.extend(next);
+        }
+        let took: Vec<f64> =
+            whole.iter().filter_map(|r| Some((r.end_ns - r.send_begin_ns()?) as f64 * 1e-9)).collect();
+        trial_means.extend(mean(&took));
+        e2e.extend(took);
+        let tokens: f64 = whole.iter().filter_map(|r| r.output_tokens()).map(f64::from).sum();
+        rates.push(tokens / trial.window_s);
+        let mut requests: Vec<(u64, Sent)> = whole
+            .iter()
+            .map(|r| {
+                let sent = Sent {
+                    at_ns: r.intended_ns,
+                    input: r.input_usage.unwrap_or(r.input_asked).max(1),
+                    output: r.output_tokens().unwrap_or(r.output_asked).max(1),
+                };
+                (r.id, sent)
+            })
+            .collect();
+        requests.sort_by_key(|(id, sent)| (sent.at_ns, *id));
+        sent.push(requests.into_iter().map(|(_, sent)| sent).collect());
+    }
+    let measured = Means {
+        ttft_s: mean(&ttft)?,
+        tpot_s: mean(&tpot),
+        e2e_s: mean(&e2e)?,
+        output_tokens_per_s: mean(&rates)?,
+    };
+    let n = trial_means.len() as f64;
+    let repeat_cv = mean(&trial_means).filter(|_| n > 1.0).map(|mean| {
+        let squares: f64 = trial_means.iter().map(|v| (v - mean).powi(2)).sum();
+        (squares / (n - 1.0)).sqrt() / mean
+    });
+    Some(Observed {
+        run: run.to_owned(),
+        label: planned.label.clone(),
+        concurrency: planned.concurrency,
+        trials: sent,
+        measured,
+        repeat_cv,
+        failed,
+        without_text,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use stopwatt_core::{ChunkKind, ChunkStamp, RequestRecord};
+
+    use super::*;
+
+    /// 64 tokens of which the first comes after 30 ms and each further one after 7; text comes with every second token
+    /// from `first` on, counted from 1.
+    fn row(first: i64) -> RequestRow {
+        let at = |token: i64| 1_000_000 * (30 + 7 * (token - 1));
+        let stamp = |t| ChunkStamp::new(at(t), None, ChunkKind::Content);
+        let record = RequestRecord {
+            phase: Phase::Measure,
+            output_asked: 64,
+            output_usage: Some(64),
+            dispatched_ns: Some(0),
+            end_ns: at(64) + 200_000,
+            finish: Some(FinishReason::Length),
+            chunks: (first..=64).step_by(2).map(stamp).collect(),
+            ..RequestRecord::blank()
+        };
+        RequestRow::of(&record)
+    }
+
+    #[test]
+    fn the_first_token_is_found_behind_text_of_two_tokens() {
+        for first in [1, 2] {
+            let (ttft, tpot) = first_and_next(&row(first)).unwrap();
+            assert!((ttft - 0.030).abs() < 1e-6 && (tpot.unwrap() - 0.007).abs() < 1e-9, "{first}: {ttft}");
+        }
+        let silent = RequestRow { end: EndKind::NoTokens, stream: None, ..row(1) };
+        assert!(is_whole(&silent) && first_and_next(&silent).is_none());
+        assert!(!is_whole(&RequestRow { output_usage: Some(3), ..silent }));
+    }
+
+    #[test]
+    fn means_of_a_load_by_hand() {
+        let silent = RequestRow { end: EndKind::NoTokens, stream: None, ..row(1) };
+        let cut = RequestRow { end: EndKind::Truncated, ..row(1) };
+        let rows = [row(1), silent, cut];
+        let planned = PlannedPoint {
+            label: "c=2".to_owned(),
+            concurrency: Some(2),
+            rate_rps: None,
+            input: None,
+            output: None,
+            engine_settings: BTreeMap::new(),
+        };
+        let load = load("r", &planned, &[Trial { rows: &rows, window_s: 0.5 }]).unwrap();
+        assert_eq!((load.failed, load.without_text, load.trials[0].len()), (1, 1, 2));
+        // Two whole requests of 64 tokens in half a second, each 471.2 ms long.
+        assert!((load.measured.output_tokens_per_s - 256.0).abs() < 1e-9);
+        assert!((load.measured.e2e_s - 0.4712).abs() < 1e-9 && load.repeat_cv.is_none());
+    }
+}
