@@ -72,6 +72,17 @@ pub enum ForwardError {
     Cache,
 }
 
+/// Looks into a step while it is computed.
+pub trait Tap: Send {
+    /// Query, key and value of every row of a layer, turned by their positions: `query_width() + 2 × kv_width()` numbers
+    /// a row.
+    fn projected(&mut self, _layer: usize, _qkv: &[f32]) {}
+
+    /// What the neurons of a layer pass on to the down projection, `ffn` numbers a row. What is changed here is what the
+    /// model computes with. In the last layer only rows whose logits are wanted are there.
+    fn activated(&mut self, _layer: usize, _rows: &mut [f32]) {}
+}
+
 /// Activations of a step, kept so that steps do not allocate.
 #[derive(Debug, Default)]
 struct Scratch {
@@ -115,6 +126,11 @@ impl Model {
         Self { cpu, ..self }
     }
 
+    /// What it is made of, to be changed.
+    pub fn into_parts(self) -> (ModelConfig, Weights, Cpu) {
+        (self.config, self.weights, self.cpu)
+    }
+
     /// Its shape.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -140,6 +156,27 @@ impl Model {
         batch: &[Chunk<'_>],
         logits: &mut Vec<f32>,
     ) -> Result<(), ForwardError> {
+        self.compute(kv, batch, logits, None)
+    }
+
+    /// The same, looked into.
+    pub fn forward_tapped(
+        &self,
+        kv: &mut PagedKv,
+        batch: &[Chunk<'_>],
+        logits: &mut Vec<f32>,
+        tap: &mut dyn Tap,
+    ) -> Result<(), ForwardError> {
+        self.compute(kv, batch, logits, Some(tap))
+    }
+
+    fn compute(
+        &self,
+        kv: &mut PagedKv,
+        batch: &[Chunk<'_>],
+        logits: &mut Vec<f32>,
+        tap: Option<&mut dyn Tap>,
+    ) -> Result<(), ForwardError> {
         self.check(kv, batch)?;
         logits.clear();
         if batch.is_empty() {
@@ -148,7 +185,7 @@ impl Model {
         // A poisoned lock means a panic in an earlier step; its scratch holds no state that matters.
         let mut guard = self.scratch.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let scratch = &mut *guard;
-        self.cpu.install(|| self.step(scratch, kv, batch, logits));
+        self.cpu.install(|| self.step(scratch, kv, batch, logits, tap));
         Ok(())
     }
 
@@ -176,7 +213,14 @@ impl Model {
         Ok(())
     }
 
-    fn step(&self, s: &mut Scratch, kv: &mut PagedKv, batch: &[Chunk<'_>], logits: &mut Vec<f32>) {
+    fn step(
+        &self,
+        s: &mut Scratch,
+        kv: &mut PagedKv,
+        batch: &[Chunk<'_>],
+        logits: &mut Vec<f32>,
+        mut tap: Option<&mut dyn Tap>,
+    ) {
         let c = &self.config;
         let mut spans = Vec::with_capacity(batch.len());
         let mut wanted = Vec::new();
@@ -195,14 +239,15 @@ impl Model {
         s.residual.resize(s.tokens.len() * c.hidden, 0.0);
         embed(&self.weights.embedding, &s.tokens, &mut s.residual);
         for (index, layer) in self.weights.layers.iter().enumerate() {
-            self.attend(s, layer, kv, index, &spans);
+            self.project(s, layer, index, &mut tap);
+            self.attend(s, kv, index, &spans);
             if index + 1 == c.layers {
                 // After the last attention only the rows whose logits are wanted matter.
                 keep_rows(&mut s.residual, &wanted, c.hidden);
                 keep_rows(&mut s.attended, &wanted, c.query_width());
             }
             linear_add(&self.cpu, &s.attended, &layer.attention_out, &mut s.residual);
-            self.feed_forward(s, layer);
+            self.feed_forward(s, layer, index, &mut tap);
         }
         self.norm(&s.residual, &self.weights.norm, &mut s.normed);
         let head = self.weights.head.as_ref().unwrap_or(&self.weights.embedding);
@@ -210,22 +255,31 @@ impl Model {
         linear(&self.cpu, &s.normed, head, logits);
     }
 
-    fn attend(&self, s: &mut Scratch, layer: &Layer, kv: &mut PagedKv, index: usize, spans: &[Span<'_>]) {
+    fn project(&self, s: &mut Scratch, layer: &Layer, index: usize, tap: &mut Option<&mut dyn Tap>) {
         let c = &self.config;
         let rows = s.residual.len() / c.hidden;
-        let (query, key) = (c.query_width(), c.kv_width());
-        let stride = query + 2 * key;
+        let stride = c.query_width() + 2 * c.kv_width();
         self.norm(&s.residual, &layer.attention_norm, &mut s.normed);
         s.qkv.resize(rows * stride, 0.0);
         linear(&self.cpu, &s.normed, &layer.qkv, &mut s.qkv);
         rotate(&self.cpu, &s.rotary, &mut s.qkv, stride, c.heads + c.kv_heads);
+        if let Some(tap) = tap {
+            tap.projected(index, &s.qkv);
+        }
+    }
+
+    fn attend(&self, s: &mut Scratch, kv: &mut PagedKv, index: usize, spans: &[Span<'_>]) {
+        let c = &self.config;
+        let rows = s.residual.len() / c.hidden;
+        let (query, key) = (c.query_width(), c.kv_width());
+        let stride = query + 2 * key;
         store_kv(kv.layer_mut(index), &s.qkv[query..], &s.qkv[query + key..], stride, spans);
         s.attended.resize(rows * query, 0.0);
         let scale = (c.head_dim as f32).sqrt().recip();
         paged_attention(&self.cpu, &s.qkv, stride, c.heads, kv.layer(index), spans, scale, &mut s.attended);
     }
 
-    fn feed_forward(&self, s: &mut Scratch, layer: &Layer) {
+    fn feed_forward(&self, s: &mut Scratch, layer: &Layer, index: usize, tap: &mut Option<&mut dyn Tap>) {
         let c = &self.config;
         let rows = s.residual.len() / c.hidden;
         self.norm(&s.residual, &layer.ffn_norm, &mut s.normed);
@@ -233,6 +287,9 @@ impl Model {
         linear(&self.cpu, &s.normed, &layer.gate_up, &mut s.gate_up);
         s.activated.resize(rows * c.ffn, 0.0);
         silu_mul(&self.cpu, &s.gate_up, c.ffn, &mut s.activated);
+        if let Some(tap) = tap {
+            tap.activated(index, &mut s.activated);
+        }
         linear_add(&self.cpu, &s.activated, &layer.down, &mut s.residual);
     }
 

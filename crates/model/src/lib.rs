@@ -30,7 +30,7 @@ pub mod weights;
 
 pub use assemble::TensorError;
 pub use config::ModelConfig;
-pub use forward::{Chunk, ForwardError, Model};
+pub use forward::{Chunk, ForwardError, Model, Tap};
 pub use kv::PagedKv;
 pub use load::{LoadError, LoadOptions, Loaded, Source, load};
 pub use random::Preset;

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use stopwatt_kernel::cpu::{Cpu, Isa, Precision};
-use stopwatt_model::{Chunk, ForwardError, Model, ModelConfig, PagedKv, Preset, random};
+use stopwatt_model::{Chunk, ForwardError, Model, ModelConfig, PagedKv, Preset, Tap, random};
 
 /// Rounding differs between instruction sets; logits have a spread of about 2.5.
 const TOLERANCE: f32 = 2e-4;
@@ -169,4 +169,39 @@ fn a_step_that_cannot_be_computed_is_refused() {
     assert_eq!(logits, [1.0; 3], "a refused step leaves everything as it was");
     model.forward(&mut kv, &[], &mut logits).unwrap();
     assert!(logits.is_empty());
+}
+
+#[test]
+fn a_tap_sees_what_is_computed_and_what_it_changes_counts() {
+    struct Seen {
+        projected: Vec<(usize, usize)>,
+        activated: Vec<(usize, usize)>,
+        silenced: bool,
+    }
+    impl Tap for Seen {
+        fn projected(&mut self, layer: usize, qkv: &[f32]) {
+            self.projected.push((layer, qkv.len()));
+        }
+        fn activated(&mut self, layer: usize, rows: &mut [f32]) {
+            self.activated.push((layer, rows.len()));
+            if self.silenced {
+                rows.fill(0.0);
+            }
+        }
+    }
+    let model = model(Precision::F32, Cpu::new(1));
+    let c = model.config().clone();
+    let tokens = prompt(5);
+    let chunk = Chunk { tokens: &tokens, position: 0, blocks: &[0], logits: true };
+    let (mut plain, mut tapped) = (Vec::new(), Vec::new());
+    model.forward(&mut kv(&c, 16), &[chunk], &mut plain).unwrap();
+    let mut seen = Seen { projected: Vec::new(), activated: Vec::new(), silenced: false };
+    model.forward_tapped(&mut kv(&c, 16), &[chunk], &mut tapped, &mut seen).unwrap();
+    assert_eq!(plain, tapped);
+    let width = 5 * (c.query_width() + 2 * c.kv_width());
+    assert_eq!(seen.projected, [(0, width), (1, width)]);
+    assert_eq!(seen.activated, [(0, 5 * c.ffn), (1, c.ffn)]);
+    seen.silenced = true;
+    model.forward_tapped(&mut kv(&c, 16), &[chunk], &mut tapped, &mut seen).unwrap();
+    assert_ne!(plain, tapped);
 }

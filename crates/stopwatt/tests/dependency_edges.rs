@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("stats", &[]),
     ("nvlib", &[]),
+    ("layout", &[]),
     ("wire", &["core"]),
     ("serving", &["core"]),
     ("record", &["core"]),

@@ -27,6 +27,7 @@ mod choice;
 mod conv;
 pub mod device;
 mod embedding;
+mod gather;
 pub mod geometry;
 mod isa;
 mod levels;
@@ -47,6 +48,7 @@ pub use attention::{KvLayer, KvLayerMut, KvShape, Span, paged_attention, store_k
 pub use choice::{ChoiceScratch, argmax_rows, top_k_top_p};
 pub use conv::{ConvShape, conv2d};
 pub use embedding::embed;
+pub use gather::{Pages, gather_linear, page_attention};
 pub use isa::Isa;
 pub use linear::{linear, linear_add};
 pub use matrix::{Matrix, MatrixError, Precision};
