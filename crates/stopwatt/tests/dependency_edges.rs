@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &["kernel"]),
     ("analyse", &["core", "stats", "serving"]),
     ("predict", &["core", "stats", "serving"]),
+    ("quality", &["stats"]),
     ("engine", &["core", "wire", "serving", "kernel", "model"]),
     (
         "experiment",
