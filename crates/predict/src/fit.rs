@@ -112,7 +112,7 @@ pub enum FitError {
         label: String,
         /// Why.
         #[source]
-        source: PredictError,
+        source: Box<PredictError>,
     },
     /// The equations have no solution.
     #[error(transparent)]
@@ -260,7 +260,7 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
                 of_load(question, load, &x).map_err(|source| FitError::Predict {
                     run: load.run.clone(),
                     label: load.label.clone(),
-                    source,
+                    source: Box::new(source),
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;

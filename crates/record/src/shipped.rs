@@ -123,6 +123,7 @@ mod tests {
             cache: CacheState::Cold,
             clocks: Clocks::default(),
             outcome: Outcome::Skipped { reason: "x".to_owned() },
+            unsteady: None,
         };
         let time = Sampled {
             n: 20,
@@ -134,6 +135,8 @@ mod tests {
             lo_s: None,
             hi_s: None,
             settled: true,
+            rounds: 1,
+            between: None,
         };
         let measured = KernelRow { outcome: Outcome::Measured { time, deviation: 0.0 }, ..skipped.clone() };
         let dir = tempfile::tempdir().unwrap();

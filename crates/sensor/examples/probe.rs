@@ -8,7 +8,6 @@
 #![allow(clippy::print_stdout, reason = "an example that prints")]
 
 use std::error::Error;
-use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 

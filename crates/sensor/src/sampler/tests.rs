@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;

@@ -22,7 +22,8 @@ pub(super) fn read(names: &[String], only: &[String]) -> anyhow::Result<Vec<Obse
         }
     }
     if !only.is_empty() {
-        for label in only.iter().filter(|label| !all.iter().any(|load: &Observed| load.label == **label)) {
+        let missing = only.iter().find(|label| !all.iter().any(|load: &Observed| load.label == **label));
+        if let Some(label) = missing {
             let known: Vec<&str> = all.iter().map(|load| load.label.as_str()).collect();
             let problem = anyhow::anyhow!("no run has a load `{label}`; there are {}", known.join(", "));
             return Err(Failure::new(Outcome::Configuration, problem).into());
