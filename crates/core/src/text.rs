@@ -454,6 +454,76 @@ texts! {
     MoreFindings { "and {} more", "외 {}건" }
     UnknownFinding { "a finding that this version has no words for; see run.log", "이 버전에 설명이 없는 항목(run.log 참조)" }
     MadeBy { "Made by Stopwatt {} from the record of run {}. This page loads nothing from the network.", "Stopwatt {}이(가) 실행 {}의 기록으로 만든 페이지입니다. 네트워크에서 아무것도 불러오지 않습니다." }
+    OcrTitle { "OCR scores under {}: {} pages, {} documents", "OCR 채점 결과 ({}): {}쪽, 문서 {}건" }
+    OcrType { "type", "문서 유형" }
+    OcrDocuments { "documents", "문서 수" }
+    OcrPages { "pages", "쪽수" }
+    OcrAll { "all", "전체" }
+    OcrNoSpace { "no space", "공백 제외" }
+    OcrJamo { "jamo", "자모" }
+    OcrAnyOrder { "any order", "순서 무관" }
+    OcrWordsF1 { "words F1", "단어 F1" }
+    OcrFields { "field", "필드" }
+    OcrCount { "n", "n" }
+    OcrRight { "right", "정답률" }
+    OcrExact { "exact", "완전 일치" }
+    OcrFound { "found", "검출" }
+    OcrSimilarity { "similarity", "유사도" }
+    OcrNumbers { "Numbers with units", "수치와 단위" }
+    OcrDrugs { "Names of drugs", "약물명" }
+    OcrCodes { "Diagnosis codes", "진단코드" }
+    OcrCategories { "Their categories", "진단코드 3자리 분류" }
+    OcrF1 { "F1 {}, precision {}, recall {}", "F1 {}, 정밀도 {}, 재현율 {}" }
+    OcrDocumentsRight { "Documents with every field right", "모든 필드가 맞는 문서" }
+    OcrOdd { "Odd readings", "이상 출력" }
+    OcrLoops { "repetition loops", "반복 출력" }
+    OcrRefusals { "refusals", "거부" }
+    OcrChatter { "talk around the text", "불필요한 설명" }
+    OcrCutOff { "cut off", "토큰 한도로 잘림" }
+    OcrCleaned { "marks taken off", "마크업 제거" }
+    OcrSpurious { "values of no field", "근거 없는 필드 값" }
+    OcrCounts { "Characters: {} substituted, {} deleted, {} inserted of {}; longest insertion {}", "문자 오류: 대체 {}, 삭제 {}, 삽입 {} (전체 {}자); 가장 긴 삽입 {}자" }
+    OcrNumEqual { "right", "일치" }
+    OcrNumZeros { "other zeros", "끝자리 0 차이" }
+    OcrNumSpelling { "unit spelled otherwise", "단위 표기 차이" }
+    OcrNumDigit { "digit wrong", "숫자 오류" }
+    OcrNumDecimal { "decimal point wrong", "소수점 오류" }
+    OcrNumSign { "sign lost", "부호 오류" }
+    OcrNumComparator { "< or > wrong", "부등호 오류" }
+    OcrNumUnit { "unit wrong", "단위 오류" }
+    OcrNumCount { "number missing or added", "숫자 누락·추가" }
+    OcrNumWords { "words wrong", "단어 오류" }
+    OcrMissing { "missing", "누락" }
+    OcrAnotherDrug { "another drug", "다른 약물로 오인" }
+    OcrGarbled { "garbled", "판독 불가 이름" }
+    OcrNote { "Micro rates; 95 % intervals over documents, of fields by Wilson at the effective sample size. Fields are compared under ko-med@1.", "마이크로 평균; 95 % 신뢰구간은 문서 단위, 필드는 유효 표본 크기의 Wilson 구간. 필드는 ko-med@1로 비교합니다." }
+    OcrShortest { "shortest", "최소 글자" }
+    OcrMedian { "median", "중앙값" }
+    OcrLongest { "longest", "최대 글자" }
+    OcrLookedAt { "{} pages, {} fields, {} images looked at", "{}쪽, 필드 {}개, 이미지 {}개 확인" }
+    OcrLine { "line {}", "{}번째 줄" }
+    OcrField { ", field {}", ", 필드 {}" }
+    OcrVerdict { "verdict", "판정" }
+    OcrPass { "PASS", "합격" }
+    OcrFail { "FAIL", "불합격" }
+    OcrInconclusive { "INCONCLUSIVE", "판단 불가" }
+    OcrDegrade { "image", "이미지" }
+    OcrPerMinute { "docs/min", "분당 문서" }
+    OcrLatency { "p95 latency", "p95 지연" }
+    OcrNeedsMore { "needs about {} more documents", "문서 약 {}건이 더 필요" }
+    OcrSynthetic { "Made-up documents: accuracy on them does not carry over to real records.", "가상 문서의 결과이며 실제 기록에서의 정확도를 뜻하지 않습니다." }
+    OcrFailImage { "image not readable", "이미지를 읽을 수 없음" }
+    OcrFailStart { "program not started", "프로그램 시작 실패" }
+    OcrFailExit { "program ended with an error", "프로그램 오류 종료" }
+    OcrFailTimeout { "took too long", "시간 초과" }
+    OcrFailEncoding { "output is not UTF-8", "출력이 UTF-8이 아님" }
+    OcrFailRefused { "refused by the service", "서비스가 거부함" }
+    OcrFailService { "service failed", "서비스 오류" }
+    OcrFailNothing { "nothing written", "출력 없음" }
+    OcrFailInterrupted { "interrupted", "중단됨" }
+    OcrMade { "{} documents, {} images, {}", "문서 {}건, 이미지 {}장, {}" }
+    OcrNoHand { "no font that looks written by hand was found (fonts-nanum-extra): those parts are set in print", "손글씨체 글꼴이 없어(fonts-nanum-extra) 해당 부분을 인쇄체로 그렸습니다" }
+    OcrTruthRight { "the truth is consistent", "정답 데이터에 문제가 없습니다" }
 }
 
 /// Puts values in place of the `{0}`, `{1}`, … marks of `text`; `?` where there is none.

@@ -22,6 +22,8 @@ use crate::page::PageScore;
 
 /// Resamples of an interval.
 const RESAMPLES: u32 = 2000;
+/// Fewest documents that are resampled: fewer cover the truth too seldom.
+const LEAST: usize = 10;
 /// Level of every interval.
 pub const LEVEL: f64 = 0.95;
 
@@ -295,6 +297,10 @@ fn ratio(sums: &[[f64; 4]], top: usize, symbols: u64, seed: u64) -> Rate {
         let interval = Interval { lo: 0.0, hi, basis: Basis::NoError };
         return Rate { value: Some(value), interval: Some(interval), reason: None };
     }
+    if sums.len() < LEAST {
+        let reason = format!("an interval needs {LEAST} documents, here are {}", sums.len());
+        return Rate { value: Some(value), interval: None, reason: Some(reason) };
+    }
     // Documents are drawn by their position.
     let places: Vec<f64> = (0..sums.len()).map(|i| i as f64).collect();
     let options = bootstrap::Options { resamples: RESAMPLES, level: LEVEL, seed, block: None };
@@ -451,8 +457,12 @@ mod tests {
         assert_eq!((s.cer.counts.errors(), s.cer.counts.reference), (2, 14));
         assert!((s.cer.micro.value.unwrap() - 2.0 / 14.0).abs() < 1e-12);
         assert!((s.cer.r#macro.value.unwrap() - 0.175).abs() < 1e-12);
-        let ci = s.cer.micro.interval.unwrap();
-        assert!(ci.basis == Basis::Documents && ci.lo >= 0.1 && ci.hi <= 0.25 && ci.lo < ci.hi, "{ci:?}");
+        assert!(s.cer.micro.interval.is_none() && s.cer.micro.reason.is_some());
+        let cases: Vec<_> =
+            ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(|d| (d, "abcd", Some("abcd"))).to_vec();
+        let wrong = [("k", "abcd", Some("abce")), ("l", "abcd", Some("abxx"))];
+        let ci = summarise(&pages(&[cases, wrong.to_vec()].concat()), 1).cer.micro.interval.unwrap();
+        assert!(ci.basis == Basis::Documents && ci.lo < 3.0 / 48.0 && ci.hi > 3.0 / 48.0, "{ci:?}");
         assert_eq!((s.wer.counts.errors(), s.wer.counts.reference), (2, 4));
     }
 

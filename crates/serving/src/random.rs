@@ -31,6 +31,8 @@ pub enum Purpose {
     Order = 8,
     /// Content of generated images.
     Image = 9,
+    /// Content of made-up documents and what happens to their images.
+    Document = 10,
 }
 
 /// A sequence of draws.

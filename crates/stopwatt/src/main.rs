@@ -39,6 +39,7 @@ enum Command {
     Merge(command::merge::MergeArgs),
     Doctor(command::doctor::DoctorArgs),
     Predict(Box<command::predict::PredictArgs>),
+    Ocr(Box<command::ocr::OcrArgs>),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
     #[command(hide = true)]
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         Command::Merge(args) => command::merge::run(args, &mut out),
         Command::Doctor(args) => command::doctor::run(args, &mut out),
         Command::Predict(args) => command::predict::run(args, &mut out),
+        Command::Ocr(args) => command::ocr::run(args, &mut out),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),
     };

@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "experiment",
         &["core", "stats", "wire", "serving", "record", "load", "sensor", "kernel", "nvlib", "analyse"],
     ),
+    ("ocr", &["core", "stats", "wire", "serving", "load", "quality"]),
     ("report", &["core", "stats", "record", "analyse"]),
 ];
 

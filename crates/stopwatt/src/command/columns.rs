@@ -2,22 +2,23 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// Rows under a header; the first column is set flush left.
 pub(super) fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
-    let mut widths = header.map(|h| h.chars().count());
+    let mut widths = header.map(|h| h.width());
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.width());
         }
     }
     let mut text = String::new();
     let mut line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut out = String::new();
         for (i, (cell, width)) in cells.zip(widths).enumerate() {
-            let _ = match i {
-                0 => write!(out, "  {cell:<width$}"),
-                _ => write!(out, "  {cell:>width$}"),
-            };
+            // The formatter pads by characters, and Korean ones are two columns wide.
+            let pad = " ".repeat(width.saturating_sub(cell.width()));
+            let _ = if i == 0 { write!(out, "  {cell}{pad}") } else { write!(out, "  {pad}{cell}") };
         }
         text.push_str(out.trim_end());
         text.push('\n');
@@ -80,5 +81,7 @@ mod tests {
         let text =
             table(["part", "time"], &[["qkv".into(), "1 ms".into()], ["attention".into(), "10 ms".into()]]);
         assert_eq!(text, "  part        time\n  qkv         1 ms\n  attention  10 ms\n");
+        let text = table(["유형", "n"], &[["a".into(), "1".into()]]);
+        assert_eq!(text, "  유형  n\n  a     1\n");
     }
 }

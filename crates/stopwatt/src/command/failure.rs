@@ -6,6 +6,7 @@ use stopwatt_engine::ServeError;
 use stopwatt_experiment::bench::{BenchError, ResumeError};
 use stopwatt_experiment::profile::ProfileError;
 use stopwatt_experiment::sop::{SopError, TargetError};
+use stopwatt_ocr::input::InputError;
 use stopwatt_predict::model::ModelError;
 use stopwatt_predict::predict::PredictError;
 use stopwatt_record::catalogue::CatalogueError;
@@ -160,6 +161,7 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref::<CatalogueError>().and_then(CatalogueError::hint))
             .or_else(|| cause.downcast_ref::<ModelError>().and_then(ModelError::hint))
             .or_else(|| cause.downcast_ref::<PredictError>().and_then(PredictError::hint))
+            .or_else(|| cause.downcast_ref::<InputError>().and_then(InputError::hint))
             .or_else(|| cause.downcast_ref::<ServeError>().and_then(ServeError::hint))
     })
 }

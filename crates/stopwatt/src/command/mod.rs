@@ -19,6 +19,7 @@ mod kernel_tables;
 mod measured_loads;
 pub(crate) mod merge;
 mod model_and_gpu;
+pub(crate) mod ocr;
 pub(crate) mod pair;
 mod place;
 pub(crate) mod predict;

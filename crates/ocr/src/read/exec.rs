@@ -1,0 +1,137 @@
+//! A program on this machine: started anew for each page, without a shell; what it prints is what it read.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use stopwatt_core::clock::monotonic_raw;
+
+use super::{Attempt, Failure, Mode, Task};
+
+/// Stands for the path of the image in a command.
+pub const IMAGE: &str = "{image}";
+/// How often a running program is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// A program and how many run at once.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Words of the command; one holds [`IMAGE`].
+    pub words: Vec<String>,
+    /// Programs running at once.
+    pub concurrency: usize,
+    /// Longest time of a page.
+    pub timeout: Duration,
+    /// What it prints.
+    pub mode: Mode,
+}
+
+impl Program {
+    /// Reads pages, in their order; `stop` says whether to begin no more.
+    pub fn read(
+        &self,
+        tasks: &[Task],
+        stop: &(dyn Fn() -> bool + Sync),
+        done: &(dyn Fn() + Sync),
+    ) -> Vec<Attempt> {
+        let next = AtomicUsize::new(0);
+        let attempts: Mutex<Vec<Attempt>> =
+            Mutex::new(vec![Attempt::failed(Failure::Interrupted); tasks.len()]);
+        std::thread::scope(|scope| {
+            for _ in 0..self.concurrency.min(tasks.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let i = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(task) = tasks.get(i).filter(|_| !stop()) else { break };
+                        let attempt = self.mode.take(self.one(&task.image, stop));
+                        if let Ok(mut attempts) = attempts.lock() {
+                            attempts[i] = attempt;
+                        }
+                        done();
+                    }
+                });
+            }
+        });
+        attempts.into_inner().unwrap_or_default()
+    }
+
+    fn one(&self, image: &Path, stop: &dyn Fn() -> bool) -> Attempt {
+        if std::fs::File::open(image).is_err() {
+            return Attempt::failed(Failure::Image);
+        }
+        let path = image.to_string_lossy();
+        let mut words = self.words.iter().map(|w| w.replace(IMAGE, &path));
+        let begin = monotonic_raw();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut child) = command.spawn() else { return Attempt::failed(Failure::Start) };
+        let pipe = child.stdout.take();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            pipe.map(|mut pipe| pipe.read_to_end(&mut bytes)).transpose().map(|_| bytes)
+        });
+        let status = loop {
+            let waited = Duration::from_nanos((monotonic_raw() - begin).unsigned_abs());
+            match child.try_wait() {
+                Ok(Some(status)) => break Ok(status),
+                Ok(None) if waited >= self.timeout => break Err(Failure::Timeout),
+                Ok(None) if stop() => break Err(Failure::Interrupted),
+                Ok(None) => std::thread::sleep(LOOK_EVERY),
+                Err(_) => break Err(Failure::Exit),
+            }
+        };
+        let latency_s = (monotonic_raw() - begin) as f64 / 1e9;
+        let failed = |failure| Attempt { latency_s: Some(latency_s), ..Attempt::failed(failure) };
+        let status = match status {
+            Ok(status) => status,
+            Err(failure) => {
+                // It may have ended by itself meanwhile; a program of its own that holds the pipe is not waited for.
+                let _ = child.kill();
+                let _ = child.wait();
+                return failed(failure);
+            }
+        };
+        let bytes = reader.join().ok().and_then(Result::ok).unwrap_or_default();
+        match String::from_utf8(bytes) {
+            _ if !status.success() => failed(Failure::Exit),
+            Err(_) => failed(Failure::Encoding),
+            Ok(text) => Attempt { text: Some(text), latency_s: Some(latency_s), ..Attempt::default() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(command: &[&str], timeout_ms: u64) -> Vec<Attempt> {
+        let program = Program {
+            words: command.iter().map(|w| (*w).to_owned()).collect(),
+            concurrency: 2,
+            timeout: Duration::from_millis(timeout_ms),
+            mode: Mode::Text,
+        };
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let tasks = [Task { image: own.clone() }, Task { image: own }, Task { image: "/nonexistent".into() }];
+        program.read(&tasks, &|| false, &|| {})
+    }
+
+    #[test]
+    fn what_a_program_prints_is_what_it_read() {
+        let attempts = read(&["head", "-c", "9", "{image}"], 10_000);
+        assert_eq!(attempts[0].text.as_deref(), Some("[package]"));
+        assert!(attempts[1].latency_s > Some(0.0) && attempts[1].failure.is_none());
+        assert_eq!(attempts[2].failure, Some(Failure::Image));
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_by_its_kind() {
+        assert_eq!(read(&["no-such-program", "{image}"], 1000)[0].failure, Some(Failure::Start));
+        assert_eq!(read(&["false", "{image}"], 1000)[0].failure, Some(Failure::Exit));
+        assert_eq!(read(&["sleep", "30"], 30)[0].failure, Some(Failure::Timeout));
+        assert_eq!(read(&["printf", "\\377"], 1000)[0].failure, Some(Failure::Encoding));
+    }
+}

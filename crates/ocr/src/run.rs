@@ -1,0 +1,418 @@
+//! Reading a set of documents: what was right, how long it took, and whether both are what is asked for.
+//!
+//! Images of one resolution and degradation are read together, type by type, so that documents a minute are pages over
+//! the wall clock of their type, however many are read at once.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use stopwatt_core::clock::monotonic_raw;
+use stopwatt_quality::page::Reading;
+use stopwatt_stats::quantile::quantile;
+
+use crate::input::{Line, Page};
+use crate::profile::DocType;
+use crate::read::{Attempt, Failure, Mode, Task};
+use crate::score::{self, NO_TYPE, ScoreDoc};
+use crate::verdict::{Check, Terms, Verdict, judge, overall};
+
+/// Version of [`RunDoc`].
+pub const FORMAT: &str = "stopwatt-ocr-run/1";
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Types that must be there and pass.
+    pub types: Vec<DocType>,
+    /// How to score.
+    pub score: score::Options,
+    /// How to judge.
+    pub terms: Terms,
+    /// Pages read before anything counts.
+    pub warmup: usize,
+    /// Tokens of a request without its image, where the service told.
+    pub tokens_without_image: Option<u32>,
+    /// What reads, for the record.
+    pub reader: Reader,
+}
+
+/// What reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reader {
+    /// `exec` or `endpoint`.
+    pub kind: String,
+    /// Name of the program's file, or of the model.
+    pub name: String,
+    /// What is asked for.
+    pub mode: Mode,
+    /// Pages read at once.
+    pub concurrency: usize,
+}
+
+/// Mean and quantiles of seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Seconds {
+    /// Pages with a value.
+    pub n: u64,
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile; `null` below 100 pages.
+    pub p99: Option<f64>,
+}
+
+/// How long the pages of a type took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timing {
+    /// Pages read or tried.
+    pub pages: u64,
+    /// Pages that were not read, by kind.
+    pub failures: BTreeMap<Failure, u64>,
+    /// From the first begin to the last end, in seconds.
+    pub wall_s: f64,
+    /// Pages that were read, over that time.
+    pub documents_per_min: f64,
+    /// A page, of those that were read.
+    pub latency_s: Option<Seconds>,
+    /// p99 / p50 of it; `null` below 100 pages.
+    pub tail_latency_ratio: Option<f64>,
+    /// To the first token.
+    pub ttft_s: Option<Seconds>,
+    /// Between tokens, mean of a page.
+    pub tpot_s: Option<Seconds>,
+    /// Median tokens of a request, by the service.
+    pub input_tokens: Option<f64>,
+    /// Median tokens of the image alone: those of the request less those of the same request without it.
+    pub image_tokens: Option<f64>,
+    /// Median tokens of an answer.
+    pub output_tokens: Option<f64>,
+    /// Pages whose tokens are outside the range that the profile states.
+    pub outside_token_range: Option<u64>,
+}
+
+/// A type of document at one resolution and degradation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TypeResult {
+    /// Times.
+    pub timing: Option<Timing>,
+    /// Limits; empty for a type without a profile.
+    pub checks: Vec<Check>,
+    /// Their judgement; `null` without a profile.
+    pub verdict: Option<Verdict>,
+}
+
+/// Pages of one resolution and degradation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Setting {
+    /// Dots per inch.
+    pub dpi: Option<u32>,
+    /// Name of the degradation.
+    pub degrade: Option<String>,
+    /// Scores.
+    pub score: ScoreDoc,
+    /// By type.
+    pub types: BTreeMap<String, TypeResult>,
+    /// Judgement of all types.
+    pub verdict: Verdict,
+}
+
+/// What `ocr run` prints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunDoc {
+    /// Version of this document.
+    pub format: String,
+    /// What read.
+    pub reader: Reader,
+    /// Every page is made up.
+    pub synthetic: bool,
+    /// Pages read before anything counted.
+    pub warmup: u64,
+    /// By resolution and degradation.
+    pub settings: Vec<Setting>,
+    /// Judgement of all of them.
+    pub verdict: Verdict,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Why a set cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A page has no image.
+    #[error("line {line} of the truth has no image inside the folder")]
+    NoImage {
+        /// Line, from 1.
+        line: usize,
+    },
+    /// No page is of the kinds that were asked for.
+    #[error("no page is of the types, resolutions and degradations that were asked for")]
+    Nothing,
+}
+
+/// The images of pages, in order.
+///
+/// # Errors
+/// A page without an image, or with one outside the folder.
+pub fn tasks(pages: &[&Line<Page>], folder: &Path) -> Result<Vec<Task>, RunError> {
+    let inside = |image: &String| {
+        Path::new(image).components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
+    };
+    pages
+        .iter()
+        .map(|page| match &page.value.image {
+            Some(image) if inside(image) => Ok(Task { image: folder.join(image) }),
+            _ => Err(RunError::NoImage { line: page.number }),
+        })
+        .collect()
+}
+
+/// Resolution and degradation.
+type Images<'a> = (Option<u32>, Option<&'a str>);
+/// Pages by the type that the truth gives them.
+type ByType<'a> = BTreeMap<&'a str, Vec<&'a Line<Page>>>;
+
+/// Reads and judges pages; `read` reads images in their order. Readings come back in the order they were made.
+///
+/// # Errors
+/// Pages without images, no pages, and those of `read`.
+pub fn run<E: From<RunError>>(
+    pages: &[Line<Page>],
+    folder: &Path,
+    plan: &Plan,
+    mut read: impl FnMut(&[Task]) -> Result<Vec<Attempt>, E>,
+) -> Result<(RunDoc, Vec<Reading>), E> {
+    let mut groups: BTreeMap<Images<'_>, ByType<'_>> = BTreeMap::new();
+    for page in pages {
+        let p = &page.value;
+        let name = p.truth.doc_type.as_deref().unwrap_or(NO_TYPE);
+        groups.entry((p.dpi, p.degrade.as_deref())).or_default().entry(name).or_default().push(page);
+    }
+    if groups.is_empty() {
+        return Err(RunError::Nothing.into());
+    }
+    let first: Vec<&Line<Page>> = pages.iter().take(plan.warmup).collect();
+    let warmup = tasks(&first, folder)?;
+    if !warmup.is_empty() {
+        read(&warmup)?;
+    }
+    let mut settings = Vec::new();
+    let mut all = Vec::new();
+    for ((dpi, degrade), types) in groups {
+        let mut readings = Vec::new();
+        let mut members: Vec<Line<Page>> = Vec::new();
+        let mut attempts_of: BTreeMap<&str, (Vec<Attempt>, f64)> = BTreeMap::new();
+        for (name, pages) in &types {
+            let tasks = tasks(pages, folder)?;
+            let begin = monotonic_raw();
+            let attempts = read(&tasks)?;
+            let wall_s = (monotonic_raw() - begin) as f64 / 1e9;
+            for (page, attempt) in pages.iter().zip(&attempts) {
+                readings.push(Line { number: page.number, value: reading(page, attempt) });
+                members.push((*page).clone());
+            }
+            attempts_of.insert(name, (attempts, wall_s));
+        }
+        let (score, _) = score::score(&members, &readings, &plan.score);
+        let types = judged(&score, &attempts_of, plan);
+        let asked = plan.types.iter().filter_map(|t| types.get(t.name())?.verdict);
+        let verdict = asked.max().unwrap_or(Verdict::Inconclusive);
+        settings.push(Setting { dpi, degrade: degrade.map(str::to_owned), score, types, verdict });
+        all.extend(readings.into_iter().map(|r| r.value));
+    }
+    let doc = RunDoc {
+        format: FORMAT.to_owned(),
+        reader: plan.reader.clone(),
+        synthetic: pages.iter().all(|p| p.value.synthetic),
+        warmup: warmup.len() as u64,
+        verdict: settings.iter().map(|s| s.verdict).max().unwrap_or(Verdict::Inconclusive),
+        notes: notes(&settings),
+        settings,
+    };
+    Ok((doc, all))
+}
+
+fn reading(page: &Line<Page>, attempt: &Attempt) -> Reading {
+    Reading {
+        id: page.value.truth.id.clone(),
+        text: attempt.text.clone(),
+        fields: attempt.fields.clone(),
+        finish_reason: attempt.finish_reason.clone(),
+    }
+}
+
+/// Results by type: those that were read, and those that were asked for and are not there.
+fn judged(
+    score: &ScoreDoc,
+    attempts: &BTreeMap<&str, (Vec<Attempt>, f64)>,
+    plan: &Plan,
+) -> BTreeMap<String, TypeResult> {
+    let mut out = BTreeMap::new();
+    for (name, (attempts, wall_s)) in attempts {
+        let doc_type = DocType::from_name(name);
+        let timing = timing(attempts, *wall_s, doc_type, plan.tokens_without_image);
+        let latencies: Vec<Option<f64>> =
+            attempts.iter().map(|a| a.latency_s.filter(|_| a.failure.is_none())).collect();
+        let checks =
+            doc_type.map_or_else(Vec::new, |t| judge(t, score.types.get(*name), &latencies, &plan.terms));
+        let verdict = doc_type.map(|_| overall(&checks));
+        // Under the name of the type, however the truth spells it.
+        let key = doc_type.map_or((*name).to_owned(), |t| t.name().to_owned());
+        out.insert(key, TypeResult { timing: Some(timing), checks, verdict });
+    }
+    for doc_type in &plan.types {
+        out.entry(doc_type.name().to_owned()).or_insert_with(|| {
+            let checks = judge(*doc_type, None, &[], &plan.terms);
+            TypeResult { timing: None, verdict: Some(overall(&checks)), checks }
+        });
+    }
+    out
+}
+
+fn timing(
+    attempts: &[Attempt],
+    wall_s: f64,
+    doc_type: Option<DocType>,
+    without_image: Option<u32>,
+) -> Timing {
+    let good: Vec<&Attempt> = attempts.iter().filter(|a| a.failure.is_none()).collect();
+    let mut failures = BTreeMap::new();
+    for failure in attempts.iter().filter_map(|a| a.failure) {
+        *failures.entry(failure).or_insert(0) += 1;
+    }
+    let of =
+        |value: &dyn Fn(&Attempt) -> Option<f64>| seconds(good.iter().filter_map(|a| value(a)).collect());
+    let median = |value: &dyn Fn(&Attempt) -> Option<u32>| {
+        let mut values: Vec<f64> = good.iter().filter_map(|a| value(a)).map(f64::from).collect();
+        values.sort_by(f64::total_cmp);
+        (!values.is_empty()).then(|| quantile(&values, 0.5))
+    };
+    let latency_s = of(&|a| a.latency_s);
+    let outside = |t: DocType| {
+        let profile = t.profile();
+        let out = |n: Option<u32>, [least, most]: [u32; 2]| n.is_some_and(|n| n < least || n > most);
+        let known = good.iter().any(|a| a.input_tokens.is_some() || a.output_tokens.is_some());
+        let count = good
+            .iter()
+            .filter(|a| {
+                out(a.input_tokens, profile.input_tokens) || out(a.output_tokens, profile.output_tokens)
+            })
+            .count();
+        known.then_some(count as u64)
+    };
+    Timing {
+        pages: attempts.len() as u64,
+        documents_per_min: if wall_s > 0.0 { good.len() as f64 / wall_s * 60.0 } else { 0.0 },
+        failures,
+        wall_s,
+        tail_latency_ratio: latency_s.and_then(|s| Some(s.p99? / s.p50)).filter(|r| r.is_finite()),
+        latency_s,
+        ttft_s: of(&|a| a.ttft_s),
+        tpot_s: of(&|a| a.tpot_s),
+        input_tokens: median(&|a| a.input_tokens),
+        image_tokens: without_image.and_then(|base| median(&|a| a.input_tokens?.checked_sub(base))),
+        output_tokens: median(&|a| a.output_tokens),
+        outside_token_range: doc_type.and_then(outside),
+    }
+}
+
+fn seconds(mut values: Vec<f64>) -> Option<Seconds> {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    (n > 0).then(|| Seconds {
+        n: n as u64,
+        mean: values.iter().sum::<f64>() / n as f64,
+        p50: quantile(&values, 0.5),
+        p95: quantile(&values, 0.95),
+        p99: (n >= 100).then(|| quantile(&values, 0.99)),
+    })
+}
+
+fn notes(settings: &[Setting]) -> Vec<String> {
+    let mut notes = Vec::new();
+    // A service that clamps images gives two resolutions the same tokens: they are one to it.
+    let tokens = |s: &Setting| s.types.values().find_map(|t| t.timing.as_ref()?.image_tokens);
+    for pair in settings.windows(2) {
+        if let (Some(a), Some(b)) = (tokens(&pair[0]), tokens(&pair[1]))
+            && pair[0].degrade == pair[1].degrade
+            && a == b
+        {
+            let dpi = |s: &Setting| s.dpi.map_or_else(|| "?".to_owned(), |d| d.to_string());
+            let (a_dpi, b_dpi) = (dpi(&pair[0]), dpi(&pair[1]));
+            notes.push(format!(
+                "{a_dpi} and {b_dpi} DPI are {a} image tokens both: the service makes images smaller"
+            ));
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::{LatencyStat, Rule};
+    use stopwatt_quality::page::Truth;
+
+    fn page(id: &str, dpi: u32) -> Line<Page> {
+        let truth = Truth {
+            id: id.to_owned(),
+            text: "진단명 요통".to_owned(),
+            doc_type: Some("진단서".to_owned()),
+            ..Truth::default()
+        };
+        let value = Page { truth, image: Some("a.png".to_owned()), dpi: Some(dpi), ..Page::default() };
+        Line { number: 1, value }
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            types: vec![DocType::Diagnosis],
+            score: score::Options::default(),
+            terms: Terms { rule: Rule::Point, latency: LatencyStat::P95, min_samples: 1 },
+            warmup: 1,
+            tokens_without_image: Some(20),
+            reader: Reader { kind: "exec".into(), name: "x".into(), mode: Mode::Text, concurrency: 1 },
+        }
+    }
+
+    #[test]
+    fn resolutions_are_read_and_judged_apart() {
+        let pages = [page("a", 72), page("b", 72), page("c", 150)];
+        let mut calls = Vec::new();
+        let (doc, readings) = run(&pages, Path::new("."), &plan(), |tasks| {
+            calls.push(tasks.len());
+            let attempt = Attempt {
+                text: Some("진단명 요통".to_owned()),
+                latency_s: Some(1.0),
+                input_tokens: Some(1020),
+                ..Attempt::default()
+            };
+            Ok::<_, RunError>(vec![attempt; tasks.len()])
+        })
+        .expect("read");
+        assert_eq!((calls, readings.len(), doc.settings.len()), (vec![1, 2, 1], 3, 2));
+        let timing = doc.settings[0].types["진단서"].timing.as_ref().expect("times");
+        assert_eq!(
+            (timing.pages, timing.image_tokens, timing.outside_token_range),
+            (2, Some(1000.0), Some(0))
+        );
+        assert!(doc.notes[0].contains("72 and 150 DPI are 1000 image tokens"), "{:?}", doc.notes);
+        // No field of the type is on these pages, so it cannot pass.
+        assert_eq!(doc.verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn an_image_outside_the_folder_is_refused() {
+        let mut outside = page("a", 72);
+        outside.value.image = Some("../secret.png".to_owned());
+        let nothing = |_: &[Task]| Ok::<_, RunError>(Vec::new());
+        let result = run(&[outside], Path::new("."), &plan(), nothing);
+        assert!(matches!(result, Err(RunError::NoImage { line: 1 })));
+        assert!(matches!(run(&[], Path::new("."), &plan(), nothing), Err(RunError::Nothing)));
+    }
+}

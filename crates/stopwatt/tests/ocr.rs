@@ -1,0 +1,230 @@
+//! `stopwatt ocr` from the outside.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use common::Place;
+use serde_json::{Value, json};
+
+#[track_caller]
+fn follows(schema: &str, document: &Value) {
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    let problems: Vec<String> =
+        jsonschema::validator_for(&schema).unwrap().iter_errors(document).map(|e| e.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+/// Writes a file of JSON lines.
+fn lines(place: &Place, name: &str, values: &[Value]) -> String {
+    let text: String = values.iter().map(|v| format!("{v}\n")).collect();
+    std::fs::write(place.path(name), text).unwrap();
+    name.to_owned()
+}
+
+#[test]
+fn readings_are_scored_without_a_word_of_them() {
+    let place = Place::new();
+    let field = json!({"name": "용량", "value": "50mg"});
+    let truth = lines(
+        &place,
+        "truth.jsonl",
+        &[
+            json!({"id": "canary-1", "type": "처방전", "text": "카나리아정 50mg 매일", "fields": [field]}),
+            json!({"id": "canary-2", "type": "진단서", "text": "카나리아 진단"}),
+        ],
+    );
+    let read = lines(
+        &place,
+        "read.jsonl",
+        &[
+            json!({"id": "canary-1", "text": "카나리아정 5.0mg 매일"}),
+            json!({"id": "canary-2", "text": "카나리아 진단"}),
+        ],
+    );
+    let score = ["ocr", "score", "--truth", &truth, "--pred", &read];
+    let doc = place.run(&[&score[..], &["--format", "json", "--pages", "pages.jsonl"]].concat()).expect(0);
+    let value = doc.json();
+    follows(include_str!("../../../schemas/ocr-score.schema.json"), &value);
+    // One point added among 13 + 7 characters.
+    assert_eq!((value["cer_micro"].as_f64(), value["insertions"].as_u64()), (Some(1.0 / 20.0), Some(1)));
+    assert_eq!(value["all"]["all_fields"]["quantities"]["decimal"], 1);
+    for lang in ["en", "ko"] {
+        let text = place.run(&[&score[..], &["--lang", lang]].concat()).expect(0).stdout;
+        assert!(!text.contains("카나리아") && !text.contains("canary"), "{text}");
+    }
+    assert!(!doc.stdout.contains("카나리아") && !doc.stdout.contains("canary"));
+    let pages = std::fs::read_to_string(place.path("pages.jsonl")).unwrap();
+    assert!(pages.lines().count() == 2 && !pages.contains("카나리아"));
+    follows(
+        include_str!("../../../schemas/ocr-page.schema.json"),
+        &serde_json::from_str(pages.lines().next().unwrap()).unwrap(),
+    );
+
+    // A page without truth, and a normalisation that does not exist.
+    let stray = lines(&place, "stray.jsonl", &[json!({"id": "canary-9", "text": "x"})]);
+    let ended = place.run(&["ocr", "score", "--truth", &truth, "--pred", &stray]).expect(1);
+    assert!(ended.stderr.contains("line 1: no page of the truth") && !ended.stderr.contains("canary"));
+    place.run(&[&score[..], &["--norm", "nfkc"]].concat()).expect(1);
+}
+
+#[test]
+fn a_wrong_truth_is_found() {
+    let place = Place::new();
+    let page =
+        |value: &str| json!({"id": "a", "text": "용량 5mg", "fields": [{"name": "용량", "value": value}]});
+    let good = lines(&place, "good.jsonl", &[page("5mg")]);
+    let bad = lines(&place, "bad.jsonl", &[page("경구")]);
+    let doc = place.run(&["ocr", "verify", &good, "--format", "json"]).expect(0).json();
+    follows(include_str!("../../../schemas/ocr-verify.schema.json"), &doc);
+    let text = place.run(&["ocr", "verify", &bad]).expect(10).stdout;
+    assert!(text.contains("line 1, field 1: its value does not stand in the text"), "{text}");
+    place.run(&["ocr", "verify", &good, "--min-samples", "50"]).expect(11);
+}
+
+/// Prescriptions whose "images" are files with their text, so that `cat` reads them without an error.
+fn echoed(place: &Place, documents: usize, synthetic: bool) {
+    let values = [("약물명", "카나리아정"), ("용량", "50mg"), ("투여횟수", "1일 2회"), ("투여경로", "경구")];
+    let text = values.map(|(_, v)| v).join(" ");
+    std::fs::create_dir(place.path("data")).unwrap();
+    let fields: Vec<Value> = values.iter().map(|(n, v)| json!({"name": n, "value": v})).collect();
+    let pages: Vec<Value> = (0..documents)
+        .map(|i| {
+            let image = format!("canary-{i}.png");
+            std::fs::write(place.path("data").join(&image), &text).unwrap();
+            json!({"id": format!("canary-{i}"), "type": "처방전", "text": text, "fields": fields, "image": image,
+                "dpi": 150, "synthetic": synthetic})
+        })
+        .collect();
+    lines(place, "data/truth.jsonl", &pages);
+}
+
+#[test]
+fn a_perfect_reader_passes_and_a_blind_one_fails() {
+    let place = Place::new();
+    echoed(&place, 80, true);
+    let run = |command: &str, code: i32| {
+        place
+            .run(&["ocr", "run", "--data", "data", "--exec", command, "--format", "json"])
+            .expect(code)
+            .json()
+    };
+    let doc = run("cat {image}", 0);
+    follows(include_str!("../../../schemas/ocr-run.schema.json"), &doc);
+    assert_eq!((doc["verdict"].as_str(), doc["synthetic"].as_bool()), (Some("pass"), Some(true)));
+    let timing = &doc["settings"][0]["types"]["처방전"]["timing"];
+    assert!(timing["pages"] == 80 && timing["documents_per_min"].as_f64().unwrap() > 0.0, "{timing}");
+    assert_eq!(run("echo {image}", 10)["verdict"], "fail");
+    // A type that was asked for and is not there never passes.
+    let few = ["ocr", "run", "--data", "data", "--exec", "cat {image}", "--types", "처방전,lab_result"];
+    let text = place.run(&[&few[..], &["--verdict", "point", "--lang", "ko"]].concat()).expect(11).stdout;
+    assert!(text.contains("판단 불가") && text.contains("검사결과지"), "{text}");
+    let ended = place.run(&["ocr", "run", "--data", "data", "--exec", "no-such-reader {image}"]).expect(3);
+    assert!(ended.stderr.contains("hint: is the program installed"), "{}", ended.stderr);
+    let ended = place.run(&["ocr", "run", "--data", "data", "--exec", "cat"]).expect(1);
+    assert!(ended.stderr.contains("must hold {image}"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_was_read_of_real_pages_is_not_kept() {
+    let place = Place::new();
+    echoed(&place, 3, false);
+    let run = |out: &str, more: &[&str], code: i32| {
+        let args = ["ocr", "run", "--data", "data", "--exec", "cat {image}", "--out", out];
+        place.run(&[&args[..], more].concat()).expect(code)
+    };
+    let ended = run("private", &[], 11);
+    let kept: Vec<String> = std::fs::read_dir(place.path("private"))
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("카나리아") && !text.contains("canary"), "{}", path.display());
+            path.file_name().unwrap().to_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kept, ["ocr.json"]);
+    assert!(!(ended.stdout + &ended.stderr).contains("canary"));
+    run("private", &[], 1);
+    run("stored", &["--store-text"], 11);
+    assert!(std::fs::read_to_string(place.path("stored/readings.jsonl")).unwrap().contains("카나리아"));
+    let url = ["ocr", "run", "--data", "data", "--url", "http://192.0.2.1", "--model", "m"];
+    let ended = place.run(&url).expect(1);
+    assert!(ended.stderr.contains("not marked as made up"), "{}", ended.stderr);
+}
+
+/// A service that streams the text of every page: two tokens, 30 ms after each other. Without an image a request has 20
+/// tokens, with one 1,020.
+fn vision_service() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            std::thread::spawn(move || answer(socket.unwrap()));
+        }
+    });
+    url
+}
+
+fn answer(mut socket: TcpStream) {
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if let Some(n) = line.to_lowercase().strip_prefix("content-length:") {
+            length = n.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let tokens = if String::from_utf8_lossy(&body).contains("data:image/png;base64,") { 1020 } else { 20 };
+    let event = |value: Value| format!("data: {value}\n\n");
+    let delta = |text: &str| event(json!({"choices": [{"index": 0, "delta": {"content": text}}]}));
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let end = event(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+        + &event(json!({"choices": [], "usage": {"prompt_tokens": tokens, "completion_tokens": 2}}))
+        + "data: [DONE]\n\n";
+    for part in [head.to_owned() + &delta("카나리아정 50mg "), delta("1일 2회 경구"), end] {
+        if socket.write_all(part.as_bytes()).is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(30));
+    }
+}
+
+#[test]
+fn a_service_is_asked_with_images_and_timed_by_its_stream() {
+    let place = Place::new();
+    echoed(&place, 6, true);
+    let url = vision_service();
+    let args = "--model m --concurrency 2 --warmup 1 --out read --format json";
+    let mut command = vec!["ocr", "run", "--data", "data", "--url", &url];
+    command.extend(args.split(' '));
+    // Six documents are too few for a verdict.
+    let doc = place.run(&command).expect(11).json();
+    let timing = &doc["settings"][0]["types"]["처방전"]["timing"];
+    let tpot = timing["tpot_s"]["p50"].as_f64().unwrap();
+    assert!((0.029..0.5).contains(&tpot) && timing["image_tokens"] == 1000.0, "{timing}");
+    assert_eq!(
+        (doc["settings"][0]["score"]["cer_micro"].as_f64(), timing["output_tokens"].as_f64()),
+        (Some(0.0), Some(2.0))
+    );
+    let read = std::fs::read_to_string(place.path("read/readings.jsonl")).unwrap();
+    assert!(read.lines().count() == 6 && read.contains("\"finish_reason\":\"stop\""), "{read}");
+
+    // The built-in engine takes no images.
+    let exact = common::Exact::start(&["--ttft", "1ms", "--itl", "1ms"]);
+    let refused = ["ocr", "run", "--data", "data", "--url", &exact.url, "--model", "stopwatt-exact"];
+    let ended = place.run(&refused).expect(4);
+    assert!(ended.stderr.contains("the service refused every page"), "{}", ended.stderr);
+}
