@@ -130,6 +130,9 @@ pub fn validate(
         let unsteady = load.repeat_cv.filter(|cv| *cv > MOST_CV);
         let refused = impossible(question, load)
             .or(unsteady.map(|cv| format!("its repeats vary by {:.0} %", 100.0 * cv)));
+        // A client sees a token by its text.
+        let unseen = (load.without_text > 0)
+            .then(|| format!("{} requests had tokens without text", load.without_text));
         let [input, output] = load.mean_lengths();
         let mut add = |metric: &str, measured: f64, said: Option<(f64, [f64; 2])>| {
             rows.push(ValidationRow {
@@ -145,7 +148,7 @@ pub fn validate(
                 predicted: said.map(|(mean, _)| mean),
                 interval90: said.map(|(_, interval)| interval),
                 error: said.map(|(mean, _)| mean / measured - 1.0),
-                refused: refused.clone(),
+                refused: refused.clone().or(unseen.clone().filter(|_| ["ttft", "tpot"].contains(&metric))),
             });
         };
         let (m, p) = (&load.measured, &predicted);
