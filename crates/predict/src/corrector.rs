@@ -1,8 +1,11 @@
 //! From the kernels of a step to the step: what a host adds.
 //!
 //! ```text
-//! step = scale · Σ kernels + c₀ + c₁ · sequences + c₂ · admitted requests
+//! step = max(scale · Σ kernels + c₀ + c₁ · sequences + c₂ · admitted requests, least time of its kind)
 //! ```
+//!
+//! A step that only decodes is one captured graph. One with prompts is launched by the host, in captured pieces up to
+//! the largest captured size and kernel by kernel beyond it; however little it computes, that takes its time.
 //!
 //! Launching, scheduling, sampling on the host and whatever no kernel row covers. Without a fit the coefficients are
 //! those that a public simulator fitted to vLLM 0.15 (126 µs a step, 4.4 µs a sequence), which say little about another
@@ -11,6 +14,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_stats::{Unsupported, nnls::nnls};
+
+/// How a step is launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Launch {
+    /// As one captured graph.
+    Graph,
+    /// In captured pieces, with attention between them.
+    Pieces,
+    /// Kernel by kernel.
+    Eager,
+}
 
 /// A step that somebody measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +50,12 @@ pub struct Corrector {
     pub per_sequence_s: f64,
     /// Seconds of every admitted request.
     pub per_admitted_s: f64,
+    /// Least seconds of a step that is launched in pieces.
+    #[serde(default)]
+    pub least_pieces_s: f64,
+    /// Least seconds of a step that is launched kernel by kernel.
+    #[serde(default)]
+    pub least_eager_s: f64,
     /// Steps that it was fitted on; 0 for the published guess.
     pub steps: u32,
     /// Factors on a fitted step that enclosed 90 % of the steps; `null` without a fit.
@@ -52,6 +72,8 @@ impl Default for Corrector {
             per_step_s: 126e-6,
             per_sequence_s: 4.4e-6,
             per_admitted_s: 0.0,
+            least_pieces_s: 0.0,
+            least_eager_s: 0.0,
             steps: 0,
             spread: None,
         }
@@ -73,10 +95,20 @@ impl Corrector {
             + self.per_admitted_s * f64::from(admitted)
     }
 
+    /// Least seconds of a step that is launched so.
+    #[must_use]
+    pub fn least_s(&self, launch: Launch) -> f64 {
+        match launch {
+            Launch::Graph => 0.0,
+            Launch::Pieces => self.least_pieces_s,
+            Launch::Eager => self.least_eager_s,
+        }
+    }
+
     /// Seconds of a step whose kernels take so long.
     #[must_use]
-    pub fn step_s(&self, kernels_s: f64, sequences: u32, admitted: u32) -> f64 {
-        self.scale * kernels_s + self.host_s(sequences, admitted)
+    pub fn step_s(&self, kernels_s: f64, sequences: u32, admitted: u32, launch: Launch) -> f64 {
+        (self.scale * kernels_s + self.host_s(sequences, admitted)).max(self.least_s(launch))
     }
 
     /// Fits the coefficients to measured steps.
@@ -106,11 +138,11 @@ impl Corrector {
             per_sequence_s: x[2],
             per_admitted_s: x[3],
             steps: samples.len() as u32,
-            spread: None,
+            ..Self::none()
         };
         let mut ratios: Vec<f64> = samples
             .iter()
-            .map(|s| s.measured_s / fitted.step_s(s.kernels_s, s.sequences, s.admitted))
+            .map(|s| s.measured_s / fitted.step_s(s.kernels_s, s.sequences, s.admitted, Launch::Graph))
             .filter(|r| r.is_finite())
             .collect();
         ratios.sort_by(f64::total_cmp);
@@ -158,7 +190,18 @@ mod tests {
         assert!((lo - 0.967).abs() < 0.012 && (hi - 1.033).abs() < 0.012, "{lo} {hi}");
         let unseen = StepSample { kernels_s: 6e-3, sequences: 64, admitted: 0, measured_s: 0.0 };
         let truth = 1.07 * 6e-3 + 300e-6 + 6e-6 * 64.0;
-        assert!((c.step_s(unseen.kernels_s, 64, 0) / truth - 1.0).abs() < 0.01);
+        assert!((c.step_s(unseen.kernels_s, 64, 0, Launch::Graph) / truth - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_launch_takes_its_time_however_little_is_computed() {
+        let c = Corrector { least_pieces_s: 12e-3, least_eager_s: 24e-3, ..Corrector::none() };
+        let of = |kernels, launch| c.step_s(kernels, 1, 1, launch);
+        assert_eq!(
+            (of(5e-3, Launch::Graph), of(5e-3, Launch::Pieces), of(5e-3, Launch::Eager)),
+            (5e-3, 12e-3, 24e-3)
+        );
+        assert_eq!(of(90e-3, Launch::Eager), 90e-3);
     }
 
     #[test]

@@ -42,10 +42,16 @@ impl EngineVersion {
         if self.0 >= 22 { 0.92 } else { 0.90 }
     }
 
-    /// Whether captured graphs are estimated before the cache is sized.
+    /// Whether captured graphs are estimated before the cache is sized. Logs of 0.26 show that it is not done there.
     #[must_use]
     pub fn counts_graphs(self) -> bool {
-        self.0 >= 21
+        (21..26).contains(&self.0)
+    }
+
+    /// Whether the trial run of the sampler sorts all logits, so that it may be what takes most memory.
+    #[must_use]
+    pub fn sorts_in_trial(self) -> bool {
+        self.0 < 26
     }
 }
 

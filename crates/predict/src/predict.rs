@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_serving::step::{StepModel, StepShape};
 use stopwatt_serving::workload::Workload;
+use stopwatt_stats::distribution::normal_quantile;
 
 use crate::corrector::Corrector;
 use crate::engine::EngineSettings;
@@ -16,7 +17,9 @@ use crate::hardware::Gpu;
 use crate::latency::{FlaggedRow, Latency, Tier};
 use crate::memory::{CacheLayout, Forecast, Known, MemoryDoc, memory};
 use crate::operators::{Deployment, Part};
-use crate::simulate::{Frontend, Load, Scenario, SimulateError, Statistic, Summary, simulate};
+use crate::simulate::{
+    Frontend, Load, Scenario, SimulateError, Statistic, Summary, simulate, simulate_watched,
+};
 use crate::step::{StepError, StepPredictor, StepTime};
 
 /// What to predict.
@@ -363,11 +366,7 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         Load::Closed { concurrency } if q.drop_first_wave => concurrency as usize,
         _ => 0,
     };
-    let outside = |s: Summary| {
-        let f = &q.frontend;
-        s.with_outside(f.before_s + f.per_prompt_token_s * input, f.after_s)
-    };
-    let summary = outside(Summary::of(&expected, drop).ok_or(PredictError::NoneLeft)?);
+    let summary = Summary::of(&expected, drop).ok_or(PredictError::NoneLeft)?.with_after(q.frontend.after_s);
     // Faster and slower steps: the ends of what the mean may be. Left-out loads of a calibration say it directly.
     let mut ends = Vec::new();
     for end in [|t: &StepTime| t.lo / t.s, |t: &StepTime| t.hi / t.s] {
@@ -462,6 +461,62 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         memory,
         notes,
     })
+}
+
+/// A simulated request with the time of every token. Nanoseconds from the begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimulatedRequest {
+    /// Prompt tokens.
+    pub input: u32,
+    /// Output tokens.
+    pub output: u32,
+    /// When it was sent.
+    pub sent: u64,
+    /// When each token was at the client.
+    pub tokens: Vec<u64>,
+}
+
+/// The load several times over, with steps that are shorter or longer by what their interval allows, at equal shares of
+/// its probability: of five trials one has the steps that are expected.
+pub fn simulate_trials(q: &Question, trials: u32) -> Result<Vec<Vec<SimulatedRequest>>, PredictError> {
+    let (scenario, _) = scenario(q)?;
+    let model = StepPredictor::new(q.deployment.clone(), q.latency.clone(), &q.settings, q.corrector)?;
+    let [prefill, decode] = match &q.spreads {
+        Some(spreads) => [spreads.ttft, spreads.tpot],
+        None => {
+            let mut prompt = StepShape { admitted: 1, ..StepShape::default() };
+            let tokens = q.workload.input.nominal_mean().round() as u32;
+            prompt.add(tokens.clamp(1, q.settings.max_num_batched_tokens), 0, true);
+            let share = |t: StepTime| [t.lo / t.s, t.hi / t.s];
+            [share(model.explain(&prompt)?), share(model.explain(&decode_shape(1, mean_length(q)))?)]
+        }
+    };
+    let after = (q.frontend.after_s * 1e9).round() as u64;
+    (0..trials)
+        .map(|trial| {
+            // Half of the 90 % interval on either side is 1.645 deviations.
+            let z = normal_quantile((f64::from(trial) + 0.5) / f64::from(trials)) / 1.644_853_6;
+            let factor = |[lo, hi]: [f64; 2]| (1.0 + z * if z < 0.0 { 1.0 - lo } else { hi - 1.0 }).max(0.05);
+            let scaled = Scaled { inner: &model, prefill: factor(prefill), decode: factor(decode) };
+            let mut tokens: Vec<Vec<u64>> = vec![Vec::new(); scenario.requests as usize];
+            let outcome = simulate_watched(&scenario, &scaled, &mut |step| {
+                for &id in step.emitted {
+                    if let Some(of) = tokens.get_mut(id as usize) {
+                        of.push(step.end + after);
+                    }
+                }
+            })?;
+            let requests = outcome.requests.iter().zip(tokens);
+            Ok(requests
+                .map(|(r, tokens)| SimulatedRequest {
+                    input: r.input,
+                    output: r.output,
+                    sent: r.sent,
+                    tokens,
+                })
+                .collect())
+        })
+        .collect()
 }
 
 /// Blocks in the scheduler's sense, where a sequence takes one for each `block_size` tokens: as many as let equally many
@@ -636,6 +691,20 @@ pub(crate) mod tests {
         assert!(parts.queue_s < 1e-9 && (parts.prefill_s - doc.prefill_step.time_s).abs() < 1e-6);
         let shares: f64 = doc.decode_step.parts.iter().map(|p| p.share).sum();
         assert!((shares - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn trials_are_the_load_under_shorter_and_longer_steps() {
+        let q = question("llama-3.1-8b", "h100", 1, Load::Closed { concurrency: 2 }, 4);
+        let (trials, doc) = (simulate_trials(&q, 5).unwrap(), predict(&q).unwrap());
+        let mean = |trial: &Vec<SimulatedRequest>| {
+            let ttft = trial.iter().map(|r| (r.tokens[0] - r.sent) as f64 * 1e-9).sum::<f64>();
+            ttft / trial.len() as f64
+        };
+        assert!(trials.iter().flatten().all(|r| r.tokens.len() == 128 && r.tokens.is_sorted()));
+        assert!((mean(&trials[2]) / doc.ttft_s.mean - 1.0).abs() < 1e-6, "the middle one is as expected");
+        assert!(trials.windows(2).all(|pair| mean(&pair[0]) < mean(&pair[1])));
+        assert!(mean(&trials[0]) > doc.ttft_s.interval90[0] && mean(&trials[4]) < doc.ttft_s.interval90[1]);
     }
 
     #[test]

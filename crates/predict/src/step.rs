@@ -15,7 +15,7 @@ use std::time::Duration;
 use stopwatt_core::kernel_table::Family;
 use stopwatt_serving::step::{StepModel, StepShape};
 
-use crate::corrector::Corrector;
+use crate::corrector::{Corrector, Launch};
 use crate::engine::EngineSettings;
 use crate::hardware::GpuError;
 use crate::latency::{Latency, Tier, Timed, family};
@@ -142,10 +142,22 @@ impl StepPredictor {
         Ok(on_rows + self.sum(&self.deployment.attention_calls(shape)?)?)
     }
 
+    /// How a step is launched.
+    #[must_use]
+    pub fn launch(&self, shape: &StepShape) -> Launch {
+        let captured = self.captured.last().is_some_and(|largest| shape.tokens() <= *largest);
+        match (captured, shape.chunks.is_empty()) {
+            (true, true) => Launch::Graph,
+            (true, false) => Launch::Pieces,
+            (false, _) => Launch::Eager,
+        }
+    }
+
     /// Seconds of a step.
     pub fn step_s(&self, shape: &StepShape) -> Result<f64, StepError> {
         let sequences = shape.decode_seqs + shape.chunks.len() as u32;
-        Ok(self.corrector.step_s(self.kernels_s(shape)?, sequences, shape.admitted))
+        let kernels_s = self.kernels_s(shape)?;
+        Ok(self.corrector.step_s(kernels_s, sequences, shape.admitted, self.launch(shape)))
     }
 
     /// A step with its parts, tiers and interval. Errors within a family of operators count as one, those of families
@@ -169,8 +181,8 @@ impl StepPredictor {
             part.s += s * count;
             part.tier = part.tier.max(tier);
         }
-        let host_s = self.corrector.host_s(sequences, shape.admitted);
-        let total = self.corrector.scale * kernels_s + host_s;
+        let total = self.corrector.step_s(kernels_s, sequences, shape.admitted, self.launch(shape));
+        let host_s = total - self.corrector.scale * kernels_s;
         let (lo, hi) = match self.corrector.spread {
             // A fit has seen what kernels and host do together.
             Some([lo, hi]) => (total * lo.min(1.0), total * hi.max(1.0)),

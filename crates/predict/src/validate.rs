@@ -9,7 +9,7 @@ use stopwatt_stats::quantile::{quantile, sorted};
 
 use crate::fit::CalibrationDoc;
 use crate::observed::Observed;
-use crate::predict::{PredictError, PredictionDoc, Question, predict};
+use crate::predict::{LatencyDoc, PredictError, PredictionDoc, Question, predict};
 
 /// Largest share of the peak that an engine is believed to reach.
 const MOST_UTILISATION: f64 = 0.6;
@@ -125,11 +125,22 @@ pub fn validate(
     let mut rows = Vec::new();
     for load in loads {
         let predicted = of_load(question, load)?;
+        // Every trial is predicted from its own requests; what was measured is their mean.
+        let mean = |of: &dyn Fn(&PredictionDoc) -> f64| {
+            predicted.iter().map(of).sum::<f64>() / predicted.len() as f64
+        };
+        let latency = |of: &dyn Fn(&PredictionDoc) -> LatencyDoc| {
+            let interval = [0, 1].map(|end| mean(&|p| of(p).interval90[end]));
+            Some((mean(&|p| of(p).mean), interval))
+        };
         let fitted =
             calibration.is_some_and(|c| c.loads.iter().any(|l| l.run == load.run && l.label == load.label));
         let unsteady = load.repeat_cv.filter(|cv| *cv > MOST_CV);
         let refused = impossible(question, load)
             .or(unsteady.map(|cv| format!("its repeats vary by {:.0} %", 100.0 * cv)));
+        // A client sees a token by its text.
+        let unseen = (load.without_text > 0)
+            .then(|| format!("{} requests had tokens without text", load.without_text));
         let [input, output] = load.mean_lengths();
         let mut add = |metric: &str, measured: f64, said: Option<(f64, [f64; 2])>| {
             rows.push(ValidationRow {
@@ -145,17 +156,18 @@ pub fn validate(
                 predicted: said.map(|(mean, _)| mean),
                 interval90: said.map(|(_, interval)| interval),
                 error: said.map(|(mean, _)| mean / measured - 1.0),
-                refused: refused.clone(),
+                refused: refused.clone().or(unseen.clone().filter(|_| ["ttft", "tpot"].contains(&metric))),
             });
         };
-        let (m, p) = (&load.measured, &predicted);
-        add("ttft", m.ttft_s, Some((p.ttft_s.mean, p.ttft_s.interval90)));
-        if let Some(tpot) = m.tpot_s {
-            add("tpot", tpot, p.tpot_s.map(|t| (t.mean, t.interval90)));
+        let m = &load.measured;
+        add("ttft", m.ttft_s, latency(&|p| p.ttft_s));
+        if let (Some(tpot), Some(none)) = (m.tpot_s, predicted.first().map(|p| p.ttft_s)) {
+            let known = predicted.iter().all(|p| p.tpot_s.is_some());
+            add("tpot", tpot, latency(&|p| p.tpot_s.unwrap_or(none)).filter(|_| known));
         }
-        add("e2e", m.e2e_s, Some((p.e2e_s.mean, p.e2e_s.interval90)));
-        let rate = (p.output_tokens_per_s, p.output_tokens_per_s_interval90);
-        add("output_throughput", m.output_tokens_per_s, Some(rate));
+        add("e2e", m.e2e_s, latency(&|p| p.e2e_s));
+        let interval = [0, 1].map(|end| mean(&|p| p.output_tokens_per_s_interval90[end]));
+        add("output_throughput", m.output_tokens_per_s, Some((mean(&|p| p.output_tokens_per_s), interval)));
     }
     let mut summaries = Vec::new();
     for fitted in [false, true] {
@@ -176,10 +188,15 @@ pub fn validate(
     })
 }
 
-/// A load as its first trial sent it.
-fn of_load(question: &Question, load: &Observed) -> Result<PredictionDoc, PredictError> {
-    let (workload, when, requests) = load.replay(0).ok_or(PredictError::NoneLeft)?;
-    predict(&Question { workload, load: when, requests, drop_first_wave: false, ..question.clone() })
+/// A load as each of its trials sent it.
+fn of_load(question: &Question, load: &Observed) -> Result<Vec<PredictionDoc>, PredictError> {
+    let trials = (0..load.trials.len()).filter_map(|trial| load.replay(trial));
+    let all: Vec<PredictionDoc> = trials
+        .map(|(workload, when, requests)| {
+            predict(&Question { workload, load: when, requests, drop_first_wave: false, ..question.clone() })
+        })
+        .collect::<Result<_, _>>()?;
+    if all.is_empty() { Err(PredictError::NoneLeft) } else { Ok(all) }
 }
 
 /// Errors of rows that judge; `None` without any.
@@ -261,6 +278,19 @@ mod tests {
         assert!(
             close(s.within_5, 1.0 / 3.0) && close(s.within_10, 2.0 / 3.0) && close(s.coverage90, 2.0 / 3.0)
         );
+    }
+
+    #[test]
+    fn every_trial_is_predicted_from_its_own_requests() {
+        let q = question("llama-3.1-8b", "h100", 1, Load::Closed { concurrency: 1 }, 1);
+        let mut both = load(1, 7e-3, 30e-3);
+        both.trials.push(vec![Sent { at_ns: 0, input: 4096, output: 64 }]);
+        let single = |trial: usize| {
+            let one = Observed { trials: vec![both.trials[trial].clone()], ..both.clone() };
+            validate(&q, &[one], None).unwrap().rows[0].predicted.unwrap()
+        };
+        let mean = validate(&q, std::slice::from_ref(&both), None).unwrap().rows[0].predicted.unwrap();
+        assert!((mean - (single(0) + single(1)) / 2.0).abs() < 1e-12 && single(1) > 2.0 * single(0));
     }
 
     #[test]

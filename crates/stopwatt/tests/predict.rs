@@ -84,6 +84,68 @@ fn measured_kernels_are_checked_and_bad_ones_refused() {
 }
 
 #[test]
+fn a_prediction_is_a_run_that_everything_reads() {
+    let place = Place::new();
+    let run = |name: &str, clients: &str, input: &str| {
+        let path = place.path(name).to_str().unwrap().to_owned();
+        let load = ["--input", input, "--output", "24", "--concurrency", clients, "--out", &path];
+        place.run(&[&LLAMA[..], &load].concat()).expect(0);
+        path
+    };
+    let runs = [run("a", "1", "128"), run("b", "4", "700"), run("c", "16", "300"), run("d", "8", "64")];
+    let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+    let metrics = std::fs::read_to_string(place.path("b").join("metrics.json")).unwrap();
+    let metrics: Value = serde_json::from_str(&metrics).unwrap();
+    assert_eq!(metrics["pipeline"]["mode"], "predict");
+    assert_eq!(metrics["points"][0]["requests"], 5 * 12);
+    assert!(metrics["metrics"]["ttft"]["mean"]["interval"]["lo"].as_f64().unwrap() > 0.0);
+    assert!(place.run(&["report", runs[1]]).expect(0).stdout.contains("llama-3.1-8b"));
+    assert!(place.run(&["compare", runs[0], runs[1]]).expect(0).stdout.contains("ttft"));
+
+    // Held against itself a prediction is right; the trials lie around what is expected.
+    let doc = place.run(&[&LLAMA[..], &["--format", "json", "--validate"], &runs].concat()).expect(0).json();
+    follows("validation.schema.json", &doc);
+    let rows = doc["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 16);
+    for row in rows {
+        assert!(row["error"].as_f64().unwrap().abs() < 0.03 && row["fitted"] == false, "{row}");
+    }
+    let saved = place.path("here.json").to_str().unwrap().to_owned();
+    let fit = ["--format", "json", "--save", &saved, "--calibrate"];
+    let doc = place.run(&[&LLAMA[..], &fit, &runs[..3]].concat()).expect(0).json();
+    follows("engine-calibration.schema.json", &doc);
+    let validate = ["--calibration", &saved, "--validate"];
+    let text = place.run(&[&LLAMA[..], &validate, &runs].concat()).expect(0).stdout;
+    assert!(text.contains("Held out") && text.contains("Fitted: these say nothing"), "{text}");
+    let csv = place.run(&[&LLAMA[..], &["--format", "csv"], &validate[..], &runs].concat()).expect(0).stdout;
+    assert_eq!(csv.lines().filter(|l| l.contains(",fitted,")).count(), 12, "{csv}");
+
+    let few = place.run(&[&LLAMA[..], &["--calibrate"], &runs[..2]].concat()).expect(2).stderr;
+    assert!(few.contains("2 loads are too few") && few.contains("hint"), "{few}");
+    let wrong =
+        place.run(&[&LLAMA[..], &["--loads", "c=99", "--validate", runs[0]]].concat()).expect(2).stderr;
+    assert!(wrong.contains("no run has a load `c=99`"), "{wrong}");
+}
+
+#[test]
+fn recorded_traffic_is_predicted_at_its_own_times() {
+    let place = Place::new();
+    let file = place.path("trace.jsonl");
+    let line = |at: u32, input: u32| {
+        format!(
+            "{{\"timestamp\": {at}, \"input_length\": {input}, \"output_length\": 8, \"hash_ids\": []}}\n"
+        )
+    };
+    std::fs::write(&file, line(0, 400) + &line(2000, 600)).unwrap();
+    let args = ["--trace", file.to_str().unwrap(), "--format", "json"];
+    let doc = place.run(&[&LLAMA[..], &args].concat()).expect(0).json();
+    assert_eq!((doc["load"]["requests"].as_u64(), doc["load"]["rate_rps"].as_f64()), (Some(2), Some(0.5)));
+    assert!(doc["ttft_parts"]["queue_s"].as_f64().unwrap() < 1e-3);
+    std::fs::write(&file, "nothing").unwrap();
+    assert!(place.run(&[&LLAMA[..], &args].concat()).expect(2).stderr.contains("failed to read"));
+}
+
+#[test]
 fn memory_is_told_by_format_and_length() {
     let place = Place::new();
     let args = [&LLAMA[..], &["--memory", "--lengths", "1024,8192"]].concat();

@@ -59,13 +59,17 @@ pub struct Frontend {
     pub per_prompt_token_s: f64,
     /// From a step's end until its token is at the client.
     pub after_s: f64,
+    /// Before it is queued, one request after the other: a server that parses on one thread.
+    #[serde(default)]
+    pub one_by_one_s: f64,
 }
 
 impl Frontend {
     /// A guess: 2 ms and 1 µs a prompt token on the way in (parsing, tokenising), 0.5 ms on the way out.
-    pub const GUESS: Self = Self { before_s: 2e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3 };
+    pub const GUESS: Self =
+        Self { before_s: 2e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3, one_by_one_s: 0.0 };
     /// No time at all.
-    pub const NONE: Self = Self { before_s: 0.0, per_prompt_token_s: 0.0, after_s: 0.0 };
+    pub const NONE: Self = Self { before_s: 0.0, per_prompt_token_s: 0.0, after_s: 0.0, one_by_one_s: 0.0 };
 }
 
 /// What to simulate.
@@ -94,6 +98,8 @@ pub struct Served {
     pub output: u32,
     /// When the client sent it.
     pub sent: u64,
+    /// When the engine had it in its queue.
+    pub queued: u64,
     /// When the step that admitted it began.
     pub admitted: u64,
     /// When its first token was at the client.
@@ -168,6 +174,8 @@ struct Simulation<'a, 'w> {
     now: u64,
     /// Begin of the last step.
     begun: u64,
+    /// When the last request was parsed.
+    parsed: u64,
     arrivals: BinaryHeap<Arrival>,
     /// Requests sent so far in a closed loop.
     sent: u32,
@@ -222,6 +230,7 @@ fn simulate_by(
         scheduler,
         now: 0,
         begun: 0,
+        parsed: 0,
         arrivals: BinaryHeap::new(),
         sent: 0,
         served: vec![Served::default(); n],
@@ -273,9 +282,12 @@ impl Simulation<'_, '_> {
         self.sent += 1;
         let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
         let front = &self.scenario.frontend;
-        let queued = at + nanos(front.before_s + front.per_prompt_token_s * f64::from(shape.input));
+        let arrived = at + nanos(front.before_s + front.per_prompt_token_s * f64::from(shape.input));
+        // Requests are sent in the order of time, so whoever came before has been parsed before.
+        let queued = arrived.max(self.parsed) + nanos(front.one_by_one_s);
+        self.parsed = queued;
         self.served[index as usize] =
-            Served { input: shape.input, output: shape.output, sent: at, ..Served::default() };
+            Served { input: shape.input, output: shape.output, sent: at, queued, ..Served::default() };
         self.arrivals.push(std::cmp::Reverse((queued, index)));
     }
 
@@ -471,9 +483,21 @@ mod tests {
     #[test]
     fn time_outside_the_engine_is_added_once_each_way() {
         let mut s = scenario(1000, 2, Load::Closed { concurrency: 1 }, 1);
-        s.frontend = Frontend { before_s: 1e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3 };
+        s.frontend =
+            Frontend { before_s: 1e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3, one_by_one_s: 0.0 };
         let r = simulate(&s, &model()).unwrap().requests[0];
         assert_eq!((r.admitted, r.first, r.last), (2_000_000, 22_500_000, 32_500_000));
+    }
+
+    #[test]
+    fn requests_are_parsed_one_after_the_other() {
+        let mut s = scenario(1000, 2, Load::Closed { concurrency: 3 }, 3);
+        s.frontend = Frontend { before_s: 1e-3, one_by_one_s: 3e-3, ..Frontend::NONE };
+        let out = simulate(&s, &model()).unwrap();
+        let queued: Vec<_> = out.requests.iter().map(|r| r.queued / 1_000_000).collect();
+        assert_eq!(queued, [4, 7, 10]);
+        // The first one goes alone, 20 ms from 4 on; the others with its second token.
+        assert_eq!(out.requests.iter().map(|r| r.admitted / 1_000_000).collect::<Vec<_>>(), [4, 24, 24]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub struct Summary {
     pub output_tokens_per_s: f64,
     /// Requests a second.
     pub requests_per_s: f64,
-    /// Mean seconds before a request was queued and after its first token was sampled.
+    /// Mean seconds before a request was queued, and after its first token was sampled where that is named.
     pub outside_s: f64,
     /// Mean seconds in the queue.
     pub queue_s: f64,
@@ -96,7 +96,8 @@ impl Summary {
             .map(|r| seconds(r.last - r.first) / f64::from(r.output - 1))
             .collect();
         let ttft = Statistic::of(&all(&|r| seconds(r.first - r.sent)))?;
-        let (queue_s, whole) = (mean(&|r| seconds(r.admitted - r.sent)), ttft.mean);
+        let (queue_s, whole) = (mean(&|r| seconds(r.admitted.saturating_sub(r.queued))), ttft.mean);
+        let before_s = mean(&|r| seconds(r.queued - r.sent));
         Some(Self {
             ttft,
             tpot: Statistic::of(&tpot),
@@ -104,22 +105,17 @@ impl Summary {
             e2e: Statistic::of(&all(&|r| seconds(r.last - r.sent)))?,
             output_tokens_per_s: tokens as f64 / wall,
             requests_per_s: kept.len() as f64 / wall,
-            outside_s: 0.0,
+            outside_s: before_s,
             queue_s,
-            prefill_s: whole - queue_s,
+            prefill_s: whole - queue_s - before_s,
             requests: kept.len(),
         })
     }
 
-    /// Takes the time outside the engine out of queue and prefill, and names it.
+    /// Takes the time after a step out of prefill, and names it.
     #[must_use]
-    pub fn with_outside(self, before_s: f64, after_s: f64) -> Self {
-        Self {
-            outside_s: before_s + after_s,
-            queue_s: (self.queue_s - before_s).max(0.0),
-            prefill_s: (self.prefill_s - after_s).max(0.0),
-            ..self
-        }
+    pub fn with_after(self, after_s: f64) -> Self {
+        Self { outside_s: self.outside_s + after_s, prefill_s: (self.prefill_s - after_s).max(0.0), ..self }
     }
 }
 
@@ -145,6 +141,7 @@ mod tests {
             input: 1,
             output: 3,
             sent,
+            queued: sent,
             admitted: sent,
             first,
             last,

@@ -24,6 +24,7 @@ pub(crate) mod pair;
 mod place;
 pub(crate) mod predict;
 mod predict_measured;
+mod predict_out;
 mod predict_text;
 mod price;
 mod procedure;

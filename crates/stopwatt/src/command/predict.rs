@@ -21,7 +21,7 @@ use stopwatt_serving::workload::{Length, Recorded, Workload};
 use super::kernel_tables::{self, TableFlags};
 use super::model_and_gpu::{ModelAndGpu, precision, read_gpu};
 use super::predict_text::{check_csv, check_text, csv, memory_csv, memory_text, text};
-use super::{Failure, Format, measured_loads, predict_measured};
+use super::{Failure, Format, Language, measured_loads, predict_measured, predict_out};
 use crate::exit::Outcome;
 
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -139,8 +139,15 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "GIB", help_heading = "Memory")]
     graph_gib: Option<f64>,
 
+    /// Folder for the prediction as a run, which `compare` and `report` read like a measured one; it must not exist or be empty
+    #[arg(long, value_name = "DIR", value_parser = super::place::folder,
+        conflicts_with_all = ["memory", "calibrate", "validate", "check_table", "ship"], help_heading = "Result")]
+    out: Option<PathBuf>,
+    /// Language of the run's report
+    #[arg(long, value_enum, default_value_t, help_heading = "Result")]
+    lang: Language,
     /// How to print the result
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Result")]
     format: Format,
 }
 
@@ -212,6 +219,10 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         return predict_measured::run_validate(&question, &loads, calibration.as_ref(), args.format, out);
     }
     let doc = predict(&question)?;
+    if let Some(folder) = &args.out {
+        let written = predict_out::write(&question, &doc, &args.engine_arg, folder.clone(), args.lang)?;
+        eprintln!("written to {}", written.path.display());
+    }
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
         Format::Csv => write!(out, "{}", csv(&doc))?,
@@ -355,7 +366,7 @@ fn frontend(args: &PredictArgs) -> anyhow::Result<Frontend> {
     match args.frontend_ms[..] {
         [] => Ok(Frontend::GUESS),
         [before, after] if [before, after].iter().all(|ms| (0.0..=60_000.0).contains(ms)) => {
-            Ok(Frontend { before_s: before * 1e-3, per_prompt_token_s: 0.0, after_s: after * 1e-3 })
+            Ok(Frontend { before_s: before * 1e-3, after_s: after * 1e-3, ..Frontend::NONE })
         }
         _ => Err(configuration(anyhow::anyhow!("--frontend-ms takes two times in milliseconds"))
             .hint("write --frontend-ms 2,0.5")

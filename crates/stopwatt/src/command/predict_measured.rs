@@ -82,6 +82,7 @@ fn calibration_text(doc: &CalibrationDoc) -> String {
         ("each new request", c.per_admitted_s),
         ("request, outside", f.before_s),
         ("prompt token, outside", f.per_prompt_token_s),
+        ("parsing, one by one", f.one_by_one_s),
     ] {
         text += &format!("  {name:<21}+ {}\n", seconds(value));
     }
