@@ -20,6 +20,7 @@ pub mod memory;
 pub mod model;
 pub mod observed;
 pub mod operators;
+pub mod plan;
 pub mod precision;
 pub mod predict;
 pub mod roofline;

@@ -285,10 +285,10 @@ pub struct PredictionDoc {
 }
 
 /// A step model whose steps are all longer or shorter by a factor: one for steps with prompts, one for the others.
-struct Scaled<'a> {
-    inner: &'a StepPredictor,
-    prefill: f64,
-    decode: f64,
+pub(crate) struct Scaled<'a> {
+    pub(crate) inner: &'a StepPredictor,
+    pub(crate) prefill: f64,
+    pub(crate) decode: f64,
 }
 
 impl StepModel for Scaled<'_> {
@@ -476,21 +476,24 @@ pub struct SimulatedRequest {
     pub tokens: Vec<u64>,
 }
 
+/// Ends of the 90 % intervals of steps with prompts and of steps without, relative to what is expected.
+pub(crate) fn spread(q: &Question, model: &StepPredictor) -> Result<[[f64; 2]; 2], PredictError> {
+    if let Some(spreads) = &q.spreads {
+        return Ok([spreads.ttft, spreads.tpot]);
+    }
+    let mut prompt = StepShape { admitted: 1, ..StepShape::default() };
+    let tokens = q.workload.input.nominal_mean().round() as u32;
+    prompt.add(tokens.clamp(1, q.settings.max_num_batched_tokens), 0, true);
+    let share = |t: StepTime| [t.lo / t.s, t.hi / t.s];
+    Ok([share(model.explain(&prompt)?), share(model.explain(&decode_shape(1, mean_length(q)))?)])
+}
+
 /// The load several times over, with steps that are shorter or longer by what their interval allows, at equal shares of
 /// its probability: of five trials one has the steps that are expected.
 pub fn simulate_trials(q: &Question, trials: u32) -> Result<Vec<Vec<SimulatedRequest>>, PredictError> {
     let (scenario, _) = scenario(q)?;
     let model = StepPredictor::new(q.deployment.clone(), q.latency.clone(), &q.settings, q.corrector)?;
-    let [prefill, decode] = match &q.spreads {
-        Some(spreads) => [spreads.ttft, spreads.tpot],
-        None => {
-            let mut prompt = StepShape { admitted: 1, ..StepShape::default() };
-            let tokens = q.workload.input.nominal_mean().round() as u32;
-            prompt.add(tokens.clamp(1, q.settings.max_num_batched_tokens), 0, true);
-            let share = |t: StepTime| [t.lo / t.s, t.hi / t.s];
-            [share(model.explain(&prompt)?), share(model.explain(&decode_shape(1, mean_length(q)))?)]
-        }
-    };
+    let [prefill, decode] = spread(q, &model)?;
     let after = (q.frontend.after_s * 1e9).round() as u64;
     (0..trials)
         .map(|trial| {
