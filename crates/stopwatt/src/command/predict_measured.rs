@@ -86,6 +86,9 @@ fn calibration_text(doc: &CalibrationDoc) -> String {
     ] {
         text += &format!("  {name:<21}+ {}\n", seconds(value));
     }
+    for (name, value) in [("in pieces", c.least_pieces_s), ("by kernel", c.least_eager_s)] {
+        text += &format!("  {name:<21}≥ {}\n", seconds(value));
+    }
     for (name, [lo, hi]) in [("TTFT", doc.spreads.ttft), ("TPOT", doc.spreads.tpot), ("E2E", doc.spreads.e2e)]
     {
         text += &format!("  90 % interval, {name:<5} × {} to {}\n", digits(lo), digits(hi));
