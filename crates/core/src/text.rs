@@ -211,8 +211,17 @@ texts! {
     HardwareWrite { "Write", "쓰기" }
     HardwareWriteStreaming { "Write (streaming)", "쓰기(스트리밍)" }
     HardwareCopy { "Copy", "복사" }
+    HardwareCopyStreaming { "Copy (streaming)", "복사(스트리밍)" }
+    HardwareTriad { "Triad", "트라이어드" }
     HardwareLatencyColumn { "Latency", "지연" }
     HardwareKernels { "{} kernels measured, {} skipped; every row stands in `kernels.parquet`.", "커널 {}개 측정, {}개 건너뜀. 모든 행은 `kernels.parquet`에 있습니다." }
+    HardwareUnsteady { "{} rows are unsteady: their rounds do not agree, and their intervals are wide.", "{}개 행이 불안정합니다. 라운드마다 값이 달라 구간이 넓습니다." }
+    HardwareBeside { "Operators side by side", "연산 동시 실행" }
+    HardwareBesideOps { "On streams of their own", "각자의 스트림에서" }
+    HardwareBesideTogether { "Together", "동시에" }
+    HardwareBesideApart { "One after the other", "차례로" }
+    HardwareBesideGain { "Times as fast", "배속" }
+    HardwareFastest { "Fastest {} of {}: {}.", "{}({})의 가장 빠른 방식: {}." }
     HardwareMissing { "Not measured: {}", "측정하지 않음: {}" }
     NavLoad { "Against load", "부하별" }
     NavResults { "All metrics", "전체 지표" }

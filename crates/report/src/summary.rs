@@ -99,7 +99,10 @@ pub(crate) fn totals(doc: &MetricsDoc, lang: Lang) -> Vec<String> {
     let requests: u64 = doc.points.iter().map(|p| p.requests).sum();
     let failed: u64 = failures(doc).iter().map(|(_, n)| n).sum();
     let trials = doc.points.iter().flat_map(|p| p.metrics.values()).map(|m| m.mean.trials).max().unwrap_or(0);
-    let mut words = vec![fill(Text::RequestCount.get(lang), &[&count(requests)])];
+    let mut words = Vec::new();
+    if !doc.points.is_empty() {
+        words.push(fill(Text::RequestCount.get(lang), &[&count(requests)]));
+    }
     if requests > 0 {
         words.push(match failed {
             0 => Text::NoneFailed.get(lang).to_owned(),

@@ -4,7 +4,6 @@ use stopwatt_core::kernel_table::{Dtype, Family, KernelRow, Outcome};
 use stopwatt_core::roofline::{Access, Curve, CurveKind, Extent, Peak, Roofline, Staircase};
 use stopwatt_core::text::{Lang, Text, fill};
 
-use super::text::extent as short;
 use super::{Hardware, seconds, si};
 use crate::quantity::{Kind, Scale};
 use crate::svg::{Axis, Chart, Height, Layer, Line};
@@ -324,23 +323,4 @@ fn staircase(staircase: &Staircase, lang: Lang) -> Chart {
         layers,
         height: Height::Normal,
     }
-}
-
-/// Table of the levels, for the page: level, of how much, holds, read, write, copy, latency.
-pub(crate) fn level_rows(roofline: &Roofline) -> Vec<[String; 8]> {
-    let none = || "–".to_owned();
-    let row = |level: &stopwatt_core::roofline::Level| {
-        let rate = |access| level.bandwidth(access).map_or_else(none, |m| format!("{}B/s", si(m.value)));
-        [
-            level.name.name().to_owned(),
-            short(level.extent).to_owned(),
-            level.capacity_bytes.map_or_else(none, super::text::capacity),
-            rate(Access::Read),
-            rate(Access::Write),
-            rate(Access::WriteStreaming),
-            rate(Access::Copy),
-            level.latency_s.map_or_else(none, |m| seconds(m.value)),
-        ]
-    };
-    roofline.levels.iter().map(row).collect()
 }

@@ -8,7 +8,7 @@
 mod csv;
 pub(crate) mod figures;
 mod movement;
-mod text;
+pub(crate) mod text;
 
 use stopwatt_core::kernel_table::KernelRow;
 use stopwatt_core::roofline::Roofline;

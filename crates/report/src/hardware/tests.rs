@@ -4,8 +4,8 @@ use stopwatt_core::kernel_table::{
     CacheState, Clocks, Dtype, Dtypes, Launch, Op, OpKind, Outcome, Provider, Sampled, Shape,
 };
 use stopwatt_core::roofline::{
-    Access, Axis, Bandwidth, ComputeUnit, Curve, CurveKind, CurvePoint, Device, Extent, LaunchFloor, Level,
-    LevelName, Measured, Peak, Stair, StairPoint, Staircase, Unavailable,
+    Access, Axis, Bandwidth, CoResident, ComputeUnit, Curve, CurveKind, CurvePoint, Device, Extent, Fastest,
+    LaunchFloor, Level, LevelName, Measured, Peak, Stair, StairPoint, Staircase, Unavailable,
 };
 use stopwatt_core::text::Lang;
 
@@ -83,6 +83,12 @@ fn sample() -> Hardware {
         ripple: Some(0.012),
     });
     roofline.launches.push(LaunchFloor { launch: Launch::Eager, kernels: 32, seconds: measured(3e-6) });
+    roofline.co_resident.push(CoResident {
+        ops: vec![product(8), product(8)],
+        together_s: measured(10e-6),
+        apart_s: measured(18e-6),
+    });
+    roofline.fastest.push(Fastest { what: "copy".to_owned(), bytes: 1e9, way: "two <i>accesses".to_owned() });
     roofline
         .unavailable
         .push(Unavailable { what: "peaks of a matrix unit".to_owned(), reason: "none here".to_owned() });
@@ -142,6 +148,9 @@ fn a_roofline_says_its_ridges_and_what_turning_costs() {
     // 200 G / 20 G; 12 of 15 GB/s.
     assert!(text.contains("10.00") && text.contains("20.0 % lost, at 50 % reads"), "{text}");
     assert!(text.contains("1 steps at 9, ripple 1.2 %") && text.contains("none here"), "{text}");
+    assert!(text.contains("20.0 G ±1.0%") && text.contains("100 ns ±1.0%"), "{text}");
+    assert!(text.contains("2 × linear m=8 n=1024 k=1024: 10.0 µs instead of 18.0 µs"), "{text}");
+    assert!(text.contains("fastest copy of 953 MiB"), "{text}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use stopwatt_core::kernel_table::{CacheState, Dtypes, KernelRow, Launch, Outcome};
+use stopwatt_core::kernel_table::{CacheState, Dtypes, KernelRow, Launch, Op, Outcome};
 use stopwatt_core::roofline::{CoResident, CurveKind, Extent, Level, Measured, Roofline, Staircase};
 
 use super::{seconds, si};
@@ -190,25 +190,28 @@ fn ridges(roofline: &Roofline, width: usize, paint: Paint, out: &mut String) {
 
 /// Operators side by side against one after the other, in a sentence.
 pub(super) fn beside(pair: &CoResident) -> String {
-    let mut ops: Vec<(String, usize)> = Vec::new();
-    for op in &pair.ops {
-        let name = format!("{} {}", op.kind.name(), op.shape.label());
-        match ops.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, times)) => *times += 1,
-            None => ops.push((name, 1)),
-        }
-    }
-    let ops: Vec<String> = ops
-        .into_iter()
-        .map(|(name, times)| if times > 1 { format!("{times} × {name}") } else { name })
-        .collect();
     format!(
-        "side by side: {}: {} instead of {} one after the other, {:.2} times as fast",
-        ops.join(" and "),
+        "side by side, {}: {} instead of {} one after the other, {:.2} times as fast",
+        names(&pair.ops),
         seconds(pair.together_s.value),
         seconds(pair.apart_s.value),
         pair.apart_s.value / pair.together_s.value
     )
+}
+
+/// Names of operators, equal ones once with their number.
+pub(crate) fn names(ops: &[Op]) -> String {
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for op in ops {
+        let name = format!("{} {}", op.kind.name(), op.shape.label());
+        match counted.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, times)) => *times += 1,
+            None => counted.push((name, 1)),
+        }
+    }
+    let words =
+        counted.into_iter().map(|(name, times)| if times > 1 { format!("{times} × {name}") } else { name });
+    words.collect::<Vec<_>>().join(" + ")
 }
 
 /// What a staircase shows, in a sentence.
@@ -230,14 +233,14 @@ fn list(staircase: &Staircase) -> String {
 }
 
 /// The accesses that any level has, in their order.
-fn bandwidths(levels: &[Level]) -> Vec<stopwatt_core::roofline::Access> {
+pub(crate) fn bandwidths(levels: &[Level]) -> Vec<stopwatt_core::roofline::Access> {
     let mut all: Vec<_> = levels.iter().flat_map(|l| l.bandwidths.iter().map(|b| b.access)).collect();
     all.sort();
     all.dedup();
     all
 }
 
-pub(super) fn extent(extent: Extent) -> &'static str {
+pub(crate) fn extent(extent: Extent) -> &'static str {
     match extent {
         Extent::Unit => "one",
         Extent::Device => "all",
@@ -245,7 +248,7 @@ pub(super) fn extent(extent: Extent) -> &'static str {
 }
 
 /// A capacity for people.
-pub(super) fn capacity(bytes: u64) -> String {
+pub(crate) fn capacity(bytes: u64) -> String {
     match bytes {
         b if b >= 1 << 20 => format!("{} MiB", b >> 20),
         b => format!("{} KiB", b >> 10),
@@ -253,12 +256,12 @@ pub(super) fn capacity(bytes: u64) -> String {
 }
 
 fn value(measured: &Measured, show: fn(f64) -> String) -> Cell {
-    let note = match (measured.lo, measured.hi) {
-        (Some(lo), Some(hi)) => {
-            let wider = (hi - measured.value).max(measured.value - lo);
-            format!("±{:.1}%", 100.0 * wider / measured.value)
-        }
-        _ => String::new(),
-    };
-    Cell { main: show(measured.value), note }
+    Cell { main: show(measured.value), note: half_width(measured).unwrap_or_default() }
+}
+
+/// The wider half of the interval of a value, relative to it.
+pub(crate) fn half_width(measured: &Measured) -> Option<String> {
+    let (lo, hi) = measured.lo.zip(measured.hi)?;
+    let wider = (hi - measured.value).max(measured.value - lo);
+    Some(format!("±{:.1}%", 100.0 * wider / measured.value))
 }

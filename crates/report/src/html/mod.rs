@@ -98,6 +98,11 @@ impl Page<'_> {
         self.facts.model.unwrap_or(&self.view.doc.pipeline.mode)
     }
 
+    /// Whether the run is about requests, or iterations of a target, which are rows of the same kind.
+    fn has_requests(&self) -> bool {
+        !self.view.doc.points.is_empty() || self.view.hardware.is_empty()
+    }
+
     fn main(&self, m: &mut Markup) {
         m.el("header", &[], |m| {
             self.heading(m);
@@ -106,7 +111,11 @@ impl Page<'_> {
         });
         self.search(m);
         self.hardware(m);
-        self.tiles(m);
+        // A run that measured a device and no requests has nothing to say about them.
+        let requests = self.has_requests();
+        if requests {
+            self.tiles(m);
+        }
         if !self.figures.load.is_empty() {
             self.section(m, "load", Text::NavLoad, |m| {
                 if let Some(level) = summary::level_percent(self.view.doc) {
@@ -123,7 +132,9 @@ impl Page<'_> {
                 plots(m, "plots", &self.figures.latency);
             });
         }
-        self.section(m, "metrics", Text::NavResults, |m| self.metrics(m));
+        if requests {
+            self.section(m, "metrics", Text::NavResults, |m| self.metrics(m));
+        }
         self.cost(m);
         if !self.figures.timeline.is_empty() {
             self.section(m, "time", Text::NavTime, |m| {
@@ -137,12 +148,16 @@ impl Page<'_> {
                 plots(m, "plots", &self.figures.lengths);
             });
         }
-        self.section(m, "errors", Text::Errors, |m| self.errors(m));
-        self.unusual(m);
-        self.section(m, "trials", Text::NavTrials, |m| self.trials(m));
+        if requests {
+            self.section(m, "errors", Text::Errors, |m| self.errors(m));
+            self.unusual(m);
+            self.section(m, "trials", Text::NavTrials, |m| self.trials(m));
+        }
         self.section(m, "environment", Text::Environment, |m| self.environment(m));
         self.section(m, "settings", Text::NavSettings, |m| self.settings(m));
-        self.section(m, "definitions", Text::NavDefinitions, |m| self.definitions(m));
+        if requests {
+            self.section(m, "definitions", Text::NavDefinitions, |m| self.definitions(m));
+        }
         self.section(m, "again", Text::NavReproduce, |m| self.reproduce(m));
         let version = self.facts.fingerprint.map_or("", |f| f.stopwatt.as_str());
         m.el_text("footer", &[], &self.say(Text::MadeBy, &[version, &self.view.doc.run_id]));
@@ -203,12 +218,12 @@ impl Page<'_> {
             ("#hardware", Text::NavHardware, !self.view.hardware.is_empty()),
             ("#load", Text::NavLoad, !self.figures.load.is_empty()),
             ("#latency", Text::Latency, !self.figures.latency.is_empty()),
-            ("#metrics", Text::NavResults, true),
+            ("#metrics", Text::NavResults, self.has_requests()),
             ("#cost", Text::CostTitle, self.view.doc.cost.is_some()),
             ("#time", Text::NavTime, !self.figures.timeline.is_empty()),
-            ("#errors", Text::Errors, true),
+            ("#errors", Text::Errors, self.has_requests()),
             ("#environment", Text::Environment, true),
-            ("#definitions", Text::NavDefinitions, true),
+            ("#definitions", Text::NavDefinitions, self.has_requests()),
         ];
         m.el("nav", &[], |m| {
             for (target, title, _) in all.iter().filter(|(.., present)| *present) {
