@@ -55,6 +55,10 @@ pub(crate) fn summary(log: &[LogEvent], settings: &Settings) -> Option<QualitySu
         (!found.is_empty()).then(|| quantile::quantile(&quantile::sorted(&found), 0.5))
     };
     let answers = quality.method == QualityMethod::Answers;
+    let mean = |of: fn(&stopwatt_core::quality::QualityItem) -> Option<f64>| {
+        let found: Vec<f64> = quality.items.iter().filter_map(of).collect();
+        (!found.is_empty()).then(|| of_items(&found, Range::Any, settings))
+    };
     Some(QualitySummary {
         method: quality.method,
         better: quality.better,
@@ -65,6 +69,8 @@ pub(crate) fn summary(log: &[LogEvent], settings: &Settings) -> Option<QualitySu
             .then(|| scores.iter().filter(|s| **s < 1.0).count() as u64),
         differs_at_char: places(|i| i.differs_at_char),
         differs_at_token: places(|i| i.differs_at_token),
+        reference: mean(|i| i.reference),
+        kl_nats: mean(|i| i.kl_nats),
         delta: delta_told(log).cloned(),
     })
 }

@@ -14,6 +14,8 @@ pub enum QualityMethod {
     Command,
     /// Answers to a set of prompts, without sampling; the score is 1 where an answer equals the baseline's.
     Answers,
+    /// Perplexity of chunks of a text, under what was done to the model.
+    Perplexity,
 }
 
 /// What a score is.
@@ -52,6 +54,12 @@ pub struct QualityItem {
     /// The same in tokens, where both sides give their ids.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differs_at_token: Option<u32>,
+    /// Perplexity of the model as it is, on the same chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<f64>,
+    /// Kullback–Leibler divergence of the logits from those of the model as it is, in nats a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl_nats: Option<f64>,
 }
 
 /// Scores of a fixed set of items.
@@ -111,6 +119,12 @@ pub struct QualitySummary {
     pub differs_at_char: Option<f64>,
     /// The same in tokens.
     pub differs_at_token: Option<f64>,
+    /// Mean score of the untransformed model on the same items, where it was asked too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Estimate>,
+    /// Mean divergence of the logits from the untransformed model's, in nats a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl_nats: Option<Estimate>,
     /// Against a baseline; `None` where there is none. Its figures are `quality_delta_pct` with its interval.
     pub delta: Option<QualityDelta>,
 }

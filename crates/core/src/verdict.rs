@@ -177,6 +177,12 @@ codes! {
     /// Another process computes on the profiled device: what was seen.
     DeviceShared { "device_shared", true, "the device is not this program's alone: {0}", "장치를 다른 프로세스와 함께 쓰고 있음: {0}",
         "end the other processes, then measure again", "다른 프로세스를 끝내고 다시 측정하십시오" }
+    /// A dense product took another time when its reduction axis was permuted, which it must not: ratio, interval.
+    ControlMoved { "control_moved", true, "the negative control moved: a dense product took {0} times as long in this layout ({1} to {2})", "음성 대조군이 변함: 이 배치에서 조밀 행렬 곱의 시간이 {0}배({1}~{2})",
+        "measure on a quiet machine: what moved the control moves everything", "조용한 장비에서 측정하십시오. 대조군을 변하게 한 것은 모든 값을 변하게 합니다" }
+    /// The solver's time was over: seconds.
+    SolverTimeout { "solver_timeout", false, "the solver's time of {0} s was over: the best layout so far was measured", "풀이 시간 {0}초가 끝남: 그때까지 찾은 가장 좋은 배치를 측정함",
+        "raise `solver.time_budget_s`, or lower `solver.refine_steps`", "`solver.time_budget_s`를 늘리거나 `solver.refine_steps`를 줄이십시오" }
     /// Times that had not settled at their time limit: how many, of how many.
     KernelsUnsettled { "kernels_unsettled", false, "{0} of {1} times had not settled at their time limit", "시간 {1}개 중 {0}개가 제한 시간 안에 안정되지 않음",
         "quiet the machine, or give each kernel more time with `--kernel-seconds`", "장비의 다른 부하를 줄이거나 `--kernel-seconds`로 커널마다 시간을 늘리십시오" }

@@ -17,6 +17,8 @@ pub(crate) enum Outcome {
     MissingResource,
     /// 4: the measurement failed, or is invalid under `--strict`.
     MeasurementFailed,
+    /// 5: a solver's time was over; the best so far was measured.
+    SolverTimeout,
     /// 10: a gate failed.
     GateFailed,
     /// 11: no gate failed, but the measurement does not support a pass.
@@ -45,6 +47,7 @@ impl Outcome {
             Self::Configuration => 2,
             Self::MissingResource => 3,
             Self::MeasurementFailed => 4,
+            Self::SolverTimeout => 5,
             Self::GateFailed => 10,
             Self::Inconclusive => 11,
             Self::Interrupted => 130,
@@ -67,6 +70,7 @@ Exit codes:
   2    the configuration is wrong
   3    a model, library or device is missing
   4    the measurement failed, or is invalid under --strict
+  5    a solver's time was over: the best so far was measured
   10   a gate failed
   11   inconclusive: the measurement does not support a pass
   130  stopped by Ctrl-C (the run is kept, marked incomplete)

@@ -24,7 +24,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["core", "wire", "serving", "kernel", "model"]),
     (
         "experiment",
-        &["core", "stats", "wire", "serving", "record", "load", "sensor", "kernel", "nvlib", "analyse"],
+        &[
+            "core", "stats", "wire", "serving", "record", "load", "sensor", "kernel", "nvlib", "analyse",
+            "layout", "model",
+        ],
     ),
     ("ocr", &["core", "stats", "wire", "serving", "load", "quality"]),
     ("report", &["core", "stats", "record", "analyse"]),

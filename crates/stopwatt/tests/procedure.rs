@@ -339,16 +339,12 @@ fn settings_of_parts_that_are_not_built_name_their_key() {
     .unwrap();
     place.run(&["run", "-c", "icd.yaml", "--dry-run", "--command", "true"]).expect(0);
     for key in [
-        "graph.source=mock",
-        "graph.mock.d=256",
         "graph.correlation.enable=true",
-        "solver.time_budget_s=1.0",
-        "cost.alpha=1",
+        "solver.k_blocks=4",
         "transform.sparsity.rate=0.5",
         "quality.task=sst2",
         "cache.enable=true",
         "pair.baseline_methods=[linear]",
-        "rollback.epsilon_J=0.01",
         "pipeline.runner=icd.runner",
         "pipeline.repermute_on_delta=true",
         "measure.nvtx_enable=true",
@@ -361,6 +357,11 @@ fn settings_of_parts_that_are_not_built_name_their_key() {
             "{}",
             ended.stderr
         );
+    }
+    // What only a layout has does nothing elsewhere, so that it is refused there.
+    for key in ["graph.source=mock", "solver.time_budget_s=1.0", "cost.alpha=2", "rollback.epsilon_J=0.02"] {
+        let ended = place.run(&["run", "-c", "icd.yaml", "--override", key, "--command", "true"]).expect(2);
+        assert!(ended.stderr.contains("target.kind=layout"), "{}", ended.stderr);
     }
     std::fs::write(place.path("typo.yaml"), "pipeline:\n  warmup_iters: 50\n").unwrap();
     let typo = place.run(&["run", "-c", "typo.yaml", "--command", "true"]).expect(2);

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stopwatt_analyse::Settings;
 use stopwatt_analyse::compare::Gate;
+use stopwatt_layout::CostParams;
 
 use super::error::SopError;
 use super::kernel::KernelConfig;
-use super::planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
+use super::layout::{GraphConfig, LayoutConfig, SolverConfig, TransformConfig};
+use super::planned::CacheKeys;
 use super::quality::QualityConfig;
 use crate::bench::{AnalysisConfig, BenchConfig, RecordConfig};
 use crate::fingerprint::InputConfig;
@@ -39,14 +41,14 @@ pub struct SopConfig {
     pub analysis: AnalysisConfig,
     /// What is kept.
     pub record: RecordConfig,
-    /// The shared-access graph.
-    pub graph: GraphKeys,
+    /// The shared-access graph, for `target.kind: layout`, as the three that follow.
+    pub graph: GraphConfig,
     /// The solver of permutations.
-    pub solver: SolverKeys,
+    pub solver: SolverConfig,
     /// Weights of the cost function.
-    pub cost: CostKeys,
+    pub cost: CostParams,
     /// What is done to the model.
-    pub transform: TransformKeys,
+    pub transform: TransformConfig,
     /// How quality is judged.
     pub quality: QualityConfig,
     /// What is kept between runs.
@@ -61,7 +63,8 @@ pub struct SopConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TargetConfig {
-    /// `command`: any program; `bench`: an inference engine; `kernel`: an operator on a device.
+    /// `command`: any program; `bench`: an inference engine; `kernel`: an operator on a device; `layout`: a kernel on memory
+    /// whose order is solved for.
     pub kind: TargetKind,
     /// Name in reports; `null` takes the program's.
     pub name: Option<String>,
@@ -91,6 +94,9 @@ pub struct TargetConfig {
     /// For `kind: kernel`: the operator, its shape and its device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Box<KernelConfig>>,
+    /// For `kind: layout`: what is laid out, and the kernel that reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Box<LayoutConfig>>,
 }
 
 impl Default for TargetConfig {
@@ -107,6 +113,7 @@ impl Default for TargetConfig {
             end_timeout_s: 10.0,
             bench: None,
             kernel: None,
+            layout: None,
         }
     }
 }
@@ -122,6 +129,8 @@ pub enum TargetKind {
     Bench,
     /// One operator on one device.
     Kernel,
+    /// A kernel on memory whose order is solved for.
+    Layout,
 }
 
 /// How a program is timed.
@@ -149,7 +158,8 @@ impl Protocol {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PipelineConfig {
-    /// What is run, for instance `linear` or `iterative`; the target gets it as STOPWATT_MODE.
+    /// What is run, for instance `linear` or `iterative`; the target gets it as STOPWATT_MODE. For `kind: layout` one of
+    /// `identity`, `random`, `linear`, `once` and `iterative`.
     pub mode: String,
     /// Iterations that are measured in all trials together.
     #[schemars(range(min = 1))]
@@ -187,10 +197,9 @@ pub struct PipelineConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-unavailable" = true))]
     pub runner_context: Option<Value>,
-    /// A permutation to take instead of solving.
+    /// A permutation to take instead of solving, for `kind: layout`: a file such as `perm_after.json`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-unavailable" = true))]
-    pub reuse_perm: Option<Value>,
+    pub reuse_perm: Option<std::path::PathBuf>,
 }
 
 impl Default for PipelineConfig {
@@ -361,10 +370,10 @@ pub struct RollbackConfig {
     /// File that holds the configuration in use. Stopwatt owns it: it gets the candidate's when that is accepted, else
     /// the baseline's. `null`: advice is printed.
     pub active: Option<String>,
-    /// Smallest improvement of the cost function.
+    /// Smallest gain of a round of `pipeline.mode: iterative`, relative to the objective; `null` takes 0.01.
     #[serde(rename = "epsilon_J", skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-unavailable" = true))]
-    pub epsilon_j: Option<Value>,
+    #[schemars(range(min = 0.0))]
+    pub epsilon_j: Option<f64>,
 }
 
 impl Default for RollbackConfig {
@@ -408,6 +417,30 @@ impl SopConfig {
     /// Iterations of one trial.
     pub fn iterations(&self) -> u64 {
         self.pipeline.repeats.div_ceil(u64::from(self.pipeline.trials))
+    }
+
+    /// Refuses settings that only a layout has, where something else is measured.
+    ///
+    /// # Errors
+    /// One of them is set.
+    pub fn only_of_layouts(&self) -> Result<(), SopError> {
+        let default = Self::default();
+        let set = [
+            ("graph", self.graph != default.graph),
+            ("solver", self.solver != default.solver),
+            ("cost", self.cost != default.cost),
+            ("transform", self.transform != default.transform),
+            ("pipeline.reuse_perm", self.pipeline.reuse_perm.is_some()),
+            ("rollback.epsilon_J", self.rollback.epsilon_j.is_some()),
+            ("quality.text", self.quality.text.is_some()),
+        ];
+        match set.into_iter().find(|(_, is)| *is && self.target.kind != TargetKind::Layout) {
+            None => Ok(()),
+            Some((setting, _)) => {
+                let problem = "only layouts have it: set target.kind=layout".to_owned();
+                Err(SopError::Setting { setting, problem })
+            }
+        }
     }
 
     /// What analysis must know.

@@ -226,7 +226,7 @@ fn serve(
         ("deviation".to_owned(), format!("{deviation:.3}")),
     ]);
     let name = format!("{} {}", op.kind.name(), op.shape.label());
-    if answers.send(Answer::Ready(Ready { name, facts, pid: None })).is_err() {
+    if answers.send(Answer::Ready(Ready { name, facts, ..Ready::default() })).is_err() {
         return Ok(());
     }
     while let Ok(n) = asked.recv() {

@@ -167,7 +167,7 @@ impl Target for Lines {
         let Said::Ready(said) = said else { return Err(self.unexpected(&line, &said, "`ready`")) };
         let facts = facts(said).map_err(|problem| self.line(&line, problem))?;
         let name = self.settings.name.clone().unwrap_or_else(|| self.words.name());
-        Ok(Ready { name, facts, pid: Some(pid) })
+        Ok(Ready { name, facts, pid: Some(pid), ..Ready::default() })
     }
 
     fn iterate(&mut self, n: u64, take: &mut dyn FnMut(Iteration)) -> Result<(), TargetError> {

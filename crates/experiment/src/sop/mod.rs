@@ -12,6 +12,7 @@
 //! | `target` | what can be measured: `trait Target`, `trait Launch` |
 //! | `command` | any program as a target: its words and environment |
 //! | `kernel` | an operator on a device as a target |
+//! | `layout` | a kernel on memory whose order is solved for |
 //! | `lines`, `protocol` | a program that speaks JSON lines |
 //! | `wall` | a process an iteration |
 //! | `process` | the end of a process group |
@@ -32,6 +33,7 @@ mod config;
 mod error;
 mod instruments;
 mod kernel;
+mod layout;
 mod lines;
 mod pair;
 mod planned;
@@ -56,11 +58,15 @@ pub use config::{
 pub use error::SopError;
 pub use instruments::{FirstStart, Instruments, NCU_JSON};
 pub use kernel::{KernelConfig, Kernels};
+pub use layout::{
+    Arm, BandedGraph, CarrierKind, GraphConfig, GraphSource, LayoutConfig, Layouts, MockGraph, QuantConfig,
+    SolverConfig, SparsityBy, SparsityConfig, TransformConfig,
+};
 pub use pair::{Side, each_trial_anew, order, pair, pair_engines};
-pub use planned::{CacheKeys, CostKeys, GraphKeys, SolverKeys, TransformKeys};
+pub use planned::CacheKeys;
 pub use quality::{Better, Judged, QualityConfig, quality, quality_of_both};
 pub use recording::{Finished, Watch, stage};
 pub use run::{Setup, run};
-pub use target::{Ended, Iteration, Launch, Occasion, Ready, Step, Target, TargetError};
+pub use target::{Ended, Iteration, Launch, Note, Occasion, Ready, Step, Target, TargetError};
 pub(crate) use thermal::Heat;
 pub use watcher::{Nobody, Watcher, Window};

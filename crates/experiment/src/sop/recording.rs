@@ -22,7 +22,7 @@ use stopwatt_sensor::host;
 use super::command::Program;
 use super::config::{Protocol, SopConfig, TargetKind};
 use super::error::SopError;
-use super::target::{Ended, Iteration, Occasion, Ready, Target, TargetError};
+use super::target::{Ended, Iteration, Note, Occasion, Ready, Target, TargetError};
 use super::warmup::{LEAST, Warmup};
 use super::watcher::{Watcher, Window};
 use crate::bench::Progress;
@@ -132,6 +132,9 @@ impl<'a> Recording<'a> {
         fingerprint.engine.insert("model".to_owned(), ready.name.clone());
         self.writer.log(Fact::Fingerprint { fingerprint })?;
         let (protocol, seed) = match (self.config.target.kind, self.config.target.protocol) {
+            (TargetKind::Layout, _) => {
+                ("layout", "of random weights, of the text without a file, and of the random arm")
+            }
             (TargetKind::Kernel, _) => ("kernel", "of the operands that its result is checked on"),
             (_, Protocol::JsonLines) => (Protocol::JsonLines.name(), "told to the target"),
             (_, Protocol::Wall) => (Protocol::Wall.name(), "in the target's environment"),
@@ -152,6 +155,13 @@ impl<'a> Recording<'a> {
             engine_settings: BTreeMap::new(),
         };
         self.writer.log(Fact::Plan { points: vec![point], trials: self.config.pipeline.trials })?;
+        for note in &ready.notes {
+            match note {
+                Note::Stage(stage) => self.stage(stage)?,
+                Note::File { name, bytes } => self.writer.write_file(name, bytes)?,
+                Note::Warning(remark) => self.warn(remark, watch)?,
+            }
+        }
         Ok(ready)
     }
 

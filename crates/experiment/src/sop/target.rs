@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use stopwatt_core::Nanos;
 use stopwatt_core::engine_run::EngineLog;
+use stopwatt_core::verdict::Remark;
 
 /// Starts targets. A target is started anew for each trial of a pair, and behind a profiler for cache counters.
 pub trait Launch {
@@ -21,6 +22,11 @@ pub trait Launch {
     /// # Errors
     /// The target cannot be started like this.
     fn launch(&self, prefix: &[String]) -> Result<Box<dyn Target>, TargetError>;
+
+    /// Whether a solver's time was over before it was done, so that the best so far was measured.
+    fn timed_out(&self) -> bool {
+        false
+    }
 }
 
 /// Something that does the same again and again.
@@ -69,6 +75,24 @@ pub struct Ready {
     pub facts: BTreeMap<String, String>,
     /// Its process, where there is one that stays.
     pub pid: Option<u32>,
+    /// What it leaves in the run, in order.
+    pub notes: Vec<Note>,
+}
+
+/// What a target leaves in the run when it is first ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A stage that it has gone through.
+    Stage(String),
+    /// A file.
+    File {
+        /// Its name, without a folder.
+        name: String,
+        /// What it holds.
+        bytes: Vec<u8>,
+    },
+    /// A finding.
+    Warning(Remark),
 }
 
 /// One time.
@@ -182,6 +206,12 @@ pub enum TargetError {
     #[error("the kernel cannot be measured: {reason}")]
     Kernel {
         /// What the device said.
+        reason: String,
+    },
+    /// A layout cannot be set up.
+    #[error("the layout cannot be measured: {reason}")]
+    Layout {
+        /// What is wrong, with its setting.
         reason: String,
     },
     /// A command cannot have words in front of it.

@@ -120,7 +120,7 @@ fn of_bench(error: &BenchError) -> Outcome {
 fn of_target(error: &TargetError) -> Outcome {
     match error {
         TargetError::Start { .. } => Outcome::MissingResource,
-        TargetError::NoPrefix => Outcome::Configuration,
+        TargetError::NoPrefix | TargetError::Layout { .. } => Outcome::Configuration,
         _ => Outcome::MeasurementFailed,
     }
 }

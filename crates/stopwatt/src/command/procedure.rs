@@ -204,7 +204,9 @@ impl ProcedureArgs {
 
 /// What starts the target that the settings name.
 pub(super) fn launcher(resolved: &Resolved<SopConfig>, stop: &Stop) -> anyhow::Result<Box<dyn sop::Launch>> {
+    resolved.value.only_of_layouts()?;
     Ok(match resolved.value.target.kind {
+        TargetKind::Layout => Box::new(sop::Layouts::of(&resolved.value, stop)?),
         TargetKind::Kernel => {
             Box::new(sop::Kernels::of(&resolved.value.target, stopwatt_experiment::cuda::folders(&[]), stop)?)
         }

@@ -254,7 +254,11 @@ impl Work {
     fn words(&self) -> anyhow::Result<Vec<Vec<String>>> {
         Ok(match self {
             // A kernel is measured by this very program.
-            Self::Program { resolved, .. } if resolved.value.target.kind == TargetKind::Kernel => Vec::new(),
+            Self::Program { resolved, .. }
+                if matches!(resolved.value.target.kind, TargetKind::Kernel | TargetKind::Layout) =>
+            {
+                Vec::new()
+            }
             Self::Program { resolved, .. } => {
                 let config = &resolved.value;
                 let occasion = sop::Occasion {

@@ -30,6 +30,7 @@ Examples:
   stopwatt run --protocol wall --command './step --seed {seed}' --override target.tokens=128
   stopwatt run -c config.yaml --allow-commands --override pipeline.mode=linear --out runs/linear
   stopwatt run -c kernel.yaml --repeats 500
+  stopwatt run -c layout.yaml --override pipeline.mode=iterative --out runs/iter
   stopwatt run -c config.yaml --override target.kind=bench --dry-run")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -91,6 +92,7 @@ pub(crate) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     let doc = &written.analysed.doc;
     Ok(match doc.status {
         RunStatus::Incomplete => Outcome::MeasurementFailed,
+        RunStatus::Complete if measured.timed_out => Outcome::SolverTimeout,
         RunStatus::Complete if config.pipeline.no_measure => Outcome::Done,
         RunStatus::Complete if args.strict && !doc.validity.valid => Outcome::MeasurementFailed,
         RunStatus::Complete => Outcome::Done,
@@ -120,6 +122,8 @@ pub(super) struct Measured {
     pub(super) signal: Option<Outcome>,
     /// What went wrong with the target.
     pub(super) failure: Option<TargetError>,
+    /// A solver's time was over.
+    pub(super) timed_out: bool,
 }
 
 /// Measures a program and writes the reports.
@@ -148,7 +152,8 @@ pub(super) fn program_run(
         judge(config, &finished.path, &stop)?;
     }
     let written = write_reports(&finished.path, config, what.lang)?;
-    Ok(Measured { written, signal: signals.outcome(), failure: finished.failure })
+    let timed_out = launch.timed_out();
+    Ok(Measured { written, signal: signals.outcome(), failure: finished.failure, timed_out })
 }
 
 /// Judges the outputs when that was asked for, and notes what was found in the run.

@@ -100,6 +100,7 @@ impl Answer {
             differs_at_char: differs
                 .map(|b| count(b.text.chars().zip(self.text.chars()).take_while(|(x, y)| x == y).count())),
             differs_at_token: at_token.map(count),
+            ..QualityItem::default()
         }
     }
 }

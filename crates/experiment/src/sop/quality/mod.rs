@@ -49,6 +49,10 @@ pub struct QualityConfig {
     /// Prompts to ask, a JSONL file: `{"prompt": …}` or `{"messages": […]}` a line, with an `id` or without. What counts is
     /// whether the candidate answers as the baseline does.
     pub prompts: Option<PathBuf>,
+    /// Text whose perplexity is measured under the transform of the layout, for `target.kind: layout`. `max_samples` chunks of
+    /// 128 tokens are taken (40).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<PathBuf>,
     /// Engine to ask, for a target that is a program; a `bench` target has its own.
     pub url: Option<String>,
     /// Its model; `null` takes the only one that it lists.
@@ -86,6 +90,7 @@ impl Default for QualityConfig {
             better: Better::Higher,
             scale: QualityScale::Share,
             prompts: None,
+            text: None,
             url: None,
             model: None,
             api_key_env: None,
@@ -129,6 +134,9 @@ impl QualityConfig {
         if !self.enable {
             return Ok(false);
         }
+        if self.text.is_some() && (self.command.is_some() || self.prompts.is_some()) {
+            return refuse("quality.text", "outputs are judged by a text, a command or prompts: one of them");
+        }
         match (&self.command, &self.prompts) {
             (Some(_), Some(_)) => refuse(
                 "quality.prompts",
@@ -138,7 +146,7 @@ impl QualityConfig {
                 "quality.prompts",
                 "prompts are asked of an engine; name it with quality.url, or measure one with target.kind=bench",
             ),
-            (command, prompts) => Ok(command.is_some() || prompts.is_some()),
+            (command, prompts) => Ok(command.is_some() || prompts.is_some() || self.text.is_some()),
         }
     }
 }
@@ -238,6 +246,9 @@ impl Judged<'_> {
 
     fn scores(&self) -> Result<Quality, String> {
         let quality = &self.config.quality;
+        if quality.text.is_some() {
+            return super::layout::perplexity(self.config, self.stop);
+        }
         let command = quality.command.as_deref().unwrap_or_default();
         // An engine is started for the command only when it asks for one.
         let items = if command.contains("{url}") {
