@@ -347,6 +347,13 @@ texts! {
     CostSource { "Price of {}, read at {}. Interactivity is 1 / TPOT: tokens a second that one user sees.", "{}의 가격, 출처 {}. 상호작용성은 1 / TPOT, 즉 사용자 한 명이 보는 초당 토큰 수입니다." }
     CostOutput { "1M output tokens", "출력 토큰 100만 개" }
     CostTotal { "1M tokens, in and out", "입출력 토큰 100만 개" }
+    PlanTitle { "Plan", "용량 계획" }
+    PlanFleets { "Ways to serve the traffic", "트래픽을 처리하는 구성" }
+    PlanPareto { "Speed for a user against work of a device", "사용자 체감 속도와 장치당 처리량" }
+    PlanParetoCaption { "Closed loops of 1, 2, 4, … clients on one replica, predicted. Further right and further up is better.", "복제본 하나에 클라이언트 1, 2, 4, …개를 폐쇄 루프로 보냈을 때의 예측값. 오른쪽 위일수록 좋음." }
+    PlanUser { "tokens/s per user", "사용자당 토큰/s" }
+    PlanDevice { "output tokens/s per device", "장치당 출력 토큰/s" }
+    PlanFront { "Pareto front", "파레토 전선" }
     CostInteractivity { "interactivity", "상호작용성" }
     CostPeak { "at peak goodput", "최대 굿풋" }
     CostMeasured { "as measured", "측정된 부하" }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use stopwatt_predict::fit::CalibrationDoc;
 use stopwatt_predict::latency::CheckDoc;
 use stopwatt_predict::memory::MemoryDoc;
+use stopwatt_predict::plan::PlanDoc;
 use stopwatt_predict::predict::PredictionDoc;
 use stopwatt_predict::roofline::RooflineDoc;
 use stopwatt_predict::validate::ValidationDoc;
@@ -32,6 +33,7 @@ fn the_schemas_in_the_repository_are_up_to_date() {
     check::<ValidationDoc>("validation.schema.json");
     check::<CheckDoc>("table-check.schema.json");
     check::<RooflineDoc>("roofline-model.schema.json");
+    check::<PlanDoc>("plan.schema.json");
     check::<PredictionDoc>("prediction.schema.json");
     check::<Vec<MemoryDoc>>("memory.schema.json");
 }

@@ -39,6 +39,7 @@ enum Command {
     Merge(command::merge::MergeArgs),
     Doctor(command::doctor::DoctorArgs),
     Predict(Box<command::predict::PredictArgs>),
+    Plan(Box<command::plan::PlanArgs>),
     Ocr(Box<command::ocr::OcrArgs>),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         Command::Merge(args) => command::merge::run(args, &mut out),
         Command::Doctor(args) => command::doctor::run(args, &mut out),
         Command::Predict(args) => command::predict::run(args, &mut out),
+        Command::Plan(args) => command::plan::run(args, &mut out),
         Command::Ocr(args) => command::ocr::run(args, &mut out),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),

@@ -25,7 +25,7 @@ fn limit(latency: Latency, which: Which, seconds: f64) -> Limit {
 
 fn four_at_once() -> Scenario {
     Scenario {
-        scheduler: SchedulerConfig { max_num_seqs: 4, ..SchedulerConfig::default() },
+        scheduler: SchedulerConfig { max_num_seqs: 4, ..SchedulerConfig::new(1000, 1024) },
         workload: Workload::new(Length::fixed(16).unwrap(), Length::fixed(10).unwrap()),
         load: Load::Closed { concurrency: 1 },
         requests: 600,

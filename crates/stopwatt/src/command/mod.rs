@@ -22,6 +22,8 @@ mod model_and_gpu;
 pub(crate) mod ocr;
 pub(crate) mod pair;
 mod place;
+pub(crate) mod plan;
+mod plan_text;
 pub(crate) mod predict;
 mod predict_measured;
 mod predict_out;

@@ -159,7 +159,7 @@ enum EngineName {
     Vllm,
 }
 
-fn version(text: &str) -> Result<EngineVersion, String> {
+pub(super) fn version(text: &str) -> Result<EngineVersion, String> {
     EngineVersion::parse(text).ok_or_else(|| "write a version such as 0.26".to_owned())
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
     };
     let subject = ModelAndGpu { model, gpu: args.gpu.clone(), dtype: args.dtype, tp: args.tp };
     let (deployment, gpu) = subject.read_for_steps()?;
-    let (settings, deployment) = engine(args, deployment, &gpu)?;
+    let (settings, deployment) = engine(args.engine_version, &args.engine_arg, deployment, &gpu)?;
     let known = known(args)?;
     if args.memory {
         let docs = by_format(args, &deployment, &gpu, &settings, &known);
@@ -317,14 +317,15 @@ fn ship(args: &PredictArgs, folder: &Path, out: &mut dyn Write) -> anyhow::Resul
 }
 
 /// The engine's settings, and the deployment as its arguments change it.
-fn engine(
-    args: &PredictArgs,
+pub(super) fn engine(
+    version: EngineVersion,
+    arguments: &[String],
     mut deployment: Deployment,
     gpu: &Gpu,
 ) -> anyhow::Result<(EngineSettings, Deployment)> {
-    let mut settings = EngineSettings::defaults(args.engine_version, &deployment.model, gpu);
+    let mut settings = EngineSettings::defaults(version, &deployment.model, gpu);
     let (mut tp, mut pp) = (deployment.tp, deployment.pp);
-    for argument in &args.engine_arg {
+    for argument in arguments {
         let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
         match settings.set(name, value).map_err(configuration)? {
             Argument::Set => {}
