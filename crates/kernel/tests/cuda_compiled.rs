@@ -85,55 +85,61 @@ fn every_kernel_compiles_for_every_generation_without_spilling() {
     let folders = std::env::var("STOPWATT_NVRTC")
         .expect("STOPWATT_NVRTC names the folders of libnvrtc: STOPWATT_NVRTC=$(scripts/fetch-nvrtc.sh)");
     let variants = variants();
-    let mut failures = Vec::new();
-    for folder in folders.split(':') {
-        let requests: Vec<Value> = ARCHITECTURES
-            .iter()
-            .flat_map(|architecture| {
-                variants.iter().filter(|(_, variant)| has(architecture, variant)).map(
-                    move |(key, variant)| {
-                        json!({
-                            "name": key, "text": variant.source.text, "architecture": architecture,
-                            "defines": variant.defines,
-                        })
-                    },
-                )
-            })
-            .collect();
-        let answers = answers(folder, &requests);
-        assert_eq!(answers.len(), requests.len(), "{folder}");
-        for answer in &answers {
-            let (name, architecture) = (text(answer, "name"), text(answer, "architecture"));
-            if let Some(error) = answer["error"].as_str() {
-                failures.push(format!("{name} for {architecture}: {error}"));
-                continue;
-            }
-            for (entry, threads) in &variants[name].entries {
-                let kernel = &answer["kernels"][entry];
-                let figure = |field: &str| kernel[field].as_u64();
-                let (Some(registers), Some(spilled), Some(shared)) =
-                    (figure("registers"), figure("spilled"), figure("shared"))
-                else {
-                    failures.push(format!("{name} for {architecture}: no {entry} in {answer}"));
-                    continue;
-                };
-                // Registers are handed out by eights.
-                if spilled > 0 || registers.next_multiple_of(8) * u64::from(*threads) > REGISTERS {
-                    failures.push(format!(
-                        "{name} for {architecture}: {entry} takes {registers} registers of {threads} threads \
-                         and spills {spilled} bytes"
-                    ));
-                }
-                if shared > 48 << 10 {
-                    failures
-                        .push(format!("{name} for {architecture}: {shared} bytes of static shared memory"));
-                }
-            }
-        }
-    }
+    // A compiler uses one core: those of both versions run at the same time.
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let compilers: Vec<_> =
+            folders.split(':').map(|folder| scope.spawn(|| failures(folder, &variants))).collect();
+        compilers.into_iter().flat_map(|compiler| compiler.join().expect("it ends")).collect()
+    });
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
 fn text<'a>(answer: &'a Value, field: &str) -> &'a str {
     answer[field].as_str().expect("answers name what they are about")
+}
+
+/// What is wrong with the variants as the compiler of `folder` makes them.
+fn failures(folder: &str, variants: &BTreeMap<String, Variant>) -> Vec<String> {
+    let mut failures = Vec::new();
+    let requests: Vec<Value> = ARCHITECTURES
+        .iter()
+        .flat_map(|architecture| {
+            variants.iter().filter(|(_, variant)| has(architecture, variant)).map(move |(key, variant)| {
+                json!({
+                    "name": key, "text": variant.source.text, "architecture": architecture,
+                    "defines": variant.defines,
+                })
+            })
+        })
+        .collect();
+    let answers = answers(folder, &requests);
+    assert_eq!(answers.len(), requests.len(), "{folder}");
+    for answer in &answers {
+        let (name, architecture) = (text(answer, "name"), text(answer, "architecture"));
+        if let Some(error) = answer["error"].as_str() {
+            failures.push(format!("{name} for {architecture}: {error}"));
+            continue;
+        }
+        for (entry, threads) in &variants[name].entries {
+            let kernel = &answer["kernels"][entry];
+            let figure = |field: &str| kernel[field].as_u64();
+            let (Some(registers), Some(spilled), Some(shared)) =
+                (figure("registers"), figure("spilled"), figure("shared"))
+            else {
+                failures.push(format!("{name} for {architecture}: no {entry} in {answer}"));
+                continue;
+            };
+            // Registers are handed out by eights.
+            if spilled > 0 || registers.next_multiple_of(8) * u64::from(*threads) > REGISTERS {
+                failures.push(format!(
+                    "{name} for {architecture}: {entry} takes {registers} registers of {threads} threads \
+                     and spills {spilled} bytes"
+                ));
+            }
+            if shared > 48 << 10 {
+                failures.push(format!("{name} for {architecture}: {shared} bytes of static shared memory"));
+            }
+        }
+    }
+    failures
 }

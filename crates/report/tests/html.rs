@@ -2,6 +2,8 @@
 
 mod sample;
 
+use std::path::Path;
+
 use sample::{Plan, Sample, odd};
 use sha2::{Digest, Sha256};
 use stopwatt_core::text::Lang;
@@ -165,4 +167,26 @@ fn every_number_of_the_headline_has_its_interval_beside_it() {
         ..page.find("id=\"latency\"").expect("the next section")];
     assert_eq!(tiles.matches("class=\"tile\"").count(), 6);
     assert_eq!(tiles.matches('±').count() + tiles.matches('[').count(), 5, "all but the count of failures");
+}
+
+#[test]
+fn a_page_of_a_device_has_no_empty_parts_about_requests() {
+    let mut run = Sample::new(&Plan { concurrency: Vec::new(), ..Plan::single() });
+    let measured =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benchmarks/gpu-kernels/data/roofline.json");
+    let roofline = std::fs::read_to_string(measured).expect("the measured roofline");
+    run.hardware.roofline = Some(serde_json::from_str(&roofline).expect("it is one"));
+    for lang in [Lang::En, Lang::Ko] {
+        let page = html(&run.view(lang));
+        tags(&page);
+        for part in ["tiles", "metrics", "errors", "trials", "definitions"] {
+            let (class, id) = (format!("class=\"{part}\""), format!("id=\"{part}\""));
+            assert!(!page.contains(&class) && !page.contains(&id), "{part}");
+            assert!(!page.contains(&format!("href=\"#{part}\"")), "{part}");
+        }
+        for part in ["hardware", "environment", "settings", "again"] {
+            assert!(page.contains(&format!("id=\"{part}\"")), "{part}");
+        }
+        assert!(page.contains(stopwatt_core::text::Text::HardwareBeside.get(lang)));
+    }
 }
