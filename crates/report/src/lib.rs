@@ -88,6 +88,11 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// Whether the run is about requests, or iterations of a target, which are rows of the same kind.
+    pub(crate) fn has_requests(&self) -> bool {
+        !self.doc.points.is_empty() || self.hardware.is_empty()
+    }
+
     /// Every request: those of the warm-up, then by point, trial and id.
     pub(crate) fn requests(&self) -> &'a [RequestRow] {
         self.record.rows()

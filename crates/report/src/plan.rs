@@ -27,8 +27,8 @@ pub struct PlanPage {
     pub front: Vec<(f64, f64)>,
 }
 
-/// Curves that are told apart by colour.
-const CURVES: usize = 6;
+/// Curves that are drawn: the page has one colour more, for the front.
+const CURVES: usize = 5;
 
 /// The whole page.
 #[must_use]
@@ -45,7 +45,11 @@ pub fn plan_html(page: &PlanPage, lang: Lang) -> String {
                 for row in &page.rows {
                     m.el("tr", &[], |m| {
                         for (i, cell) in row.iter().enumerate() {
-                            m.el_text("td", &[("class", if i >= page.words { "n" } else { "" })], cell);
+                            m.el_text(
+                                "td",
+                                &[("class", if i >= page.words { "n nowrap" } else { "" })],
+                                cell,
+                            );
                         }
                     });
                 }

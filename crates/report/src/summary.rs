@@ -5,6 +5,7 @@ use stopwatt_core::fingerprint::Fingerprint;
 use stopwatt_core::metrics_doc::{Capacity, MetricsDoc, RunStatus};
 use stopwatt_core::text::{Lang, Text, fill};
 
+use crate::View;
 use crate::date::minutes_utc;
 use crate::facts::Facts;
 use crate::quantity::{Kind, Scale, count};
@@ -95,12 +96,13 @@ impl Standing {
 }
 
 /// `640 requests`, `none failed`, `5 trials`; and `incomplete` where the verdict does not say so.
-pub(crate) fn totals(doc: &MetricsDoc, lang: Lang) -> Vec<String> {
+pub(crate) fn totals(view: &View<'_>) -> Vec<String> {
+    let (doc, lang) = (view.doc, view.lang);
     let requests: u64 = doc.points.iter().map(|p| p.requests).sum();
     let failed: u64 = failures(doc).iter().map(|(_, n)| n).sum();
     let trials = doc.points.iter().flat_map(|p| p.metrics.values()).map(|m| m.mean.trials).max().unwrap_or(0);
     let mut words = Vec::new();
-    if !doc.points.is_empty() {
+    if view.has_requests() {
         words.push(fill(Text::RequestCount.get(lang), &[&count(requests)]));
     }
     if requests > 0 {

@@ -146,7 +146,7 @@ impl Page<'_> {
             Standing::Incomplete => self.paint.warn(&text),
             Standing::Invalid => self.paint.bad(&text),
         };
-        let totals = summary::totals(self.doc(), self.view.lang).join(" · ");
+        let totals = summary::totals(self.view).join(" · ");
         let _ = if wide(&text) + 3 + wide(&totals) <= self.width {
             writeln!(out, "\n{painted}   {totals}")
         } else {

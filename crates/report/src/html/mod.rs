@@ -98,11 +98,6 @@ impl Page<'_> {
         self.facts.model.unwrap_or(&self.view.doc.pipeline.mode)
     }
 
-    /// Whether the run is about requests, or iterations of a target, which are rows of the same kind.
-    fn has_requests(&self) -> bool {
-        !self.view.doc.points.is_empty() || self.view.hardware.is_empty()
-    }
-
     fn main(&self, m: &mut Markup) {
         m.el("header", &[], |m| {
             self.heading(m);
@@ -112,7 +107,7 @@ impl Page<'_> {
         self.search(m);
         self.hardware(m);
         // A run that measured a device and no requests has nothing to say about them.
-        let requests = self.has_requests();
+        let requests = self.view.has_requests();
         if requests {
             self.tiles(m);
         }
@@ -192,7 +187,7 @@ impl Page<'_> {
         m.el("div", &[("class", class), ("role", "status")], |m| {
             m.el_text("span", &[("class", "mark"), ("aria-hidden", "true")], standing.mark());
             m.el_text("strong", &[], self.text(standing.text()));
-            let totals = summary::totals(self.view.doc, self.view.lang).join(" · ");
+            let totals = summary::totals(self.view).join(" · ");
             m.el_text("span", &[("class", "soft")], &totals);
             if self.view.doc.validity.reasons.is_empty() {
                 return;
@@ -218,12 +213,12 @@ impl Page<'_> {
             ("#hardware", Text::NavHardware, !self.view.hardware.is_empty()),
             ("#load", Text::NavLoad, !self.figures.load.is_empty()),
             ("#latency", Text::Latency, !self.figures.latency.is_empty()),
-            ("#metrics", Text::NavResults, self.has_requests()),
+            ("#metrics", Text::NavResults, self.view.has_requests()),
             ("#cost", Text::CostTitle, self.view.doc.cost.is_some()),
             ("#time", Text::NavTime, !self.figures.timeline.is_empty()),
-            ("#errors", Text::Errors, self.has_requests()),
+            ("#errors", Text::Errors, self.view.has_requests()),
             ("#environment", Text::Environment, true),
-            ("#definitions", Text::NavDefinitions, self.has_requests()),
+            ("#definitions", Text::NavDefinitions, self.view.has_requests()),
         ];
         m.el("nav", &[], |m| {
             for (target, title, _) in all.iter().filter(|(.., present)| *present) {

@@ -21,9 +21,9 @@ fn cheapest(option: &OptionDoc) -> Option<&CostDoc> {
 
 const HEADER: [&str; 11] = [
     "device, format, memory",
+    "bound by",
     "req/s a replica",
     "sure",
-    "bound by",
     "replicas",
     "sure",
     "devices",
@@ -33,7 +33,7 @@ const HEADER: [&str; 11] = [
     "1M output",
 ];
 /// Columns of words at the begin.
-const WORDS: usize = 1;
+const WORDS: usize = 2;
 
 fn rows(doc: &PlanDoc) -> Vec<[String; 11]> {
     let serves = doc.options.iter().filter_map(|o| Some((o, o.capacity.as_ref()?, o.fleet.as_ref()?)));
@@ -44,9 +44,9 @@ fn rows(doc: &PlanDoc) -> Vec<[String; 11]> {
             let money = |value: f64, cost: &CostDoc| format!("{value:.2} {}", cost.offer.currency);
             [
                 name(option),
+                capacity.bound.clone(),
                 digits(capacity.rate_rps),
                 capacity.sure_rps.map_or_else(dash, digits),
-                capacity.bound.clone(),
                 fleet.replicas.to_string(),
                 fleet.sure_replicas.map_or_else(dash, |n| n.to_string()),
                 fleet.devices.to_string(),

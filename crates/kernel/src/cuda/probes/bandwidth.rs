@@ -125,6 +125,9 @@ const COPIES: [(u32, u32, u32, bool, bool); 9] = [
     (8, 256, 4, true, true),
 ];
 
+/// Shared memory that a bulk copy declares itself, for the barriers of its stages.
+const BULK_BARRIERS: u32 = 128;
+
 /// Ways to copy whole pieces: bytes of one, pieces that a block has room for, blocks of a multiprocessor.
 const BULK_COPIES: [(u32, u32, u32); 4] =
     [(8 << 10, 6, 4), (16 << 10, 6, 2), (32 << 10, 6, 1), (4 << 10, 8, 6)];
@@ -179,7 +182,10 @@ pub fn copy(bytes: u64, target: &Target) -> Result<Probe, CaseError> {
         })
         .collect();
     if target.capability.0 >= 9 {
-        ways.extend(BULK_COPIES.iter().map(|&(chunk, stages, blocks)| {
+        let fits = |&&(chunk, stages, _): &&(u32, u32, u32)| {
+            chunk * stages + BULK_BARRIERS <= target.shared_bytes_per_block
+        };
+        ways.extend(BULK_COPIES.iter().filter(fits).map(|&(chunk, stages, blocks)| {
             let chunks = side / u64::from(chunk);
             let blocks = u64::from(blocks * target.sm_count).min(chunks);
             let defines = vec![("CHUNK", chunk.to_string()), ("STAGES", stages.to_string())];
