@@ -4,6 +4,7 @@
 //! Sizes that a shape does not have are null. The file is small and is written as a whole each time, under a temporary
 //! name: whatever ends a profile leaves a table that can be read.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -277,7 +278,7 @@ fn put(tree: &mut Value, path: &[&str], value: Value) {
     }
 }
 
-/// The rows of the table in a run; `None` when it has none.
+/// The rows of the table in a run; `None` when it has none, and of a place that is no folder.
 ///
 /// # Errors
 /// The file cannot be read, or is not a kernel table.
@@ -285,7 +286,7 @@ pub fn read(run: &Path) -> Result<Option<Vec<KernelRow>>, KernelTableError> {
     let path = run.join(FILE);
     match std::fs::read(&path) {
         Ok(bytes) => decode(bytes).map(Some),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(source) => Err(KernelTableError::Io { path, source }),
     }
 }

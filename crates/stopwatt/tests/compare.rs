@@ -141,6 +141,10 @@ fn samples_need_no_run() {
     };
     write("a.csv", [10.0, 10.1, 9.9, 10.0]);
     write("b.csv", [8.0, 8.1, 7.9, 8.0]);
+    // By its whole path, a file is no folder of a run either.
+    let (a, b) = (place.path("a.csv"), place.path("b.csv"));
+    let whole = place.run(&["compare", a.to_str().unwrap(), b.to_str().unwrap()]);
+    assert!(whole.stdout.contains("improved"), "{}{}", whole.stdout, whole.stderr);
     let args = [
         "compare",
         "a.csv",
