@@ -2,7 +2,7 @@
 # How often does `pair` find a real change of exactly 2 %, and none where there is none?
 # Usage: run.sh STOPWATT OUT [TRIALS] [ROUNDS]   (about 5 minutes with 300 trials of 5 ms iterations on an idle machine)
 set -eu
-stopwatt=$(realpath "$1"); out=$2; trials=${3:-300}; rounds=${4:-2500}
+stopwatt=$(realpath "$1"); out=$2; trials=${3:-300}; rounds=${4:-20000}
 here=$(dirname "$(realpath "$0")")
 mkdir -p "$out"
 { date -u +%FT%TZ; "$stopwatt" --version; uname -sr; grep -m1 'model name' /proc/cpuinfo; nproc; cat /proc/loadavg; } > "$out/machine.txt"

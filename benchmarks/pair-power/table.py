@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-CRITICAL = {3: 4.302653, 5: 2.776445, 10: 2.262157}  # Student t at 0.975 with n - 1 degrees of freedom
+CRITICAL = {3: 4.302653, 5: 2.776445, 10: 2.262157, 30: 2.045230, 60: 2.000995}  # Student t at 0.975 with n - 1 degrees of freedom
 VERDICTS = ["regressed", "improved", "equivalent", "inconclusive"]
 stopwatt, folder = sys.argv[1], Path(sys.argv[2])
 
@@ -55,7 +55,7 @@ for more in (0, 2):
     # Each pair's own difference; the spread within neighbours, so that drift over minutes does not count.
     d = [b / a - 1 for a, b in pairs]
     sd = (statistics.fmean((x - y) ** 2 for x, y in zip(d, d[1:])) / 2) ** 0.5
-    for n in (3, 5, 10):
+    for n in CRITICAL:
         blocks = [pairs[i : i + n] for i in range(0, len(pairs) - n + 1, n)]
         found = [verdict(block) for block in blocks]
         shares = " | ".join(f"{100 * found.count(v) / len(found):.0f} %" for v in VERDICTS)
