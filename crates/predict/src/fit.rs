@@ -11,7 +11,7 @@
 //!
 //! Both are linear in the constants as long as the same steps are taken, so least squares find them, and a few rounds of
 //! simulating settle which steps those are. Every load weighs alike by relative error. What the loads do not tell apart
-//! is held by weak priors ([`PRIOR`]), so that few loads give small corrections and not wild ones. The intervals come
+//! is held by weak priors (`PRIOR`), so that few loads give small corrections and not wild ones. The intervals come
 //! from loads that are left out of the fit.
 
 use schemars::JsonSchema;

@@ -3,7 +3,7 @@
 //! The distance is the bit-parallel algorithm of Myers (Journal of the ACM 46 (1999), 395–415) in the form of Hyyrö
 //! ("A bit-vector algorithm for computing Levenshtein and Damerau edit distances", Nordic Journal of Computing 10
 //! (2003), 29–39), 64 rows of the matrix a word. An alignment needs the vertical differences of every column; where they
-//! would not fit in [`MATRIX_BYTES`], the problem is halved first (Hirschberg, Communications of the ACM 18 (1975),
+//! would not fit in `MATRIX_BYTES`, the problem is halved first (Hirschberg, Communications of the ACM 18 (1975),
 //! 341–343). Texts with few errors take a way whose work grows with the errors (`few`).
 //!
 //! Several alignments can be shortest. The one returned is found from the end, and prefers to delete, then to insert,

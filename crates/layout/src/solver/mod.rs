@@ -7,7 +7,7 @@
 //!        └─ start ───┘
 //! ```
 //!
-//! J is cheap and knows no device; [`touches`] moves units by what is really counted. Both keep the best order found so far:
+//! J is cheap and knows no device; `touches` moves units by what is really counted. Both keep the best order found so far:
 //! when the time is over it is returned, marked. Nothing here reads a clock: a [`Budget`] is handed one.
 
 mod fiedler;
