@@ -1,14 +1,18 @@
 #!/bin/sh
 # Fits to four loads, predicts all others, and writes data/*.csv.
 #
-#   run.sh STOPWATT TRUTH E2E    the program, the folder of the measured runs (8b-c1, …, 3b-rate), and that of runs of
-#                                another start whose tokens have no text: E2E and output tokens alone
+#   run.sh STOPWATT [TRUTH E2E]  the program, the folder of the measured runs (8b-c1, …, 3b-rate), and that of runs of
+#                                another start whose tokens have no text: E2E and output tokens alone. Without
+#                                folders, the runs of data/runs.tar.xz.
 #
 # The loads of the fit were chosen before any error was looked at: the model of 8 B with 4 and with 64 clients.
 set -eu
 stopwatt=$1
-truth=$2
-e2e=$3
+runs=$(mktemp -d)
+trap 'rm -r "$runs"' EXIT
+[ $# -gt 1 ] || tar -xJf "$(dirname "$0")/data/runs.tar.xz" -C "$runs"
+truth=${2:-$runs/truth}
+e2e=${3:-$runs/e2e}
 data=$(dirname "$0")/data
 mkdir -p "$data"
 engine="--gpu h100-sxm --engine-arg gpu_memory_utilization=0.85 --engine-arg max_model_len=8192"
@@ -33,3 +37,4 @@ for pair in 8b:llama-3.1-8b 3b:llama-3.2-3b; do
         --validate $(for run in c1 c4 c16 c64 c128 longout mix16 mix48 rate; do echo "$e2e/$shape-$run"; done) \
         > "$data/$shape-e2e.csv"
 done
+python3 "$(dirname "$0")/tables.py"

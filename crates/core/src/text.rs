@@ -526,6 +526,7 @@ texts! {
     OcrDegrade { "image", "이미지" }
     OcrPerMinute { "docs/min", "분당 문서" }
     OcrLatency { "p95 latency", "p95 지연" }
+    OcrNoInterval { "no interval: {}", "구간 없음: {}" }
     OcrNeedsMore { "needs about {} more documents", "문서 약 {}건이 더 필요" }
     OcrSynthetic { "Made-up documents: accuracy on them does not carry over to real records.", "가상 문서의 결과이며 실제 기록에서의 정확도를 뜻하지 않습니다." }
     OcrFailImage { "image not readable", "이미지를 읽을 수 없음" }

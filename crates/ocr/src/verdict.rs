@@ -67,6 +67,9 @@ pub struct Check {
     pub value: Option<f64>,
     /// Its interval; for p95 latency that of the share of pages beyond the limit.
     pub interval: Option<Interval>,
+    /// Why a value that is an estimate has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_interval: Option<String>,
     /// The limit: at most for rates and latency, at least for fields.
     pub limit: f64,
     /// The judgement.
@@ -91,6 +94,7 @@ pub fn judge(
         what: what.to_owned(),
         value: None,
         interval: None,
+        no_interval: None,
         limit,
         verdict: Verdict::Inconclusive,
         status: None,
@@ -105,7 +109,10 @@ pub fn judge(
     let cer = &scores.cer.micro;
     checks.push(match cer.value {
         None => none("cer", profile.cer),
-        Some(value) => at_most("cer", value, cer.interval, profile.cer, documents, terms),
+        Some(value) => Check {
+            no_interval: cer.reason.clone(),
+            ..at_most("cer", value, cer.interval, profile.cer, documents, terms)
+        },
     });
     checks.push(
         latency(latencies, profile.latency_s, terms).unwrap_or_else(|| none("latency", profile.latency_s)),
@@ -126,6 +133,7 @@ pub fn judge(
                 Check {
                     value: Some(value),
                     interval: field.accuracy.interval,
+                    no_interval: field.accuracy.reason.clone(),
                     limit: FIELD_OK,
                     status: Some(status.to_owned()),
                     ..check
@@ -147,6 +155,7 @@ fn samples(documents: u64, terms: &Terms) -> Check {
         what: "samples".to_owned(),
         value: Some(documents as f64),
         interval: None,
+        no_interval: None,
         limit: terms.min_samples as f64,
         verdict: if missing == 0 { Verdict::Pass } else { Verdict::Inconclusive },
         status: None,
@@ -177,7 +186,16 @@ fn at_most(
         let needed = n * (width / room).powi(2);
         needed.is_finite().then(|| (needed.ceil() as u64).saturating_sub(documents).max(1))
     });
-    Check { what: what.to_owned(), value: Some(value), interval, limit, verdict, status: None, needs_more }
+    Check {
+        what: what.to_owned(),
+        value: Some(value),
+        interval,
+        no_interval: None,
+        limit,
+        verdict,
+        status: None,
+        needs_more,
+    }
 }
 
 fn latency(latencies: &[Option<f64>], limit: f64, terms: &Terms) -> Option<Check> {
@@ -195,6 +213,7 @@ fn latency(latencies: &[Option<f64>], limit: f64, terms: &Terms) -> Option<Check
                 what,
                 value: None,
                 interval: None,
+                no_interval: None,
                 limit,
                 verdict,
                 status: None,
@@ -202,13 +221,15 @@ fn latency(latencies: &[Option<f64>], limit: f64, terms: &Terms) -> Option<Check
             });
         };
         let mean = times.iter().sum::<f64>() / n;
-        let ci = t_mean(&times, LEVEL).ok();
-        let interval = ci.map(|ci| Interval {
+        let ci = t_mean(&times, LEVEL);
+        let no_interval = ci.as_ref().err().map(ToString::to_string);
+        let interval = ci.ok().map(|ci| Interval {
             lo: ci.lo,
             hi: ci.hi,
             basis: stopwatt_quality::summary::Basis::Documents,
         });
-        return Some(at_most("latency", mean, interval, limit, times.len() as u64, terms));
+        let check = at_most("latency", mean, interval, limit, times.len() as u64, terms);
+        return Some(Check { no_interval, ..check });
     }
     let mut times: Vec<f64> = latencies.iter().map(|t| t.unwrap_or(f64::INFINITY)).collect();
     times.sort_by(f64::total_cmp);

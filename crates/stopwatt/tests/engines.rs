@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Exact, Place, STOPWATT, only_run, wait_for};
+use common::{Exact, Place, STOPWATT, follows, only_run, wait_for};
 use serde_json::Value;
 
 const SHORT: [&str; 8] = ["--requests", "4", "--repeats", "2", "--output", "4", "--warmup", "0"];
@@ -21,13 +21,6 @@ fn engines(doc: &Value) -> Vec<(String, String)> {
     let mut found: Vec<_> = doc["engines"].as_array().unwrap().iter().map(of).collect();
     found.sort();
     found
-}
-
-fn is_valid(doc: &Value) {
-    let schema: Value = serde_json::from_str(include_str!("../../../schemas/metrics.schema.json")).unwrap();
-    let problems: Vec<_> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(doc).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
 }
 
 /// Processes whose command line holds `mark`.
@@ -45,7 +38,7 @@ fn each_setting_gets_an_engine_and_one_that_dies_is_a_result() {
         ["bench", "--serve-cmd", &command, "--sweep", "itl=1ms,3ms,soon", "--sweep", "concurrency=1,2"];
     let more = ["--input", "8", "--slo", "ttft < 1s", "--format", "json"];
     let doc = place.run(&[&args[..], &SHORT, &more].concat()).expect(0).json();
-    is_valid(&doc);
+    follows("metrics.schema.json", &doc);
     let expected = [("1ms", "measured"), ("3ms", "measured"), ("soon", "died")];
     assert_eq!(engines(&doc), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     let dead = doc["engines"].as_array().unwrap().iter().find(|e| e["outcome"] == "died").unwrap();
@@ -139,7 +132,7 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     let other = place.run(&["bench", "--resume", run, "--output", "9"]).expect(2);
     assert!(other.stderr.contains("workload.output"), "{}", other.stderr);
     let doc = place.run(&["bench", "--resume", run, "--format", "json"]).expect(0).json();
-    is_valid(&doc);
+    follows("metrics.schema.json", &doc);
     assert_eq!((doc["points"].as_array().unwrap().len(), doc["status"].as_str()), (8, Some("complete")));
     assert!(doc["points"].as_array().unwrap().iter().all(|p| p["requests"] == 8), "{}", doc["points"]);
     let second = std::fs::read_dir(&runs)
@@ -184,7 +177,7 @@ fn the_highest_concurrency_is_found() {
         "json",
     ];
     let doc = place.run(&[&args[..], &more].concat()).expect(0).json();
-    is_valid(&doc);
+    follows("metrics.schema.json", &doc);
     let search = &doc["search"];
     assert_eq!(
         (search["found"]["value"].as_f64(), search["confirmed"].as_bool()),
@@ -246,7 +239,7 @@ fn two_engines_are_measured_in_turns_and_the_faster_one_is_found() {
         let run: Value =
             serde_json::from_slice(&std::fs::read(place.path("c").join(side).join("metrics.json")).unwrap())
                 .unwrap();
-        is_valid(&run);
+        follows("metrics.schema.json", &run);
         assert_eq!(
             (run["engines"].as_array().map(Vec::len), run["status"].as_str()),
             (Some(3), Some("complete"))
@@ -321,7 +314,7 @@ fn equal_answers_are_counted_without_being_kept() {
     assert!(doc["gates"].to_string().contains("3838"), "{}", doc["gates"]);
     let candidate: Value =
         serde_json::from_slice(&std::fs::read(place.path("c/candidate/metrics.json")).unwrap()).unwrap();
-    is_valid(&candidate);
+    follows("metrics.schema.json", &candidate);
     assert_eq!((&candidate["quality"]["items"], &candidate["quality"]["different"]), (&4.into(), &0.into()));
     assert_eq!(candidate["quality_delta_pct"], 0.0);
     for side in ["baseline", "candidate"] {

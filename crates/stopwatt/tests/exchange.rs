@@ -4,16 +4,8 @@
 
 mod common;
 
-use common::{Exact, Place, only_run};
+use common::{Exact, Place, follows, only_run};
 use serde_json::Value;
-
-#[track_caller]
-fn check_schema(schema: &str, document: &Value) {
-    let schema: Value = serde_json::from_str(schema).unwrap();
-    let problems: Vec<String> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(document).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
-}
 
 #[test]
 fn a_measured_run_in_another_dialect_and_format() {
@@ -23,7 +15,7 @@ fn a_measured_run_in_another_dialect_and_format() {
     let mut command = vec!["bench", "--url", &exact.url];
     command.extend(args.split(' '));
     let view = place.run(&command).expect(0).json();
-    check_schema(include_str!("../../../schemas/dialect.schema.json"), &view);
+    follows("dialect.schema.json", &view);
     let point = &view["points"][0];
     let figure = |key: &str| point["figures"].as_array().unwrap().iter().find(|f| f["key"] == key).unwrap();
     assert_eq!((view["dialect"].as_str(), point["trials"].as_u64()), (Some("vllm-rs"), Some(2)));
@@ -41,7 +33,7 @@ fn a_measured_run_in_another_dialect_and_format() {
     assert!(exported["mean_ttft_ms"].as_f64().unwrap() >= 29.0);
 
     let doc = place.run(&["import", out, "--format", "json"]).expect(0).json();
-    check_schema(include_str!("../../../schemas/metrics.schema.json"), &doc);
+    follows("metrics.schema.json", &doc);
     assert_eq!(doc["metrics"]["ttft"]["mean"]["n"], 4);
     assert_eq!(doc["pipeline"]["mode"], "import:vllm");
     assert!(place.run(&["runs", "list"]).expect(0).stdout.contains("-import-"));
@@ -58,8 +50,7 @@ fn tables_and_wrong_files() {
     assert_eq!((mean["trials"].as_u64(), mean["interval"].is_object()), (Some(3), true));
     let run = only_run(&place.path("runs"));
     let log = std::fs::read_to_string(run.join("run.log")).unwrap();
-    let schema = include_str!("../../../schemas/run.log.schema.json");
-    log.lines().for_each(|line| check_schema(schema, &serde_json::from_str(line).unwrap()));
+    log.lines().for_each(|line| follows("run.log.schema.json", &serde_json::from_str(line).unwrap()));
 
     let said = place.run(&["import", "ttft.csv"]).expect(1).stderr;
     assert!(said.contains("needs the metric") && said.contains("--metric ttft"), "{said}");
@@ -76,7 +67,7 @@ fn tables_and_wrong_files() {
 fn metrics_are_explained() {
     let place = Place::new();
     let itl = place.run(&["explain", "itl", "--format", "json"]).expect(0).json();
-    check_schema(include_str!("../../../schemas/explain.schema.json"), &itl);
+    follows("explain.schema.json", &itl);
     let all = place.run(&["explain", "--format", "json"]).expect(0).json();
     assert!(all.as_array().unwrap().len() > 20);
     let text = place.run(&["explain", "tpot", "--lang", "ko"]).expect(0).stdout;

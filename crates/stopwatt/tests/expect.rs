@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Exact, Place};
+use common::{Exact, Place, follows};
 use serde_json::Value;
 
 /// A run of the exact engine with this TTFT, under `name`.
@@ -14,15 +14,6 @@ fn measured(place: &Place, name: &str, ttft: &str) {
         ["--requests", "6", "--repeats", "4", "--concurrency", "1", "--input", "16", "--output", "16"];
     let args = [&["bench", "--url", &exact.url, "--warmup", "4", "--out", name][..], &settings].concat();
     place.run(&args).expect(0);
-}
-
-#[track_caller]
-fn follows(schema: &str, doc: &Value) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(schema);
-    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let problems: Vec<_> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(doc).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
 }
 
 #[test]

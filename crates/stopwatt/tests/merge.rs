@@ -6,37 +6,10 @@ mod common;
 
 use std::path::Path;
 
-use common::{Ended, Exact, Place};
+use common::{Ended, Exact, Place, SHARED_LOAD, soon};
 use serde_json::Value;
-use stopwatt_core::clock::unix_now;
 use stopwatt_core::{Nanos, Phase, RequestRecord};
 use stopwatt_record::{Chunks, Run};
-
-const LOAD: [&str; 18] = [
-    "--rate",
-    "40",
-    "--arrival",
-    "poisson",
-    "--requests",
-    "48",
-    "--repeats",
-    "2",
-    "--seed",
-    "7",
-    "--warmup",
-    "0",
-    "--input",
-    "20:60",
-    "--output",
-    "4:12",
-    "--override",
-    "load.shard_gap_s=1.5",
-];
-
-/// UNIX seconds some time ahead: enough for four programs to start on a loaded machine.
-fn soon() -> String {
-    format!("{}.0", unix_now() / 1_000_000_000 + 8)
-}
 
 fn rows(run: &Path) -> (Run, Vec<RequestRecord>) {
     let run = Run::open(run).unwrap();
@@ -73,7 +46,7 @@ fn four_shares_joined_are_the_whole_load() {
     let bench = |more: &[&str]| {
         let mut command = place.command(&["bench", "--url", &exact.url, "--format", "json"]);
         command
-            .args(LOAD)
+            .args(SHARED_LOAD)
             .args(more)
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped());

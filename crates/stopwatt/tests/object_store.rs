@@ -12,9 +12,8 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{Ended, Exact, Place, wait_for};
+use common::{Ended, Exact, Place, SHARED_LOAD, soon, wait_for};
 use serde_json::Value;
-use stopwatt_core::clock::unix_now;
 
 /// Must not be found in anything that is written.
 const SECRET: &str = "canary-9f3b-secret-key";
@@ -101,38 +100,11 @@ fn four_shares_are_joined_from_a_bucket() {
     let (place, elsewhere) = (Place::new(), Place::new());
     let exact = Exact::start(&["--ttft", "20ms", "--itl", "2ms"]);
     let s3 = S3::start(None);
-    let start = format!("{}.0", unix_now() / 1_000_000_000 + 8);
+    let start = soon();
     let bench = |i: u32| {
         let (shard, out) = (format!("{i}/4"), format!("s3://bucket/load/shard-{i}"));
-        let load = [
-            "bench",
-            "--url",
-            &exact.url,
-            "--format",
-            "json",
-            "--rate",
-            "40",
-            "--requests",
-            "48",
-            "--repeats",
-            "2",
-            "--seed",
-            "7",
-            "--warmup",
-            "0",
-            "--input",
-            "20:60",
-            "--output",
-            "4:12",
-            "--override",
-            "load.shard_gap_s=1.5",
-            "--shard",
-            &shard,
-            "--start-at",
-            &start,
-            "--out",
-            &out,
-        ];
+        let own = ["--shard", &shard, "--start-at", &start, "--out", &out];
+        let load = [&["bench", "--url", &exact.url, "--format", "json"], &SHARED_LOAD[..], &own].concat();
         s3.command(&place, &load).spawn().unwrap()
     };
     let shards: Vec<_> = (0..4).map(bench).collect();

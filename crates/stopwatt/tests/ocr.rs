@@ -8,16 +8,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use common::Place;
+use common::{Place, follows};
 use serde_json::{Value, json};
-
-#[track_caller]
-fn follows(schema: &str, document: &Value) {
-    let schema: Value = serde_json::from_str(schema).unwrap();
-    let problems: Vec<String> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(document).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
-}
 
 /// Writes a file of JSON lines.
 fn lines(place: &Place, name: &str, values: &[Value]) -> String {
@@ -49,7 +41,7 @@ fn readings_are_scored_without_a_word_of_them() {
     let score = ["ocr", "score", "--truth", &truth, "--pred", &read];
     let doc = place.run(&[&score[..], &["--format", "json", "--pages", "pages.jsonl"]].concat()).expect(0);
     let value = doc.json();
-    follows(include_str!("../../../schemas/ocr-score.schema.json"), &value);
+    follows("ocr-score.schema.json", &value);
     // One point added among 13 + 7 characters.
     assert_eq!((value["cer_micro"].as_f64(), value["insertions"].as_u64()), (Some(1.0 / 20.0), Some(1)));
     assert_eq!(value["all"]["all_fields"]["quantities"]["decimal"], 1);
@@ -60,10 +52,7 @@ fn readings_are_scored_without_a_word_of_them() {
     assert!(!doc.stdout.contains("카나리아") && !doc.stdout.contains("canary"));
     let pages = std::fs::read_to_string(place.path("pages.jsonl")).unwrap();
     assert!(pages.lines().count() == 2 && !pages.contains("카나리아"));
-    follows(
-        include_str!("../../../schemas/ocr-page.schema.json"),
-        &serde_json::from_str(pages.lines().next().unwrap()).unwrap(),
-    );
+    follows("ocr-page.schema.json", &serde_json::from_str(pages.lines().next().unwrap()).unwrap());
 
     // A page without truth, and a normalisation that does not exist.
     let stray = lines(&place, "stray.jsonl", &[json!({"id": "canary-9", "text": "x"})]);
@@ -80,7 +69,7 @@ fn a_wrong_truth_is_found() {
     let good = lines(&place, "good.jsonl", &[page("5mg")]);
     let bad = lines(&place, "bad.jsonl", &[page("경구")]);
     let doc = place.run(&["ocr", "verify", &good, "--format", "json"]).expect(0).json();
-    follows(include_str!("../../../schemas/ocr-verify.schema.json"), &doc);
+    follows("ocr-verify.schema.json", &doc);
     let text = place.run(&["ocr", "verify", &bad]).expect(10).stdout;
     assert!(text.contains("line 1, field 1: its value does not stand in the text"), "{text}");
     place.run(&["ocr", "verify", &good, "--min-samples", "50"]).expect(11);
@@ -114,7 +103,7 @@ fn a_perfect_reader_passes_and_a_blind_one_fails() {
             .json()
     };
     let doc = run("cat {image}", 0);
-    follows(include_str!("../../../schemas/ocr-run.schema.json"), &doc);
+    follows("ocr-run.schema.json", &doc);
     assert_eq!((doc["verdict"].as_str(), doc["synthetic"].as_bool()), (Some("pass"), Some(true)));
     let timing = &doc["settings"][0]["types"]["처방전"]["timing"];
     assert!(timing["pages"] == 80 && timing["documents_per_min"].as_f64().unwrap() > 0.0, "{timing}");

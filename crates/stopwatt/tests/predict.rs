@@ -4,17 +4,8 @@
 
 mod common;
 
-use common::Place;
+use common::{Place, follows};
 use serde_json::Value;
-
-#[track_caller]
-fn follows(schema: &str, doc: &Value) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(schema);
-    let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let problems: Vec<_> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(doc).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
-}
 
 const LLAMA: [&str; 5] = ["predict", "--model", "llama-3.1-8b", "--gpu", "h100-sxm"];
 
@@ -204,4 +195,48 @@ fn a_virtual_device_answers_at_the_predicted_times() {
     let measured = metrics["metrics"]["tpot"]["mean"]["value"].as_f64().unwrap();
     // The server sleeps until each step's end, so a busy machine only adds.
     assert!((0.97..1.25).contains(&(measured / predicted)), "{measured} against {predicted}");
+}
+
+#[test]
+fn a_service_is_planned_with_its_cost() {
+    let place = Place::new();
+    let prices = "[[price]]\nid = \"two\"\nprovider = \"p\"\naccelerator = \"a\"\ncount = 2\ncurrency = \"USD\"\n\
+        kind = \"spot\"\nper_hour = 5.0\ndate = \"2026-11-22\"\nsource = \"made up\"\n";
+    std::fs::write(place.path("prices.toml"), prices).unwrap();
+    let args =
+        ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm", "--input", "512", "--requests", "200"];
+    let traffic = ["--rate", "60", "--slo", "p99 ttft < 500ms, mean tpot < 20ms"];
+    let cost = ["--price", "h100-sxm=two", "--html", "plan.html"];
+    let all = [&args[..], &traffic, &cost].concat();
+    let doc = place.run(&[&all[..], &["--format", "json"]].concat()).expect(0).json();
+    follows("plan.schema.json", &doc);
+    let fleet = &doc["options"][0]["fleet"];
+    let devices = fleet["devices"].as_f64().unwrap();
+    assert_eq!(
+        fleet["costs"][0]["per_hour"].as_f64().unwrap(),
+        2.5 * devices,
+        "a device is half of the offer"
+    );
+    let html = std::fs::read_to_string(place.path("plan.html")).unwrap();
+    assert!(html.contains("Pareto front") && html.contains("<svg") && html.contains("NVIDIA H100"), "{html}");
+    let text = place.run(&all).expect(0).stdout;
+    assert!(text.contains("bound by") && text.contains("USD") && text.contains("Pareto front"), "{text}");
+    let csv = place.run(&[&all[..], &["--format", "csv"]].concat()).expect(0).stdout;
+    assert_eq!(csv.lines().count(), 2, "one option, one price: {csv}");
+
+    // Nothing serves this, and the reason is told.
+    let never = [&args[..], &["--rate", "60", "--slo", "p99 ttft < 1ms"]].concat();
+    let told = place.run(&never).expect(10).stdout;
+    assert!(told.contains("nothing that was looked at serves this"), "{told}");
+    assert!(told.contains("a request alone does not keep to the limits"), "{told}");
+    for (wrong, says) in [
+        (vec!["--rate", "0", "--slo", "p99 ttft < 1s"], "no rate"),
+        (vec!["--rate", "1", "--slo", "ttft < 1s"], "what of the values is limited"),
+        (vec!["--rate", "1", "--slo", "p99 ttft < 1s", "--headroom", "1"], "leaves nothing"),
+        (vec!["--rate", "1", "--slo", "p99 ttft < 1s", "--price", "l4=two"], "none of the devices"),
+        (vec!["--rate", "1", "--slo", "p99 ttft < 1s", "--price", "h100-sxm=no"], "no price is named"),
+    ] {
+        let told = place.run(&[&args[..], &wrong].concat()).expect(2).stderr;
+        assert!(told.contains(says), "{wrong:?}: {told}");
+    }
 }

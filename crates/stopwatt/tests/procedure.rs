@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Ended, Place, wait_for};
+use common::{Ended, Place, follows, wait_for};
 use serde_json::Value;
 
 /// A script of the tests, as a command.
@@ -38,15 +38,6 @@ fn near(value: &Value, expected: f64, by: f64) {
     assert!((got - expected).abs() <= by, "{got} is not {expected} ± {by}");
 }
 
-#[track_caller]
-fn valid(schema: &str, document: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(schema);
-    let schema: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let problems: Vec<_> = validator.iter_errors(document).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
-}
-
 #[test]
 fn a_program_that_tells_its_times_is_measured_as_it_is_in_every_mode() {
     let place = Place::new();
@@ -69,7 +60,7 @@ fn a_program_that_tells_its_times_is_measured_as_it_is_in_every_mode() {
         for key in ["l2_hit_pct", "ept_j_per_tok", "quality_delta_pct"] {
             assert!(doc[key].is_null() && doc["reasons"][key].is_string(), "{key}");
         }
-        valid("metrics.schema.json", &doc);
+        follows("metrics.schema.json", &doc);
         for stage in ["fingerprint", "stabilise", "measure", "outputs"] {
             assert!(facts(&place, &out, "stage").iter().any(|f| f["stage"] == stage), "{stage}");
         }
@@ -254,7 +245,7 @@ fn a_change_that_is_really_faster_is_accepted_and_put_into_use() {
     let doc = pair(&place, &told("1", ""), &more).expect(0).json();
     assert_eq!((verdict(&doc, "e2e").as_str(), doc["gate"].as_str()), ("improved", Some("passed")));
     assert_eq!((doc["design"].as_str(), &doc), (Some("paired"), &read(&place, "c/compare.json")));
-    valid("comparison.schema.json", &doc);
+    follows("comparison.schema.json", &doc);
     let decision = read(&place, "c/decision.json");
     assert_eq!((&decision["decision"], &decision["in_use"]), (&"accepted".into(), &"candidate".into()));
     let active = std::fs::read_to_string(place.path("active.yaml")).unwrap();
@@ -436,8 +427,8 @@ fn quality_of_both_sides_is_paired_item_by_item_and_gated_by_its_bound() {
     let delta = &doc["quality"]["delta"]["pct"];
     assert!(delta["n"] == 4000 && delta["interval"]["hi"].as_f64() < Some(0.1), "{delta}");
     near(&doc["metrics"]["quality_loss"]["mean"]["value"], 0.01, 1e-12);
-    valid("metrics.schema.json", &doc);
-    valid("comparison.schema.json", &same);
+    follows("metrics.schema.json", &doc);
+    follows("comparison.schema.json", &same);
     assert!(read(&place, "same/baseline/metrics.json")["reasons"]["quality_delta_pct"].is_string());
     // Ten more wrong answers of 4000 are 0.25 pp: beyond the limit as a whole.
     let worse = measured([40, 80], "worse", 10);
@@ -498,6 +489,52 @@ fn a_profiler_that_is_not_there_leaves_no_file() {
     let l1d = &doc["metrics"]["l1d_hit_rate"]["mean"];
     assert!(l1d["value"].is_number() || l1d["reason"].is_string(), "{l1d}");
     assert_eq!(facts(&place, "r", "trial_cpu").len(), 3);
+}
+
+#[test]
+fn what_a_target_launches_while_it_gets_ready_is_in_no_counter() {
+    let place = Place::new();
+    let profiler = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets/profiler");
+    let path = std::env::join_paths(
+        std::iter::once(profiler).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let path = path.unwrap();
+    let measured = |out: &str, more: &[&str]| {
+        let args = [
+            "run",
+            "--command",
+            &told("1", ""),
+            "--repeats",
+            "60",
+            "--trials",
+            "3",
+            "--warmup",
+            "10",
+            "--out",
+            out,
+        ];
+        let ncu = ["--override", "measure.ncu_enable=true", "--format", "json"];
+        let mut command = place.command(&[&args[..], &ncu, more].concat());
+        Ended::from(command.env("PATH", &path).output().unwrap()).expect(0).json()
+    };
+    // 300 of 1000 sectors hit, 6400 + 1600 bytes an iteration; with the two fills it would be 70 % and 11,000 bytes.
+    for iterations in ["1", "4"] {
+        let (out, n) = (format!("whole-{iterations}"), format!("measure.ncu_iterations={iterations}"));
+        let doc = measured(&out, &["--override", &n]);
+        near(&doc["metrics"]["l2_hit_rate"]["mean"]["value"], 0.3, 1e-12);
+        near(&doc["metrics"]["dram_bytes"]["mean"]["value"], 8000.0, 1e-9);
+        let kernels = &read(&place, &format!("{out}/ncu.json"))["kernels"];
+        assert_eq!(kernels.as_array().unwrap().len(), 1, "{kernels}");
+        assert_eq!(
+            (&kernels[0]["name"], kernels[0]["launches"].to_string()),
+            (&"work".into(), format!("{iterations}.0"))
+        );
+    }
+    // A part that was chosen is counted as chosen, and is no iteration.
+    let doc = measured("part", &["--override", "measure.ncu_launch_count=3"]);
+    near(&doc["metrics"]["l2_hit_rate"]["mean"]["value"], 0.7, 1e-12);
+    let bytes = &doc["metrics"]["dram_bytes"]["mean"];
+    assert!(bytes["value"].is_null() && bytes["reason"].to_string().contains("ncu_launch_count"), "{bytes}");
 }
 
 #[test]

@@ -4,9 +4,7 @@
 
 mod common;
 
-use std::path::Path;
-
-use common::Place;
+use common::{Place, follows};
 use serde_json::Value;
 
 /// A profile of one tiny kernel.
@@ -26,28 +24,18 @@ const TINY: [&str; 13] = [
     "warm",
 ];
 
-#[track_caller]
-fn check(schema: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(schema);
-    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let doc: Value = serde_json::from_str(text).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> = validator.iter_errors(&doc).map(|e| e.to_string()).collect();
-    assert!(errors.is_empty(), "{errors:?}");
-}
-
 #[test]
 fn a_profile_is_a_run_with_a_table() {
     let place = Place::new();
     let ended = place.run(&[&TINY[..], &["--out", "run", "--format", "json"]].concat()).expect(0);
-    check("kernel-table.schema.json", &ended.stdout);
+    follows("kernel-table.schema.json", &ended.json());
     let table: Value = serde_json::from_str(&ended.stdout).unwrap();
     let row = &table["rows"][0];
     assert_eq!((&row["op"]["kind"], &row["block"]), (&"rms_norm".into(), &1.into()));
     assert_eq!(row["outcome"]["time"]["n"], 8);
     let file = |name: &str| std::fs::read(place.path("run").join(name)).unwrap();
     let metrics = String::from_utf8(file("metrics.json")).unwrap();
-    check("metrics.schema.json", &metrics);
+    follows("metrics.schema.json", &serde_json::from_str(&metrics).unwrap());
     let metrics: Value = serde_json::from_str(&metrics).unwrap();
     assert_eq!((&metrics["status"], &metrics["throughput_toks_s"]), (&"complete".into(), &Value::Null));
     assert!(metrics["reasons"]["throughput_toks_s"].is_string());
@@ -89,7 +77,7 @@ fn a_kernel_is_a_target_of_run() {
         ["run", "-c", "kernel.yaml", "--repeats", "60", "--trials", "3", "--warmup", "20", "--out", "run"];
     place.run(&flags).expect(0);
     let text = std::fs::read_to_string(place.path("run").join("metrics.json")).unwrap();
-    check("metrics.schema.json", &text);
+    follows("metrics.schema.json", &serde_json::from_str(&text).unwrap());
     let metrics: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(metrics["pipeline"]["repeats"], 60);
     assert!(metrics["latency_ms"]["p50"].as_f64().is_some_and(|ms| ms > 0.0));

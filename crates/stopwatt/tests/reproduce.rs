@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Ended, Exact, Place};
+use common::{Ended, Exact, Place, follows};
 use serde_json::Value;
 
 /// A program that tells known times, in the folder of the test, so that it can be changed.
@@ -49,11 +49,7 @@ fn a_run_comes_out_again_from_its_lock_alone() {
         place.command(&["reproduce", "a", "--allow-commands", "--out", "b", "--format", "json"]);
     let doc = Ended::from(command.env("STOPWATT_SEED", "5").output().unwrap()).expect(0).json();
     assert_eq!(doc["verdict"], "reproduced", "{doc:#}");
-    let schema: Value =
-        serde_json::from_str(include_str!("../../../schemas/reproduction.schema.json")).unwrap();
-    let problems: Vec<String> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(&doc).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
+    follows("reproduction.schema.json", &doc);
     let e2e = doc["metrics"].as_array().unwrap().iter().find(|m| m["metric"] == "e2e").unwrap();
     let [lo, hi] = [0, 1].map(|i| e2e["interval"][i].as_f64().unwrap());
     assert!(lo <= 0.0 && hi >= 0.0 && lo > -0.05 && hi < 0.05, "{e2e}");

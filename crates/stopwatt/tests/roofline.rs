@@ -4,16 +4,7 @@
 
 mod common;
 
-use common::Place;
-
-#[track_caller]
-fn follows(schema: &str, doc: &serde_json::Value) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(schema);
-    let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let problems: Vec<_> =
-        jsonschema::validator_for(&schema).unwrap().iter_errors(doc).map(|e| e.to_string()).collect();
-    assert!(problems.is_empty(), "{problems:?}");
-}
+use common::{Place, follows};
 
 #[test]
 fn the_textbook_is_reproduced() {

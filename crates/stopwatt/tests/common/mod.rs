@@ -7,6 +7,8 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use stopwatt_core::clock::unix_now;
+
 pub(crate) const STOPWATT: &str = env!("CARGO_BIN_EXE_stopwatt");
 
 /// A folder to run in, with its runs in `runs/`.
@@ -62,6 +64,43 @@ impl Ended {
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.stdout, self.stderr))
     }
+}
+
+/// The load that tests of shares divide.
+pub(crate) const SHARED_LOAD: [&str; 18] = [
+    "--rate",
+    "40",
+    "--arrival",
+    "poisson",
+    "--requests",
+    "48",
+    "--repeats",
+    "2",
+    "--seed",
+    "7",
+    "--warmup",
+    "0",
+    "--input",
+    "20:60",
+    "--output",
+    "4:12",
+    "--override",
+    "load.shard_gap_s=1.5",
+];
+
+/// UNIX seconds some time ahead: enough for four programs to start on a loaded machine.
+pub(crate) fn soon() -> String {
+    format!("{}.0", unix_now() / 1_000_000_000 + 8)
+}
+
+/// Holds a document to a file of `schemas/`.
+#[track_caller]
+pub(crate) fn follows(schema: &str, doc: &serde_json::Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(schema);
+    let schema = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let problems: Vec<_> = validator.iter_errors(doc).map(|e| e.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
 }
 
 /// An exact engine of its own process; ends when dropped.

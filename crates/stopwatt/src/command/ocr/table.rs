@@ -285,7 +285,10 @@ fn reason(check: &Check, lang: Lang) -> String {
     // That of latency is of the share of pages that are too slow.
     let interval = match check.interval {
         Some(i) if check.what != "latency" => format!(" [{:.4}, {:.4}]", i.lo, i.hi),
-        _ => String::new(),
+        _ => check
+            .no_interval
+            .as_ref()
+            .map_or_else(String::new, |why| format!(" ({})", fill(t(Text::OcrNoInterval), &[why]))),
     };
     let mark = if check.verdict == Verdict::Fail { "✗" } else { "?" };
     let more = check
