@@ -350,7 +350,7 @@ texts! {
     PlanTitle { "Plan", "용량 계획" }
     PlanFleets { "Ways to serve the traffic", "트래픽을 처리하는 구성" }
     PlanPareto { "Speed for a user against work of a device", "사용자 체감 속도와 장치당 처리량" }
-    PlanParetoCaption { "Closed loops of 1, 2, 4, … clients on one replica, predicted. Further right and further up is better.", "복제본 하나에 클라이언트 1, 2, 4, …개를 폐쇄 루프로 보냈을 때의 예측값. 오른쪽 위일수록 좋음." }
+    PlanParetoCaption { "Closed loops of 1, 2, 4, … clients on one replica, predicted; {} of {} ways are drawn. Further right and further up is better.", "복제본 하나에 클라이언트 1, 2, 4, …개를 폐쇄 루프로 보냈을 때의 예측값이며, {}개 구성을 그림(전체 {}개). 오른쪽 위일수록 좋음." }
     PlanUser { "tokens/s per user", "사용자당 토큰/s" }
     PlanDevice { "output tokens/s per device", "장치당 출력 토큰/s" }
     PlanFront { "Pareto front", "파레토 전선" }

@@ -1,6 +1,6 @@
 //! A plan as a page: ways to serve a traffic side by side, and speed for a user against work of a device.
 
-use stopwatt_core::text::{Lang, Text};
+use stopwatt_core::text::{Lang, Text, fill};
 
 use crate::html::{document, plots, section, words_table};
 use crate::quantity::{Kind, Scale};
@@ -71,11 +71,15 @@ fn front(page: &PlanPage, lang: Lang) -> Chart {
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         Layer::Line(Line { name: name.clone(), color, points, steps: false, dots: true, area: false })
     });
+    let drawn = page.curves.len().min(CURVES);
     let name = Text::PlanFront.get(lang).to_owned();
     let dots = Layer::Dots { name, color: CURVES, points: page.front.clone() };
     Chart {
         title: Text::PlanPareto.get(lang).to_owned(),
-        caption: Text::PlanParetoCaption.get(lang).to_owned(),
+        caption: fill(
+            Text::PlanParetoCaption.get(lang),
+            &[&drawn.to_string(), &page.curves.len().to_string()],
+        ),
         x: Axis::from_zero(all().map(|p| p.0), plain, Text::PlanUser.get(lang)),
         y: Axis::from_zero(all().map(|p| p.1), plain, Text::PlanDevice.get(lang)),
         y_ticks: true,

@@ -13,6 +13,7 @@ use crate::View;
 use crate::cost;
 use crate::engines;
 use crate::facts::Facts;
+use crate::hardware::{kernels_text, roofline_text};
 use crate::notes::{Notes, superscript};
 use crate::points;
 use crate::quantity::{Kind, Scale, count, joined, kind};
@@ -83,16 +84,10 @@ pub fn terminal(view: &View<'_>, style: Style<'_>) -> String {
     let mut out = String::new();
     page.heading(&mut out, &facts);
     page.verdict(&mut out);
-    let mut notes = Notes::default();
-    page.search(&mut out);
-    page.latency(&mut out, &mut notes);
-    page.figures(&mut out, &mut notes);
-    page.points(&mut out, &mut notes);
-    page.custom(&mut out);
-    page.cost(&mut out, &mut notes);
-    page.best(&mut out);
-    page.failures(&mut out);
-    page.notes(&mut out, &notes);
+    page.hardware(&mut out, style);
+    if view.has_requests() {
+        page.requests(&mut out);
+    }
     if let Some(dir) = style.files {
         page.files(&mut out, dir);
     }
@@ -106,6 +101,34 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// Everything about requests, or iterations.
+    fn requests(&self, out: &mut String) {
+        let mut notes = Notes::default();
+        self.search(out);
+        self.latency(out, &mut notes);
+        self.figures(out, &mut notes);
+        self.points(out, &mut notes);
+        self.custom(out);
+        self.cost(out, &mut notes);
+        self.best(out);
+        self.failures(out);
+        self.notes(out, &notes);
+    }
+
+    /// Roofs and kernels of a device, as the commands that measure them print them.
+    fn hardware(&self, out: &mut String, style: Style<'_>) {
+        let (hardware, style) = (self.view.hardware, Style { files: None, ..style });
+        for text in [
+            hardware.roofline.as_ref().map(|roofline| roofline_text(roofline, style)),
+            (!hardware.kernels.is_empty()).then(|| kernels_text(&hardware.kernels, style)),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let _ = write!(out, "\n{text}");
+        }
+    }
+
     fn text(&self, text: Text) -> &'static str {
         text.get(self.view.lang)
     }
@@ -147,7 +170,9 @@ impl Page<'_> {
             Standing::Invalid => self.paint.bad(&text),
         };
         let totals = summary::totals(self.view).join(" · ");
-        let _ = if wide(&text) + 3 + wide(&totals) <= self.width {
+        let _ = if totals.is_empty() {
+            writeln!(out, "\n{painted}")
+        } else if wide(&text) + 3 + wide(&totals) <= self.width {
             writeln!(out, "\n{painted}   {totals}")
         } else {
             writeln!(out, "\n{painted}\n  {totals}")

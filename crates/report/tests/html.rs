@@ -2,8 +2,6 @@
 
 mod sample;
 
-use std::path::Path;
-
 use sample::{Plan, Sample, odd};
 use sha2::{Digest, Sha256};
 use stopwatt_core::text::Lang;
@@ -171,11 +169,7 @@ fn every_number_of_the_headline_has_its_interval_beside_it() {
 
 #[test]
 fn a_page_of_a_device_has_no_empty_parts_about_requests() {
-    let mut run = Sample::new(&Plan { concurrency: Vec::new(), ..Plan::single() });
-    let measured =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benchmarks/gpu-kernels/data/roofline.json");
-    let roofline = std::fs::read_to_string(measured).expect("the measured roofline");
-    run.hardware.roofline = Some(serde_json::from_str(&roofline).expect("it is one"));
+    let run = Sample::of_a_device();
     for lang in [Lang::En, Lang::Ko] {
         let page = html(&run.view(lang));
         tags(&page);

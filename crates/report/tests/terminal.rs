@@ -78,3 +78,15 @@ fn no_name_can_steer_the_terminal() {
     assert!(odd::HOSTILE.iter().any(|h| h.contains('\x1b')), "the sample holds terminal codes");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'));
 }
+
+#[test]
+fn a_device_is_told_by_its_roofs_and_not_by_empty_latencies() {
+    let run = Sample::of_a_device();
+    let text = terminal(&run.view(Lang::En), Style { color: false, width: 100, files: Some("run") });
+    assert!(
+        text.contains("cuBLASLt") && text.contains("ridge point") && text.contains("run/report.html"),
+        "{text}"
+    );
+    assert!(!text.contains("TTFT") && !text.contains("requests"), "{text}");
+    assert!(text.lines().all(|line| line == line.trim_end()), "no line ends with blanks: {text:?}");
+}

@@ -95,6 +95,16 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The measured roofline of an H100, without any request.
+    pub fn of_a_device() -> Self {
+        let mut run = Self::new(&Plan { concurrency: Vec::new(), ..Plan::single() });
+        let measured = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../benchmarks/gpu-kernels/data/roofline.json");
+        let roofline = std::fs::read_to_string(measured).expect("the measured roofline");
+        run.hardware.roofline = Some(serde_json::from_str(&roofline).expect("it is one"));
+        run
+    }
+
     /// Makes the run.
     pub fn new(plan: &Plan) -> Self {
         let mut log = vec![];
