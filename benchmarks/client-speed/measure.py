@@ -124,7 +124,8 @@ def clients(a):
             "--dataset-name", "random", "--random-input-len", 32, "--random-output-len", TOKENS, "--ignore-eos",
             "--num-prompts", r, "--max-concurrency", n, "--disable-tqdm"]
     if a.aiperf:
-        found["aiperf"] = lambda u, n, r, d: shlex.split(a.aiperf) + [
+        # Offline, AIPerf asks the hub's cache even for a folder.
+        found["aiperf"] = lambda u, n, r, d: ["env", "-u", "HF_HUB_OFFLINE"] + shlex.split(a.aiperf) + [
             "profile", "--model", "stopwatt-exact", "--url", u, "--endpoint-type", "completions", "--streaming",
             "--tokenizer", a.tokenizer, "--concurrency", n, "--request-count", r, "--synthetic-input-tokens-mean", 32,
             "--output-tokens-mean", TOKENS, "--extra-inputs", "ignore_eos:true", "--artifact-dir", d + "/aiperf", "--ui", "none"]

@@ -127,7 +127,7 @@ fn absent(point: &Point<'_>, metric: Metric) -> &'static str {
         Metric::InputTokens => "the server sent no usage",
         Metric::OutputTokens => "neither the server's usage nor a tokenizer counted tokens",
         Metric::SendLag => "no request was dispatched",
-        _ if !any_chunk && point.rows().all(|r| r.record.first_byte_ns.is_none()) => {
+        _ if !any_chunk && point.rows().all(|r| r.record.first_byte_ns.get().is_none()) => {
             "the target tells no token times"
         }
         _ if !any_chunk => "chunks were not recorded (--no-chunks)",

@@ -66,8 +66,8 @@ pub fn request_metrics(row: &RequestRow) -> RequestMetrics {
     let stream = row.stream;
     // An iteration of a target that is no server ended well without status and first byte: it ends when it ends, not
     // with its last token.
-    let answered = row.status.is_some() || row.first_byte_ns.is_some();
-    let is_iteration = !answered && row.written_ns.is_some() && row.end == EndKind::Ok;
+    let answered = row.status.is_some() || row.first_byte_ns.get().is_some();
+    let is_iteration = !answered && row.written_ns.get().is_some() && row.end == EndKind::Ok;
     let last = if is_iteration { Some(row.end_ns) } else { stream.map(|s| s.last_token_ns) };
     let with_gaps = stream.filter(|s| s.gaps() > 0);
     RequestMetrics {
@@ -78,8 +78,8 @@ pub fn request_metrics(row: &RequestRow) -> RequestMetrics {
         longest_gap: with_gaps.map(|s| seconds(s.longest_gap_ns)),
         e2e: since(begin, last),
         e2e_from_schedule: since(Some(row.intended_ns), last),
-        connect: row.connected_ns.zip(row.dispatched_ns).map(|(c, d)| seconds(c - d)),
-        send_lag: row.dispatched_ns.map(|d| seconds(d - row.intended_ns)),
+        connect: row.connected_ns.get().zip(row.dispatched_ns.get()).map(|(c, d)| seconds(c - d)),
+        send_lag: row.dispatched_ns.get().map(|d| seconds(d - row.intended_ns)),
         input_tokens: row.input_usage.map(f64::from),
         output_tokens: row.output_tokens().map(f64::from),
     }

@@ -52,7 +52,7 @@ pub fn unusual(requests: &[RequestRow], point: u32, metric: Metric) -> Vec<Unusu
         .iter()
         .filter(|r| r.point == point && r.phase == Phase::Measure && r.end == EndKind::Ok)
         .collect();
-    rows.sort_by_key(|r| (r.dispatched_ns, r.id));
+    rows.sort_by_key(|r| (r.dispatched_ns.get(), r.id));
     let found: Vec<(&RequestRow, f64)> =
         rows.into_iter().filter_map(|r| Some((r, request_metrics(r).value(metric)?))).collect();
     let values: Vec<f64> = found.iter().map(|(_, v)| *v).collect();
@@ -73,9 +73,9 @@ pub fn unusual(requests: &[RequestRow], point: u32, metric: Metric) -> Vec<Unusu
 }
 
 fn cause(record: &RequestRow, before: Option<&RequestRow>) -> Cause {
-    let sent = |r: &RequestRow| -> Option<Nanos> { r.dispatched_ns };
+    let sent = |r: &RequestRow| -> Option<Nanos> { r.dispatched_ns.get() };
     let pause = before.and_then(sent).zip(sent(record)).map(|(a, b)| seconds(b - a));
-    if record.connected_ns.is_some() {
+    if record.connected_ns.get().is_some() {
         Cause::NewConnection
     } else if before.is_none_or(|b| b.trial != record.trial) {
         Cause::FirstOfTrial

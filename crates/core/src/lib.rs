@@ -41,7 +41,7 @@ pub mod text;
 pub mod verdict;
 
 pub use chunk_shape::ChunkShape;
-pub use clock::{Clock, Nanos};
+pub use clock::{Clock, Nanos, OptionalNanos};
 pub use metric::{Direction, Metric};
 pub use request::{ChunkKind, ChunkStamp, EndKind, FinishReason, Phase, RequestRecord};
 pub use row::RequestRow;

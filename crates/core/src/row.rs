@@ -1,8 +1,10 @@
 //! A request without its stream: what analysis and reports keep of it in memory.
 
+use std::num::NonZeroU64;
+
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Nanos;
+use crate::clock::{Nanos, OptionalNanos};
 use crate::request::{EndKind, FinishReason, Phase, RequestRecord};
 use crate::stream::StreamSummary;
 
@@ -22,16 +24,16 @@ pub struct RequestRow {
     pub cached_usage: Option<u32>,
     pub output_tokenizer: Option<u32>,
     pub intended_ns: Nanos,
-    pub dispatched_ns: Option<Nanos>,
-    pub connected_ns: Option<Nanos>,
-    pub written_ns: Option<Nanos>,
-    pub first_byte_ns: Option<Nanos>,
+    pub dispatched_ns: OptionalNanos,
+    pub connected_ns: OptionalNanos,
+    pub written_ns: OptionalNanos,
+    pub first_byte_ns: OptionalNanos,
     pub end_ns: Nanos,
     pub end: EndKind,
     pub status: Option<u16>,
     pub error_len: Option<u32>,
     /// The hex digits as a number.
-    pub error_hash: Option<u64>,
+    pub error_hash: Option<NonZeroU64>,
     pub finish: Option<FinishReason>,
     /// `None` without a token chunk, or when its record does not tell.
     pub stream: Option<StreamSummary>,
@@ -57,15 +59,19 @@ impl RequestRow {
             cached_usage: r.cached_usage,
             output_tokenizer: r.output_tokenizer,
             intended_ns: r.intended_ns,
-            dispatched_ns: r.dispatched_ns,
-            connected_ns: r.connected_ns,
-            written_ns: r.written_ns,
-            first_byte_ns: r.first_byte_ns,
+            dispatched_ns: r.dispatched_ns.into(),
+            connected_ns: r.connected_ns.into(),
+            written_ns: r.written_ns.into(),
+            first_byte_ns: r.first_byte_ns.into(),
             end_ns: r.end_ns,
             end: r.end,
             status: r.status,
             error_len: r.error_len,
-            error_hash: r.error_hash.as_deref().and_then(|hex| u64::from_str_radix(hex, 16).ok()),
+            error_hash: r
+                .error_hash
+                .as_deref()
+                .and_then(|hex| u64::from_str_radix(hex, 16).ok())
+                .and_then(NonZeroU64::new),
             finish: r.finish,
             stream,
         }
@@ -78,6 +84,6 @@ impl RequestRow {
 
     /// When sending began: the connection stood and the request was taken up.
     pub fn send_begin_ns(&self) -> Option<Nanos> {
-        self.connected_ns.or(self.dispatched_ns)
+        self.connected_ns.get().or(self.dispatched_ns.get())
     }
 }

@@ -16,10 +16,10 @@
 
 mod client;
 mod conn;
-mod cpu;
 mod error;
 mod exchange;
 mod job;
+mod memory;
 mod open_files;
 mod pacer;
 mod simple;
@@ -32,6 +32,7 @@ mod tls;
 pub use client::{Client, run};
 pub use error::{LoadError, RequestError, TargetError};
 pub use job::{Completed, Drain, Ended, FollowUp, Job, Limits, Outcome, Pace, Path};
+pub use memory::share_one_heap;
 pub use simple::{Response, get, post};
 pub use stamps::KernelStamps;
 pub use stop::Stop;

@@ -8,9 +8,8 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use mio::Waker;
+use stopwatt_core::clock::thread_cpu;
 use stopwatt_core::{Clock, Nanos};
-
-use crate::cpu;
 
 /// Longest sleep before looking whether the run is over.
 const SLICE: Nanos = 20_000_000;
@@ -32,7 +31,7 @@ pub(crate) struct Schedule<'a> {
 /// The channel is unbounded, since a schedule that cannot tell a full channel from a late one is none; an arrival is
 /// eight bytes.
 pub(crate) fn pace(schedule: Schedule<'_>, due: Sender<Nanos>, waker: &Waker) -> Duration {
-    let begin = cpu::thread_time();
+    let begin = thread_cpu();
     remove_slack();
     let Schedule { arrivals, start, until, clock, over } = schedule;
     let mut unannounced = false;
@@ -56,7 +55,7 @@ pub(crate) fn pace(schedule: Schedule<'_>, due: Sender<Nanos>, waker: &Waker) ->
     }
     drop(due);
     wake(waker);
-    cpu::thread_time().saturating_sub(begin)
+    thread_cpu().saturating_sub(begin)
 }
 
 fn wake(waker: &Waker) {

@@ -42,7 +42,7 @@ fn delivered(at: &At<'_>, label: Option<&str>, findings: &mut Findings) {
     for trial in &at.point.trials {
         if let Some(wanted) = trial.end.and_then(|e| e.planned) {
             planned += wanted;
-            sent += trial.requests.iter().filter(|r| r.dispatched_ns.is_some()).count() as u64;
+            sent += trial.requests.iter().filter(|r| r.dispatched_ns.get().is_some()).count() as u64;
         }
     }
     if (sent as f64) < DELIVERED * planned as f64 {
@@ -53,7 +53,7 @@ fn delivered(at: &At<'_>, label: Option<&str>, findings: &mut Findings) {
 fn lag(at: &At<'_>, label: Option<&str>, findings: &mut Findings) {
     // A request that opened a connection is taken up while its socket is made: its lag is part of `connect`, not of
     // the pace that is judged here.
-    let kept_alive = || at.point.rows().filter(|r| r.record.connected_ns.is_none());
+    let kept_alive = || at.point.rows().filter(|r| r.record.connected_ns.get().is_none());
     let values = |metric| sorted(&kept_alive().filter_map(|r| r.values.value(metric)).collect::<Vec<_>>());
     let (lags, ttfts) = (values(Metric::SendLag), values(Metric::Ttft));
     if lags.is_empty() || ttfts.is_empty() {

@@ -14,8 +14,8 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use stopwatt_core::Clock;
+use stopwatt_core::clock::thread_cpu;
 
-use crate::cpu;
 use crate::error::LoadError;
 use crate::exchange::Exchange;
 use crate::job::{Completed, FollowUp, Job, Limits, Outcome, Pace};
@@ -142,11 +142,11 @@ impl Client {
                     Schedule::open(due, max_in_flight)
                 }
             };
-            let begin = cpu::thread_time();
+            let begin = thread_cpu();
             let finished =
                 EventLoop::new(&mut self.pool, feeder, schedule, turns, *limits, clock, done, start)
                     .run(stop);
-            let mut used = cpu::thread_time().saturating_sub(begin);
+            let mut used = thread_cpu().saturating_sub(begin);
             over.store(true, Ordering::Release);
             if let Some(pacer) = pacer {
                 used += pacer.join().unwrap_or_default();

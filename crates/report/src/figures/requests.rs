@@ -84,7 +84,7 @@ pub(super) fn charts(view: &View<'_>, facts: &Facts<'_>) -> Vec<Chart> {
 }
 
 fn begin(r: &RequestRow) -> Nanos {
-    r.dispatched_ns.unwrap_or(r.intended_ns)
+    r.dispatched_ns.get().unwrap_or(r.intended_ns)
 }
 
 /// The lowest lane that is free when each request begins; `rows` are in order of begin.

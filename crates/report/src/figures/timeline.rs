@@ -138,7 +138,7 @@ impl Panels<'_> {
     fn in_flight(&self, requests: &[RequestRow]) -> Chart {
         let (mut all, mut waiting) = (vec![0.; self.slices.count], vec![0.; self.slices.count]);
         for r in requests {
-            let begin = r.dispatched_ns.unwrap_or(r.intended_ns).max(0);
+            let begin = r.dispatched_ns.get().unwrap_or(r.intended_ns).max(0);
             let first = first_token(r).unwrap_or(r.end_ns);
             self.slices.cover(&mut all, begin, r.end_ns);
             self.slices.cover(&mut waiting, begin, first);
@@ -160,7 +160,9 @@ impl Panels<'_> {
         if series.milli().is_empty() {
             // Nothing tells when they came: evenly between first byte and end.
             for r in requests {
-                let (Some(tokens), Some(first)) = (r.output_tokens(), r.first_byte_ns) else { continue };
+                let (Some(tokens), Some(first)) = (r.output_tokens(), r.first_byte_ns.get()) else {
+                    continue;
+                };
                 self.slices.spread(&mut sums, first, r.end_ns, f64::from(tokens));
             }
         }

@@ -53,7 +53,7 @@ impl Page<'_> {
                 *statuses.entry(status).or_default() += 1;
             }
             if let Some(hash) = r.error_hash {
-                *bodies.entry((hash, r.error_len)).or_default() += 1;
+                *bodies.entry((hash.get(), r.error_len)).or_default() += 1;
             }
         }
         let times = |n: u64| if n > 1 { format!(" ×{}", count(n)) } else { String::new() };

@@ -208,6 +208,7 @@ pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         writeln!(out, "{}", config::print_schema::<BenchConfig>())?;
         return Ok(Outcome::Done);
     }
+    stopwatt_load::share_one_heap();
     if args.calibrate {
         return super::calibrate::run(args.format, args.quiet, out);
     }
