@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use stopwatt_serving::scheduler;
 use stopwatt_serving::step::{LinearStepModel, StepModel};
+use stopwatt_wire::access::Token;
 
 use crate::exact::config::ExactConfig;
 
@@ -41,29 +42,6 @@ impl ServeConfig {
             token: None,
             drain: Duration::from_secs(5),
         }
-    }
-}
-
-/// The secret that requests must carry. It prints as `***`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// Takes the secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// Whether `given` is the secret; the time it takes does not tell how much of it is right.
-    pub(crate) fn matches(&self, given: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        own.len() == given.len() && own.iter().zip(given).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
     }
 }
 

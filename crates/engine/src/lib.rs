@@ -24,9 +24,10 @@ mod telemetry;
 mod words;
 
 pub use config::{
-    Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, Token, WeightPrecision, Weights,
+    Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, WeightPrecision, Weights,
 };
 pub use error::ServeError;
 pub use exact::config::ExactConfig;
 pub use serve::{Listening, serve};
 pub use shutdown::Shutdown;
+pub use stopwatt_wire::access::Token;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 
-use crate::config::{Kind, ServeConfig, Token};
+use stopwatt_wire::access::Token;
+
+use crate::config::{Kind, ServeConfig};
 use crate::decode::{real, simulated};
 use crate::error::ServeError;
 use crate::exact;

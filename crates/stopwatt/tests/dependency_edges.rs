@@ -30,6 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("ocr", &["core", "stats", "wire", "serving", "load", "quality"]),
+    ("ops", &["core", "stats", "wire", "serving", "record", "load", "sensor", "quality"]),
     ("report", &["core", "stats", "record", "analyse"]),
 ];
 

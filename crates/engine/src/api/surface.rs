@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stopwatt_core::clock::unix_now;
+use stopwatt_wire::access::{self, Token};
 
 use super::answer::{Answer, Endpoint, EventStyle, tokenized};
 use super::error::ApiError;
-use crate::config::Token;
 use crate::net::{Head, Method, Reply};
 use crate::telemetry::Metrics;
 use crate::words::mix;
@@ -81,30 +81,14 @@ impl Surface {
         }
     }
 
-    /// With a token: whoever has it. Without: whoever names this machine itself, which a page in a browser that was
-    /// tricked by a name server does not.
     fn admit(&self, head: &Head) -> Result<(), ApiError> {
-        if let Some(token) = &self.token {
-            let given = head.authorization.as_deref().and_then(bearer);
-            return match given {
-                Some(given) if token.matches(given) => Ok(()),
-                _ => Err(ApiError::new(
-                    401,
-                    "the request needs `Authorization: Bearer` with the token of this server",
-                )),
-            };
-        }
-        let foreign_host = head.host.as_deref().is_some_and(|h| !is_loopback_authority(h));
-        let foreign_origin = head.origin.as_deref().is_some_and(|o| {
-            !o.split_once("://").is_some_and(|(_, authority)| is_loopback_authority(authority))
-        });
-        if foreign_host || foreign_origin {
-            return Err(ApiError::new(
-                403,
-                "without a token, only requests from and to this machine are served",
-            ));
-        }
-        Ok(())
+        access::admit(
+            self.token.as_ref(),
+            head.host.as_deref(),
+            head.origin.as_deref(),
+            head.authorization.as_deref(),
+        )
+        .map_err(|refusal| ApiError::new(refusal.status(), refusal.to_string()))
     }
 
     fn metrics(&self) -> Reply {
@@ -125,22 +109,6 @@ impl Surface {
     pub(crate) fn tokenized(&self, ids: &[u32], strings: Option<&[String]>) -> Reply {
         Reply::json(200, tokenized(ids, self.max_model_len, strings))
     }
-}
-
-fn bearer(header: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = header.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
-}
-
-/// Whether `host`, with or without a port, names this machine.
-fn is_loopback_authority(authority: &str) -> bool {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use stopwatt_core::clock::{Nanos, unix_now};
+use stopwatt_wire::exposition::Histogram;
 
-use super::histogram::Histogram;
 use super::process;
 use crate::api::Finish;
 

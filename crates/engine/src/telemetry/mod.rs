@@ -2,7 +2,6 @@
 //!
 //! Any thread may write or read; relaxed order suffices, since a scrape wants no more than each value by itself.
 
-mod histogram;
 mod metrics;
 mod process;
 

@@ -17,7 +17,7 @@ pub use stopwatt_core::engine::{
 };
 pub use text::{Labels, Sample, samples};
 
-use names::{FAMILIES, Family, Join, Value, Way};
+use names::{FAMILIES, Family, HEARTBEATS, Join, Value, Way};
 
 /// Where engines answer, in the order to ask. `trtllm-serve` has JSON at the first address.
 pub const PATHS: [&str; 2] = ["/metrics", "/prometheus/metrics"];
@@ -38,6 +38,14 @@ pub struct Reading {
 pub fn read(page: &str) -> Option<Reading> {
     let samples: Vec<Sample<'_>> = samples(page).filter(|s| s.value.is_finite()).collect();
     FAMILIES.iter().find_map(|family| family.read(&samples))
+}
+
+/// Sum of the counters that rise while the engine works, steps before tokens: when it changes, the engine has advanced.
+/// `None` when the page has none of them. Only differences of one engine mean something.
+pub fn heartbeat(page: &str) -> Option<f64> {
+    let samples: Vec<Sample<'_>> = samples(page).filter(|s| s.value.is_finite()).collect();
+    let beats = HEARTBEATS.iter().flat_map(|name| samples.iter().filter(move |s| is(s, name)).map(|s| s.value));
+    beats.fold(None, |sum, beat| Some(sum.unwrap_or(0.0) + beat))
 }
 
 /// The values of [`read`]; empty when no known name is in the page.

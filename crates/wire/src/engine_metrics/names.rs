@@ -158,3 +158,20 @@ pub(super) const FAMILIES: &[Family] = &[
         ],
     },
 ];
+
+/// Counters of steps, and of tokens where an engine counts no steps. vLLM counts the prompt's tokens when its prefill
+/// has ended, but its iterations one by one.
+pub(super) const HEARTBEATS: &[&str] = &[
+    "vllm:iteration_tokens_total_count",
+    "vllm:prompt_tokens",
+    "vllm:generation_tokens",
+    "sglang:realtime_tokens",
+    "sglang:prompt_tokens",
+    "sglang:generation_tokens",
+    "tgi_batch_inference_count",
+    "tgi_request_generated_tokens_sum",
+    "llamacpp:n_decode",
+    "llamacpp:prompt_tokens",
+    "llamacpp:tokens_predicted",
+    "trtllm_request_success",
+];

@@ -145,3 +145,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_heartbeat_is_the_sum_of_what_only_work_raises() {
+    let page = "vllm:iteration_tokens_total_count{engine=\"0\"} 7\nvllm:iteration_tokens_total_sum 900\n\
+                vllm:generation_tokens_total 40\nvllm:num_requests_running 3\n";
+    assert_eq!(heartbeat(page), Some(47.0));
+    assert_eq!(heartbeat("llamacpp:n_decode_total 12\n"), Some(12.0));
+    assert_eq!(heartbeat("process_cpu_seconds_total 5\n"), None);
+}

@@ -1,11 +1,15 @@
-//! A histogram with fixed bounds.
+//! Metrics of our own servers in the Prometheus text format: a histogram with fixed bounds.
+//!
+//! Any thread may write or read; relaxed order suffices, since a scrape wants no more than each value by itself.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+const INFALLIBLE: &str = "writing to memory cannot fail";
+
 /// Counts observations by upper bound.
 #[derive(Debug)]
-pub(super) struct Histogram {
+pub struct Histogram {
     name: &'static str,
     help: &'static str,
     bounds: &'static [f64],
@@ -16,35 +20,46 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn new(name: &'static str, help: &'static str, bounds: &'static [f64]) -> Self {
+    /// An empty one. `bounds` rise; they and the sum are in seconds.
+    pub fn new(name: &'static str, help: &'static str, bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { name, help, bounds, counts, sum_ns: AtomicU64::new(0) }
     }
 
     /// Adds `n` observations of `ns` nanoseconds; a negative time counts as zero.
     #[inline]
-    pub(super) fn observe(&self, ns: i64, n: u64) {
+    pub fn observe(&self, ns: i64, n: u64) {
         let seconds = ns as f64 * 1e-9;
-        let bucket = self.bounds.iter().position(|b| seconds <= *b).unwrap_or(self.bounds.len());
+        let bucket = self.bounds.partition_point(|b| *b < seconds);
         self.counts[bucket].fetch_add(n, Relaxed);
         self.sum_ns.fetch_add(ns.max(0).unsigned_abs() * n, Relaxed);
     }
 
     /// Appends the text format; `labels` is `a="b",c="d"`.
-    pub(super) fn render(&self, out: &mut String, labels: &str) {
-        let infallible = "writing to memory cannot fail";
+    pub fn render(&self, out: &mut String, labels: &str) {
+        self.render_head(out);
+        self.render_series(out, labels);
+    }
+
+    /// Appends name and meaning, which stand once before the series of all label sets.
+    pub fn render_head(&self, out: &mut String) {
+        let name = self.name;
+        write!(out, "# HELP {name} {}\n# TYPE {name} histogram\n", self.help).expect(INFALLIBLE);
+    }
+
+    /// Appends the series of one label set.
+    pub fn render_series(&self, out: &mut String, labels: &str) {
         let (name, mut total) = (self.name, 0);
-        write!(out, "# HELP {name} {}\n# TYPE {name} histogram\n", self.help).expect(infallible);
         for (i, count) in self.counts.iter().enumerate() {
             total += count.load(Relaxed);
             match self.bounds.get(i) {
                 Some(bound) => writeln!(out, "{name}_bucket{{{labels},le=\"{bound:?}\"}} {total}"),
                 None => writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}"),
             }
-            .expect(infallible);
+            .expect(INFALLIBLE);
         }
         let sum = self.sum_ns.load(Relaxed) as f64 * 1e-9;
-        write!(out, "{name}_count{{{labels}}} {total}\n{name}_sum{{{labels}}} {sum}\n").expect(infallible);
+        write!(out, "{name}_count{{{labels}}} {total}\n{name}_sum{{{labels}}} {sum}\n").expect(INFALLIBLE);
     }
 }
 

@@ -1,0 +1,17 @@
+//! The operator's side: is the service healthy now, who answers, and what happens when a backend dies.
+//!
+//! ```text
+//! /metrics of each upstream ─┐
+//! own streams' progress ─────┼─► health ──► admission ──► proxy chooses an upstream
+//! 1-token canary ────────────┘                 ▲                │
+//!                                              └── outcomes ────┘
+//! ```
+//!
+//! A thin layer that observes, fails over and splits traffic; not a gateway: it knows no providers, users or budgets.
+//! Rules that decide are plain state machines that are told the time; sockets stand around them.
+
+pub mod admission;
+pub mod budget;
+pub mod health;
+pub mod split;
+pub mod upstream;
