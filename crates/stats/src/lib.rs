@@ -5,6 +5,7 @@
 //! trials       ──► sample, interval, bootstrap   how sure that is
 //! series       ──► steady, trend, autocorrelation  whether it may be summarised at all
 //! two groups   ──► compare, effect, welch, holm  whether they differ
+//! past, now    ──► drift                         whether something has changed, at a stated rate of false alarms
 //! rounds       ──► rounds                        whether moments agree, and what they say together
 //! two scores an item ──► items                   whether the one side is worse
 //! loads        ──► edge, share, backlog          how much is too much
@@ -24,6 +25,7 @@ pub mod bootstrap;
 pub mod compare;
 pub mod describe;
 pub mod distribution;
+pub mod drift;
 pub mod edge;
 pub mod effect;
 pub mod holm;

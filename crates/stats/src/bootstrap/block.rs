@@ -25,7 +25,9 @@ pub fn block(
         || Vec::with_capacity(series.len()),
         |rng, sample: &mut Vec<f64>| {
             sample.clear();
-            for_each_block(rng, series.len(), length, |from, to| sample.extend_from_slice(&series[from..to]));
+            for_each_block(rng, series.len(), series.len(), length, |from, to| {
+                sample.extend_from_slice(&series[from..to])
+            });
             statistic(sample)
         },
     ));
@@ -36,14 +38,15 @@ pub fn block(
     Ok(Ci { level: options.level, lo, hi })
 }
 
-/// Draws blocks until `n` positions are covered, and hands each on as one or two ranges.
-pub(super) fn for_each_block(
+/// Draws blocks of a ring of `n` positions until `wanted` of them are drawn, and hands each on as one or two ranges.
+pub(crate) fn for_each_block(
     rng: &mut ChaCha8Rng,
     n: usize,
+    wanted: usize,
     length: usize,
     mut take: impl FnMut(usize, usize),
 ) {
-    let mut left = n;
+    let mut left = wanted;
     while left > 0 {
         let from = rng.random_range(0..n as u32) as usize;
         let want = length.min(left);
@@ -68,7 +71,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(5);
         for (n, length) in [(10, 3), (7, 7), (1, 1), (100, 33)] {
             let mut covered = 0;
-            for_each_block(&mut rng, n, length, |from, to| {
+            for_each_block(&mut rng, n, n, length, |from, to| {
                 assert!(from < to && to <= n);
                 covered += to - from;
             });

@@ -59,7 +59,9 @@ impl<'a> Layout<'a> {
         for _ in 0..self.trials.len() {
             let trial = &self.trials[rng.random_range(0..self.trials.len() as u32) as usize];
             let length = block.clamp(1, trial.len());
-            for_each_block(rng, trial.len(), length, |from, to| take(trial.start + from..trial.start + to));
+            for_each_block(rng, trial.len(), trial.len(), length, |from, to| {
+                take(trial.start + from..trial.start + to)
+            });
         }
     }
 }

@@ -10,7 +10,7 @@
 //! on the number of threads or on the platform.
 
 mod bca;
-mod block;
+pub(crate) mod block;
 mod layout;
 mod moments;
 mod ranks;
