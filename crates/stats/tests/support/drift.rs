@@ -1,5 +1,7 @@
 //! Detectors of drift on streams whose truth is known.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use rayon::prelude::*;
 use stopwatt_stats::drift::{Chart, Detector, Method, Options, Run, Statistic};
 
