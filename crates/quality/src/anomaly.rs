@@ -55,8 +55,7 @@ pub fn find(reference: &[char], reading: &[char], ops: &[Op], finish_reason: Opt
         run = if *op == Op::Insert { run + 1 } else { 0 };
         longest = longest.max(run);
     }
-    let opening: String = reading.iter().take(OPENING).collect::<String>().to_lowercase();
-    let page: String = reference.iter().take(OPENING).collect::<String>().to_lowercase();
+    let (opening, page) = (opening(reading), opening(reference));
     let says = |words: &[&str]| words.iter().any(|w| opening.contains(w) && !page.contains(w));
     let errors = ops.iter().filter(|op| **op != Op::Equal).count();
     Anomalies {
@@ -69,8 +68,19 @@ pub fn find(reference: &[char], reading: &[char], ops: &[Op], finish_reason: Opt
     }
 }
 
+/// Whether an answer opens with words of a refusal.
+pub(crate) fn refuses(answer: &[char]) -> bool {
+    let opening = opening(answer);
+    REFUSALS.iter().any(|words| opening.contains(words))
+}
+
+/// The begin of a text, where a refusal or talk stands.
+fn opening(text: &[char]) -> String {
+    text.iter().take(OPENING).collect::<String>().to_lowercase()
+}
+
 /// Whether some passage follows itself several times.
-fn repeats(text: &[char]) -> bool {
+pub(crate) fn repeats(text: &[char]) -> bool {
     (1..=LONGEST_PERIOD.min(text.len() / LEAST_TURNS)).any(|period| {
         // A run of n characters equal to those a period before is a passage of n + period.
         let needed = (LEAST_TURNS * period).max(LEAST_CHARS) - period;

@@ -1,10 +1,13 @@
-//! How right a text is that was read from a page, against the text that stands there.
+//! How right a text is that was read from a page, against the text that stands there; and, of answers that have no
+//! right one, whether they are as they were.
 //!
 //! ```text
 //! truth, prediction ──► normalise ──► edit ──► counts, order       errors of characters, jamo, words, lines
 //!                            └──────► field ──► number, drug, code   whether what matters is right
 //!                                     anomaly                        loops, refusals, invented text
 //! pages ──► page ──► summary                                       micro, macro, intervals over documents
+//! answers ──► answer (repetition, ngram) ──► track                 versions and variants, with intervals
+//! repeated prompts ──► consistency                                 against the baseline's own agreement
 //! ```
 //!
 //! Invariants, held by tests:
@@ -17,17 +20,22 @@
 //! The crate opens no file, reads no clock, and what it returns holds no text of a document.
 
 pub mod anomaly;
+pub mod answer;
 pub mod cleanup;
 pub mod code;
+pub mod consistency;
 pub mod counts;
 pub mod drug;
 pub mod edit;
 pub mod field;
+pub mod ngram;
 pub mod normalise;
 pub mod number;
 pub mod order;
 pub mod page;
+pub mod repetition;
 pub mod summary;
+pub mod track;
 pub mod unit;
 
 pub use counts::Counts;

@@ -4,7 +4,7 @@
 //! observations ──► quantile, describe            what was seen
 //! trials       ──► sample, interval, bootstrap   how sure that is
 //! series       ──► steady, trend, autocorrelation  whether it may be summarised at all
-//! two groups   ──► compare, effect, welch, holm  whether they differ
+//! two groups   ──► compare, effect, welch, holm, proportion  whether they differ
 //! past, now    ──► drift                         whether something has changed, at a stated rate of false alarms
 //! rounds       ──► rounds                        whether moments agree, and what they say together
 //! two scores an item ──► items                   whether the one side is worse
@@ -33,6 +33,7 @@ pub mod interval;
 pub mod items;
 pub mod nnls;
 pub mod outlier;
+pub mod proportion;
 pub mod quantile;
 pub mod rounds;
 pub mod sample;
