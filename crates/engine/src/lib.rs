@@ -23,9 +23,7 @@ mod shutdown;
 mod telemetry;
 mod words;
 
-pub use config::{
-    Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, WeightPrecision, Weights,
-};
+pub use config::{Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, WeightPrecision, Weights};
 pub use error::ServeError;
 pub use exact::config::ExactConfig;
 pub use serve::{Listening, serve};

@@ -129,8 +129,13 @@ impl Target {
         format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority(), self.prefix)
     }
 
+    /// Path before `/v1`: empty or `/something`.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// Value of the `Host` header.
-    fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let default = if self.tls { 443 } else { 80 };
         if self.port == default { host } else { format!("{host}:{}", self.port) }

@@ -12,6 +12,12 @@
 
 pub mod admission;
 pub mod budget;
+pub mod exchange;
+pub mod fleet;
 pub mod health;
+pub mod proxy;
 pub mod split;
+pub mod status;
+mod stream_watch;
+pub mod telemetry;
 pub mod upstream;

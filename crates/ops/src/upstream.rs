@@ -59,6 +59,12 @@ pub enum SpecError {
         /// The name.
         name: String,
     },
+    /// The environment variable of a key.
+    #[error("the environment variable {name} holds no usable key")]
+    Key {
+        /// Its name.
+        name: String,
+    },
     /// Nowhere to send requests.
     #[error("there is no upstream")]
     None,
@@ -73,6 +79,7 @@ impl SpecError {
             Self::Setting { .. } => "settings are name, variant, weight, key-env and auth",
             Self::Value { .. } => "weight is a number above 0, auth is `pass` or `drop`, names are not empty",
             Self::Twice { .. } => "give them names: --upstream URL,name=a --upstream URL,name=b",
+            Self::Key { .. } => "export it before the proxy starts",
             Self::None => "name at least one with --upstream URL",
         })
     }
@@ -120,6 +127,16 @@ impl Spec {
             }
         }
         Ok(spec)
+    }
+
+    /// Path before `/v1`: empty or `/something`.
+    pub(crate) fn prefix(&self) -> &str {
+        self.target.prefix()
+    }
+
+    /// Value of the `Host` header.
+    pub(crate) fn authority(&self) -> String {
+        self.target.authority()
     }
 
     /// Refuses a list that is empty or names two alike.

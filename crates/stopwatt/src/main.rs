@@ -41,6 +41,10 @@ enum Command {
     Predict(Box<command::predict::PredictArgs>),
     Plan(Box<command::plan::PlanArgs>),
     Ocr(Box<command::ocr::OcrArgs>),
+    #[cfg(feature = "ops")]
+    Watch(Box<command::watch::WatchArgs>),
+    #[cfg(not(feature = "ops"))]
+    Watch(command::not_built_in::NotBuiltIn),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
     #[command(hide = true)]
@@ -78,6 +82,10 @@ fn main() -> ExitCode {
         Command::Predict(args) => command::predict::run(args, &mut out),
         Command::Plan(args) => command::plan::run(args, &mut out),
         Command::Ocr(args) => command::ocr::run(args, &mut out),
+        #[cfg(feature = "ops")]
+        Command::Watch(args) => command::watch::run(args, &mut out),
+        #[cfg(not(feature = "ops"))]
+        Command::Watch(_) => command::not_built_in::run("watch", "ops"),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),
     };

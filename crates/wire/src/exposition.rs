@@ -26,6 +26,11 @@ impl Histogram {
         Self { name, help, bounds, counts, sum_ns: AtomicU64::new(0) }
     }
 
+    /// Whether nothing was observed.
+    pub fn is_empty(&self) -> bool {
+        self.counts.iter().all(|c| c.load(Relaxed) == 0)
+    }
+
     /// Adds `n` observations of `ns` nanoseconds; a negative time counts as zero.
     #[inline]
     pub fn observe(&self, ns: i64, n: u64) {
@@ -61,6 +66,11 @@ impl Histogram {
         let sum = self.sum_ns.load(Relaxed) as f64 * 1e-9;
         write!(out, "{name}_count{{{labels}}} {total}\n{name}_sum{{{labels}}} {sum}\n").expect(INFALLIBLE);
     }
+}
+
+/// The value of a label.
+pub fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

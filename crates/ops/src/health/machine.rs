@@ -55,7 +55,10 @@ pub enum Look {
     /// It answers, but has no counters that are known.
     Opaque,
     /// No answer in time.
-    Silent,
+    Silent {
+        /// When it was asked.
+        asked: Nanos,
+    },
     /// The connection was refused or could not be made.
     Refused,
 }
@@ -67,6 +70,8 @@ pub struct Own {
     pub in_flight: u32,
     /// When the last token of any of them arrived.
     pub last_token: Option<Nanos>,
+    /// When the first of them was sent while there were no others.
+    pub busy_since: Option<Nanos>,
 }
 
 /// What counts as harm.
@@ -142,7 +147,7 @@ impl Machine {
     pub fn wants_canary(&self, now: Nanos, look: Look) -> bool {
         match look {
             Look::Refused => false,
-            Look::Silent => self.state.is_sick(),
+            Look::Silent { .. } => self.state.is_sick(),
             _ if self.state.is_sick() => true,
             Look::Counters { heartbeat: Some(_), .. } => false,
             _ => self.busy && now - self.advanced >= nanos(self.settings.stall_after) / 2,
@@ -160,8 +165,8 @@ impl Machine {
         let mut proof = token.is_some();
         let (mut running, mut waiting) = (0.0, 0.0);
         self.refused = if look == Look::Refused { self.refused + 1 } else { 0 };
-        if look == Look::Silent {
-            self.silent_since.get_or_insert(now);
+        if let Look::Silent { asked } = look {
+            self.silent_since.get_or_insert(asked);
         } else {
             self.silent_since = None;
         }
@@ -175,12 +180,13 @@ impl Machine {
         }
         let busy = running > 0.0 || own.in_flight > 0;
         if busy && !self.busy {
-            self.advanced = self.advanced.max(now);
+            let from = own.busy_since.filter(|_| own.in_flight > 0).unwrap_or(now);
+            self.advanced = self.advanced.max(from);
         }
         self.busy = busy;
         if waiting > 0.0 {
             self.queue_since.get_or_insert(now);
-        } else if look != Look::Silent {
+        } else if !matches!(look, Look::Silent { .. }) {
             self.queue_since = None;
         }
 
@@ -242,7 +248,7 @@ mod tests {
     }
 
     fn own(look: Look, in_flight: u32, last_token: Option<Nanos>) -> (Look, Own) {
-        (look, Own { in_flight, last_token })
+        (look, Own { in_flight, last_token, busy_since: None })
     }
 
     use State::{Dead, Idle, Progressing, Saturated, Stalled};
@@ -280,7 +286,8 @@ mod tests {
 
     #[test]
     fn tokens_that_arrive_are_progress_whatever_the_page_says() {
-        let looks: Vec<_> = (1..9).map(|n| own(Look::Silent, 1, Some(n * SECOND / 2 - 1))).collect();
+        let looks: Vec<_> =
+            (1..9).map(|n| own(Look::Silent { asked: 0 }, 1, Some(n * SECOND / 2 - 1))).collect();
         // A silent page teaches nothing, so the first state stays.
         check(&looks, &[Idle; 8]);
         let page = Look::Counters { running: 1.0, waiting: 0.0, heartbeat: Some(3.0) };
@@ -291,10 +298,18 @@ mod tests {
     #[test]
     fn a_stopped_process_is_stalled_also_without_work() {
         check(
-            &[(Look::Silent, Own::default()); 5],
-            // Silent since 0.5 s; nothing is known to have advanced since 0 s.
+            &[(Look::Silent { asked: 0 }, Own::default()); 5],
+            // Nothing is known to have advanced since 0 s.
             &[Idle, Idle, Idle, Stalled, Stalled],
         );
+    }
+
+    #[test]
+    fn work_counts_from_when_it_was_sent_and_not_from_when_it_was_seen() {
+        let mut machine = Machine::new(Settings::default(), 0);
+        let own = Own { in_flight: 1, last_token: None, busy_since: Some(10 * SECOND) };
+        assert_eq!(machine.observe(11 * SECOND, Look::Silent { asked: 10 * SECOND }, own), Idle);
+        assert_eq!(machine.observe(12 * SECOND, Look::Silent { asked: 11 * SECOND }, own), Stalled);
     }
 
     #[test]
@@ -334,7 +349,7 @@ mod tests {
     #[test]
     fn an_engine_without_counters_is_asked_for_a_token_before_it_counts_as_stalled() {
         let mut machine = Machine::new(Settings::default(), 0);
-        let own = Own { in_flight: 1, last_token: None };
+        let own = Own { in_flight: 1, ..Own::default() };
         assert_eq!(machine.observe(SECOND, Look::Opaque, own), Progressing);
         assert!(!machine.wants_canary(SECOND, Look::Opaque));
         assert_eq!(machine.observe(2 * SECOND, Look::Opaque, own), Progressing);

@@ -18,5 +18,7 @@
 //! not shown that it generates.
 
 mod machine;
+mod monitor;
 
 pub use machine::{Look, Machine, Own, Settings, State};
+pub use monitor::{Monitor, Pace};

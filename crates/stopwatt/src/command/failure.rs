@@ -87,6 +87,10 @@ pub(crate) fn outcome_of(error: &anyhow::Error) -> Outcome {
                 _ => {}
             }
         }
+        #[cfg(feature = "ops")]
+        if cause.is::<stopwatt_ops::upstream::SpecError>() {
+            return Outcome::Configuration;
+        }
         if cause.is::<ConfigError>() || cause.is::<ModelError>() || cause.is::<PredictError>() {
             return Outcome::Configuration;
         }
@@ -122,6 +126,22 @@ fn of_target(error: &TargetError) -> Outcome {
         TargetError::Start { .. } => Outcome::MissingResource,
         TargetError::NoPrefix | TargetError::Layout { .. } => Outcome::Configuration,
         _ => Outcome::MeasurementFailed,
+    }
+}
+
+/// What to try next, from an error of the operator's side.
+fn ops_hint(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    #[cfg(feature = "ops")]
+    {
+        use stopwatt_ops::proxy::ProxyError;
+        use stopwatt_ops::upstream::SpecError;
+        let spec = cause.downcast_ref::<SpecError>().and_then(SpecError::hint);
+        spec.or_else(|| cause.downcast_ref::<ProxyError>().and_then(ProxyError::hint))
+    }
+    #[cfg(not(feature = "ops"))]
+    {
+        let _ = cause;
+        None
     }
 }
 
@@ -163,5 +183,6 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
             .or_else(|| cause.downcast_ref::<PredictError>().and_then(PredictError::hint))
             .or_else(|| cause.downcast_ref::<InputError>().and_then(InputError::hint))
             .or_else(|| cause.downcast_ref::<ServeError>().and_then(ServeError::hint))
+            .or_else(|| ops_hint(cause))
     })
 }

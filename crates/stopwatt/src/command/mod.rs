@@ -19,6 +19,8 @@ mod kernel_tables;
 mod measured_loads;
 pub(crate) mod merge;
 mod model_and_gpu;
+#[cfg(not(feature = "ops"))]
+pub(crate) mod not_built_in;
 pub(crate) mod ocr;
 pub(crate) mod pair;
 mod place;
@@ -41,6 +43,8 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;
 mod tokenizer;
+#[cfg(feature = "ops")]
+pub(crate) mod watch;
 mod workload_flags;
 
 pub(crate) use explain::metric;

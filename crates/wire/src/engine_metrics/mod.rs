@@ -44,7 +44,8 @@ pub fn read(page: &str) -> Option<Reading> {
 /// `None` when the page has none of them. Only differences of one engine mean something.
 pub fn heartbeat(page: &str) -> Option<f64> {
     let samples: Vec<Sample<'_>> = samples(page).filter(|s| s.value.is_finite()).collect();
-    let beats = HEARTBEATS.iter().flat_map(|name| samples.iter().filter(move |s| is(s, name)).map(|s| s.value));
+    let beats =
+        HEARTBEATS.iter().flat_map(|name| samples.iter().filter(move |s| is(s, name)).map(|s| s.value));
     beats.fold(None, |sum, beat| Some(sum.unwrap_or(0.0) + beat))
 }
 

@@ -1,0 +1,7 @@
+//! The proxy before exact engines and before sockets that misbehave, over loopback.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod faults;
+mod pass;
+mod support;
