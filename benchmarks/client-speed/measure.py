@@ -159,7 +159,7 @@ def main():
                 load_before = os.getloadavg()[0]
                 got = run(priority + command, engine, a.timeout)
                 row = {"load": load, "client": name, "streams": streams, "load_average": load_before,
-                       "command": [c.replace(folder, "OUT") for c in command]}
+                       "command": [os.path.basename(c) if os.path.isabs(c) else c for c in command]}
             row.update(summary(got, engine.truth()))
             rows.append(row)
             print(f"{load:10} {name:18} {row.get('cpu_s_per_million', row.get('error'))}", file=sys.stderr)

@@ -17,7 +17,10 @@ use super::Failure;
 use crate::exit::Outcome;
 
 /// Tables that are part of the program, by the id of their device; `hardware/manifest.json` says where they are from.
-const BUILT_IN: &[(&str, &[u8])] = &[("h100-sxm", include_bytes!("../../../../hardware/h100-sxm.parquet"))];
+const BUILT_IN: &[(&str, &[u8])] = &[
+    ("h100-sxm", include_bytes!("../../../../hardware/h100-sxm.parquet")),
+    ("h200-sxm", include_bytes!("../../../../hardware/h200-sxm.parquet")),
+];
 
 /// Which measured kernels to use.
 #[derive(Debug, Clone, Default, Args)]
