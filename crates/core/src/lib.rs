@@ -9,6 +9,7 @@
 //! and the catalogue of texts. It opens no files and no sockets.
 
 pub mod cache_counters;
+pub mod calendar;
 pub mod cause;
 pub mod ceiling;
 pub mod chunk_shape;

@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod fleet;
 pub mod health;
 pub mod proxy;
+pub mod rules;
 pub mod split;
 pub mod status;
 mod stream_watch;

@@ -1,6 +1,7 @@
 //! UNIX time to a calendar date in UTC. A report names the time zone, so that no machine's own zone changes it.
 
 use stopwatt_core::Nanos;
+use stopwatt_core::calendar::civil_from_days;
 
 /// `2026-08-14 10:15 UTC`.
 pub(crate) fn minutes_utc(unix_ns: Nanos) -> String {
@@ -17,19 +18,6 @@ pub(crate) fn compact_utc(unix_ns: Nanos) -> String {
     let in_day = seconds.rem_euclid(86_400);
     let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
     format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
-}
-
-/// Days since 1970-01-01 to year, month, day in the proleptic Gregorian calendar.
-/// Algorithm: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (yoe + era * 400 + i64::from(month <= 2), month, doy - (153 * mp + 2) / 5 + 1)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use stopwatt_core::Nanos;
+use stopwatt_core::calendar::civil_from_days;
 
 /// Name of a run, sortable by start: `20261122-061530-bench-7f3a` (UTC).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +26,7 @@ impl RunId {
             word.push_str("run");
         }
         let seconds = unix_ns.div_euclid(1_000_000_000);
-        let (year, month, day) = civil(seconds.div_euclid(86_400));
+        let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
         let s = seconds.rem_euclid(86_400);
         let (h, m, s) = (s / 3600, s / 60 % 60, s % 60);
         Self(format!("{year:04}{month:02}{day:02}-{h:02}{m:02}{s:02}-{word}-{suffix:04x}"))
@@ -67,19 +68,6 @@ impl fmt::Display for RunId {
 /// Differs between calls and processes; nothing else is asked of it.
 fn random() -> u16 {
     RandomState::new().build_hasher().finish() as u16
-}
-
-/// Days since 1970-01-01 as year, month, day (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let mp = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

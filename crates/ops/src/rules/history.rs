@@ -1,0 +1,151 @@
+//! What was scraped, as long as alerts need it, with Prometheus' arithmetic.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use stopwatt_wire::engine_metrics::samples;
+
+use super::alert::{Alert, Selector};
+
+/// Labels of a series.
+pub type Labels = BTreeMap<String, String>;
+
+/// Seconds after which a value is too old to be the latest, as in Prometheus.
+const LOOK_BACK_S: f64 = 300.0;
+
+/// Samples of the series that some alert looks at.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    wanted: Vec<(Selector, u32)>,
+    series: BTreeMap<(String, Labels), VecDeque<(f64, f64)>>,
+    /// When each target was last scraped.
+    scraped: BTreeMap<Labels, f64>,
+    /// Which target a series is of.
+    targets: BTreeMap<(String, Labels), Labels>,
+}
+
+impl History {
+    /// Nothing yet, of what these alerts look at.
+    pub fn of(alerts: &[Alert]) -> Self {
+        let mut wanted = Vec::new();
+        for alert in alerts {
+            let (selectors, window_s) = alert.condition.needs();
+            wanted.extend(selectors.into_iter().map(|s| (s.clone(), window_s)));
+        }
+        Self { wanted, ..Self::default() }
+    }
+
+    /// Takes a page of a target, in the Prometheus text format. `target` are the labels that Prometheus would add:
+    /// `job`, `instance`. `at_s` is UNIX time and never falls.
+    pub fn take(&mut self, at_s: f64, target: &Labels, page: &str) {
+        self.scraped.insert(target.clone(), at_s);
+        for sample in samples(page) {
+            let labels: Labels = sample
+                .labels
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.into_owned()))
+                .chain(target.clone())
+                .collect();
+            let meant = self.wanted.iter().filter(|(s, _)| s.means(sample.name, &labels)).map(|(_, w)| *w);
+            let Some(window_s) = meant.max() else { continue };
+            let key = (sample.name.to_owned(), labels);
+            self.targets.entry(key.clone()).or_insert_with(|| target.clone());
+            let values = self.series.entry(key).or_default();
+            values.push_back((at_s, sample.value));
+            let keep_from = at_s - f64::from(window_s).max(LOOK_BACK_S);
+            while values.front().is_some_and(|(t, _)| *t < keep_from) {
+                values.pop_front();
+            }
+        }
+        // Series that are gone for longer than any window go too.
+        let longest = self.wanted.iter().map(|(_, w)| f64::from(*w)).fold(LOOK_BACK_S, f64::max);
+        self.series.retain(|_, values| values.back().is_some_and(|(t, _)| *t >= at_s - longest));
+        let series = &self.series;
+        self.targets.retain(|key, _| series.contains_key(key));
+    }
+
+    /// Samples held.
+    pub fn len(&self) -> usize {
+        self.series.values().map(VecDeque::len).sum()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn meant<'a>(
+        &'a self,
+        selector: &'a Selector,
+    ) -> impl Iterator<Item = (&'a (String, Labels), &'a VecDeque<(f64, f64)>)> {
+        self.series.iter().filter(|((name, labels), _)| selector.means(name, labels))
+    }
+
+    /// The values of now. A series that the last scrape of its target did not have is gone.
+    pub(super) fn latest(&self, selector: &Selector, now_s: f64) -> Vec<(Labels, f64)> {
+        self.meant(selector)
+            .filter_map(|(key, values)| {
+                let (at, value) = *values.iter().rev().find(|(t, _)| *t <= now_s)?;
+                let target = self.targets.get(key).and_then(|t| self.scraped.get(t));
+                let there = target.is_some_and(|last| at >= *last) && now_s - at <= LOOK_BACK_S;
+                (there && !value.is_nan()).then(|| (key.1.clone(), value))
+            })
+            .collect()
+    }
+
+    /// The increase of each counter over the window that ends at `now_s`.
+    pub(super) fn increases(&self, selector: &Selector, window_s: u32, now_s: f64) -> Vec<(Labels, f64)> {
+        self.meant(selector)
+            .filter_map(|(key, values)| Some((key.1.clone(), increase(values, f64::from(window_s), now_s)?)))
+            .collect()
+    }
+
+    /// Their sum; `None` where no counter has one.
+    pub(super) fn sum_of_increases(&self, selector: &Selector, window_s: u32, now_s: f64) -> Option<f64> {
+        let all = self.increases(selector, window_s, now_s);
+        (!all.is_empty()).then(|| all.iter().map(|(_, rise)| rise).sum())
+    }
+}
+
+/// Prometheus' `increase`: resets added back, extrapolated to the ends of the window where samples come close to them,
+/// but not to below zero (its function `extrapolatedRate`, release 2.42).
+fn increase(values: &VecDeque<(f64, f64)>, window_s: f64, now_s: f64) -> Option<f64> {
+    let from = now_s - window_s;
+    let inside = || values.iter().filter(|(t, _)| *t >= from && *t <= now_s);
+    let (first, last, count) = (inside().next()?, inside().next_back()?, inside().count());
+    if count < 2 {
+        return None;
+    }
+    let resets: f64 = inside().zip(inside().skip(1)).map(|(a, b)| if b.1 < a.1 { a.1 } else { 0.0 }).sum();
+    let rise = last.1 - first.1 + resets;
+    let sampled = last.0 - first.0;
+    let between = sampled / (count - 1) as f64;
+    let mut to_start = first.0 - from;
+    let to_end = now_s - last.0;
+    if rise > 0.0 && first.1 >= 0.0 {
+        to_start = to_start.min(sampled * (first.1 / rise));
+    }
+    let reach = |gap: f64| if gap < between * 1.1 { gap } else { between / 2.0 };
+    Some(rise * (sampled + reach(to_start) + reach(to_end)) / sampled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn increases_by_hand() {
+        let of =
+            |values: &[(f64, f64)], window, now| increase(&values.iter().copied().collect(), window, now);
+        // Every 15 s, 10 more each, over 60 s to the sample: 5 samples, 40, nothing to add.
+        let steady: Vec<(f64, f64)> =
+            (0..9).map(|i| (f64::from(i) * 15.0, 100.0 + f64::from(i) * 10.0)).collect();
+        assert!((of(&steady, 60.0, 120.0).unwrap() - 40.0).abs() < 1e-9);
+        // Seen 5 s later: samples from 75 to 120 and 10 s before, 5 s after: 30 × 60/45.
+        assert!((of(&steady, 60.0, 125.0).unwrap() - 40.0).abs() < 1e-9);
+        // A counter that began at 0 inside the window was not below 0 before.
+        assert!((of(&[(50.0, 0.0), (65.0, 10.0)], 60.0, 65.0).unwrap() - 10.0).abs() < 1e-9);
+        // A reset: 10 more, then 5 since the start.
+        assert!((of(&[(0.0, 90.0), (30.0, 100.0), (60.0, 5.0)], 60.0, 60.0).unwrap() - 15.0).abs() < 1e-9);
+        assert_eq!(of(&[(0.0, 1.0)], 60.0, 0.0), None);
+    }
+}
