@@ -540,6 +540,66 @@ texts! {
     OcrFailInterrupted { "interrupted", "중단됨" }
     OcrMade { "{} documents, {} images, {}", "문서 {}건, 이미지 {}장, {}" }
     OcrNoHand { "no font that looks written by hand was found (fonts-nanum-extra): those parts are set in print", "손글씨체 글꼴이 없어(fonts-nanum-extra) 해당 부분을 인쇄체로 그렸습니다" }
+    OcrReport { "Document OCR benchmark", "문서 OCR 벤치마크" }
+    OcrReportReader { "read by", "판독기" }
+    OcrReportAtOnce { "pages at once", "동시 처리" }
+    OcrReportNorm { "normalisation", "정규화" }
+    OcrReportMade { "made up", "가상 문서" }
+    OcrReportReal { "not marked as made up", "가상으로 표시되지 않은 문서" }
+    OcrReportData { "documents are", "문서 종류" }
+    OcrReportEcho { "What answered is an echo of the truth, made for tests on synthetic documents. Nothing was recognised, and no figure here tells of a recogniser.", "가상 문서 시험용 정답 되돌림(truth echo)의 결과입니다. 실제 판독은 없었으며 어떤 OCR의 성능도 나타내지 않습니다." }
+    OcrReportContent { "This page shows the content of documents. It is not to be passed on.", "이 페이지에는 문서 내용이 들어 있습니다. 외부에 전달하지 마십시오." }
+    OcrReportReasons { "Limits that are missed, and those that the sample cannot decide", "충족하지 못했거나 표본으로 판단할 수 없는 기준" }
+    OcrReportAllMet { "every limit is met with confidence", "모든 기준을 신뢰구간까지 충족" }
+    OcrReportTypes { "By type of document", "문서 유형별 결과" }
+    OcrReportTypesNote { "Character and word error rates over all pages with their 95 % intervals over documents. PASS: the whole interval clears the limit. FAIL: none of it does.", "전체 쪽의 문자·단어 오류율과 문서 단위 95 % 신뢰구간. 합격은 구간 전체가 기준을 충족할 때, 불합격은 구간 전체가 벗어날 때입니다." }
+    OcrReportCer { "CER, limit", "CER, 기준" }
+    OcrReportLatency { "latency, limit", "지연, 기준" }
+    OcrReportFieldCheck { "fields", "필드" }
+    OcrReportBars { "Critical fields", "핵심 필드" }
+    OcrReportBarsNote { "Share of values read right; whiskers are Wilson's 95 % interval at the effective sample size. Dashed lines: 90 % (WARN) and 95 % (OK).", "맞게 읽은 값의 비율. 수염은 유효 표본 크기의 Wilson 95 % 구간, 점선은 90 %(WARN)와 95 %(OK)입니다." }
+    OcrReportNumbers { "How numbers with units are read", "수치와 단위의 판독 결과" }
+    OcrReportMap { "Resolution and degradation", "해상도와 열화" }
+    OcrReportMapNote { "CER with its interval; darker is worse. The same pages at every resolution, so that a column differs from the next in nothing else.", "CER과 신뢰구간. 진할수록 나쁩니다. 모든 해상도가 같은 문서이므로 다른 조건은 동일합니다." }
+    OcrReportCurve { "CER by resolution", "해상도별 CER" }
+    OcrReportSmallest { "smallest resolution whose interval meets that of the best: {} DPI", "최적 해상도와 구간이 겹치는 가장 낮은 해상도: {} DPI" }
+    OcrReportSpeed { "Speed", "속도" }
+    OcrReportSpeedNote { "Seconds a page, of pages that were read; documents a minute are pages over wall time. p99 and TLR (p99 / p50) need 100 pages.", "읽은 쪽의 처리 시간. 분당 문서는 경과 시간 기준이며, p99와 TLR(p99/p50)에는 100쪽이 필요합니다." }
+    OcrReportImageTokens { "image tokens", "이미지 토큰" }
+    OcrReportTokens { "tokens in / out", "입력 / 출력 토큰" }
+    OcrReportOutside { "outside range", "범위 밖" }
+    OcrReportSweep { "Documents a minute by pages at once", "동시 처리 수에 따른 분당 문서 수" }
+    OcrReportConfused { "What is read as what", "혼동" }
+    OcrReportConfusedNote { "Under text@1. Syllables are taken apart into initial, vowel and final.", "text@1 기준. 음절은 초성·중성·종성으로 나눕니다." }
+    OcrReportCharacters { "Characters", "문자" }
+    OcrReportJamo { "Jamo", "자모" }
+    OcrReportKinds { "Kinds of characters", "문자 종류" }
+    OcrReportTruth { "stands there", "원문" }
+    OcrReportRead { "was read", "판독" }
+    OcrReportTimes { "times", "횟수" }
+    OcrReportPart { "part", "위치" }
+    OcrReportInitial { "initial", "초성" }
+    OcrReportVowel { "vowel", "중성" }
+    OcrReportFinal { "final", "종성" }
+    OcrReportHangul { "Hangul", "한글" }
+    OcrReportDigit { "digit", "숫자" }
+    OcrReportLatin { "Latin letter", "영문자" }
+    OcrReportSpace { "space", "공백" }
+    OcrReportSign { "sign", "기호" }
+    OcrReportLetter { "other letter", "기타 문자" }
+    OcrReportNothing { "nothing", "없음" }
+    OcrReportOrder { "Spaces, look-alikes and reading order", "띄어쓰기, 유사 글자, 읽기 순서" }
+    OcrReportOrderNote { "CER falls from the first column to the next by what trouble with spaces costs; by jamo, syllables that look alike cost less; with lines in any order, reading order costs nothing.", "CER에서 공백 제외로 줄어든 만큼이 띄어쓰기 오류입니다. 자모 단위에서는 비슷한 글자의 비중이 작아지고, 순서 무관에서는 읽기 순서 오류가 빠집니다." }
+    OcrReportWorst { "Pages with the most errors", "오류가 많은 쪽" }
+    OcrReportWorstNote { "Struck out: stands there and was not read. Underlined: was read and does not stand there. Boxes are fields: solid where wrong, dotted where right.", "취소선은 읽지 못한 글자, 밑줄은 원문에 없는 글자입니다. 테두리는 필드로, 실선은 틀린 값, 점선은 맞은 값입니다." }
+    OcrReportWorstTitle { "{}, {}: CER {}, {} of {} fields wrong", "{}, {}: CER {}, 필드 {}/{} 오류" }
+    OcrReportFailures { "Failures and odd readings", "실패와 이상 출력" }
+    OcrReportNoFailure { "Every page was read, and none oddly.", "모든 쪽을 읽었고 이상 출력이 없습니다." }
+    OcrReportFolded { "further settings", "다른 조건" }
+    OcrReportNotKept { "What was read is not shown: it was not kept, or this page is made to be shared.", "판독 내용은 보관하지 않았거나 공유용이므로 표시하지 않습니다." }
+    OcrReportLimits { "Not a medical device; ranges and documents illustrate. {}", "의료기기가 아니며 범위와 문서는 예시입니다. {}" }
+    OcrReportPages { "pages", "쪽" }
+    OcrReportWritten { "Report: {}", "보고서: {}" }
     OcrTruthRight { "the truth is consistent", "정답 데이터에 문제가 없습니다" }
 }
 

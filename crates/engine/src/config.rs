@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use stopwatt_serving::step::{LinearStepModel, StepModel};
 use stopwatt_wire::access::Token;
 
 use crate::exact::config::ExactConfig;
+use crate::page_reader::PageReader;
 
 /// Everything [`serve`](crate::serve()) needs to know.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub enum Kind {
     Simulated(SimulatedConfig),
     /// Token times from this step-time model; that of the configuration is not used.
     SimulatedBy(SimulatedConfig, Box<dyn StepModel>),
+    /// What this reader reads from the image of a chat.
+    Ocr(OcrConfig, Arc<dyn PageReader>),
 }
 
 impl std::fmt::Debug for Kind {
@@ -63,6 +67,7 @@ impl std::fmt::Debug for Kind {
             Self::Real(config) => config,
             Self::Exact(config) => config,
             Self::Simulated(config) | Self::SimulatedBy(config, _) => config,
+            Self::Ocr(config, _) => config,
         };
         f.debug_tuple(self.name()).field(config).finish()
     }
@@ -75,6 +80,7 @@ impl Kind {
             Self::Real(_) => "real",
             Self::Exact(_) => "exact",
             Self::Simulated(_) | Self::SimulatedBy(..) => "simulated",
+            Self::Ocr(..) => "ocr",
         }
     }
 
@@ -84,6 +90,7 @@ impl Kind {
             Self::Real(_) => "stopwatt-real",
             Self::Exact(_) => "stopwatt-exact",
             Self::Simulated(_) | Self::SimulatedBy(..) => "stopwatt-simulated",
+            Self::Ocr(..) => "stopwatt-ocr",
         }
     }
 }
@@ -179,6 +186,33 @@ impl Default for SimulatedConfig {
                 max_num_batched_tokens: 2048,
                 ..SchedulerConfig::default()
             },
+        }
+    }
+}
+
+/// Settings of the kind that reads pages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OcrConfig {
+    /// Pages read at once.
+    pub max_num_seqs: usize,
+    /// Requests that may wait for a reader; further ones are answered with 503.
+    pub max_waiting: usize,
+    /// Longest prompt, image included, and output together, in tokens.
+    pub max_model_len: u32,
+    /// Least time from the last byte of a request to its first token.
+    pub ttft: Duration,
+    /// Time between tokens.
+    pub itl: Duration,
+}
+
+impl Default for OcrConfig {
+    fn default() -> Self {
+        Self {
+            max_num_seqs: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            max_waiting: 1024,
+            max_model_len: 131_072,
+            ttft: Duration::ZERO,
+            itl: Duration::ZERO,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The built-in OpenAI-compatible server, of three kinds:
+//! The built-in OpenAI-compatible server, of four kinds:
 //!
 //! ```text
 //! real       a decoder on the CPU with genuine arithmetic     ─┐ scheduler + paged KV on their own thread
 //! simulated  token times from a step-time model               ─┤
+//! ocr        what a reader sees on the image of a chat        ─┤
 //! exact      scripted latencies, truth of every flush logged  ─┴─► one event loop ──► HTTP/1.1, SSE
 //! ```
 //!
@@ -18,14 +19,18 @@ mod decode;
 mod error;
 pub mod exact;
 mod net;
+mod page_reader;
 mod serve;
 mod shutdown;
 mod telemetry;
 mod words;
 
-pub use config::{Kind, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, WeightPrecision, Weights};
+pub use config::{
+    Kind, OcrConfig, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, WeightPrecision, Weights,
+};
 pub use error::ServeError;
 pub use exact::config::ExactConfig;
+pub use page_reader::{PageReader, ReadProblem};
 pub use serve::{Listening, serve};
 pub use shutdown::Shutdown;
 pub use stopwatt_wire::access::Token;

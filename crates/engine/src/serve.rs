@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use stopwatt_wire::access::Token;
 
 use crate::config::{Kind, ServeConfig};
-use crate::decode::{real, simulated};
+use crate::decode::{pages, real, simulated};
 use crate::error::ServeError;
 use crate::exact;
 use crate::net::{Limits, Waker, Wakeups};
@@ -85,5 +85,6 @@ pub fn serve(
         Kind::Real(config) => real::serve(front, &config, ready, &shutdown),
         Kind::Simulated(config) => simulated::serve(front, &config, Box::new(config.step), ready, &shutdown),
         Kind::SimulatedBy(config, model) => simulated::serve(front, &config, model, ready, &shutdown),
+        Kind::Ocr(config, reader) => pages::serve(front, &config, reader, ready, &shutdown),
     }
 }

@@ -193,7 +193,11 @@ mod tests {
 
     #[test]
     fn counting_agrees_with_splitting() {
-        let message = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let message = |role: &str, content: &str| Message {
+            role: role.into(),
+            content: content.into(),
+            images: Vec::new(),
+        };
         let prompts = [
             Prompt::Text("  a b\n\tc ".into()),
             Prompt::Text(String::new()),

@@ -8,11 +8,15 @@
 //!
 //! No error and no result holds text of a document; a file is told by its name and a line by its number.
 
+pub mod confusion;
+pub mod evidence;
 pub mod generate;
 pub mod input;
 pub mod profile;
 pub mod read;
+pub mod rows;
 pub mod run;
 pub mod score;
+mod thumbnail;
 pub mod verdict;
 pub mod verify;

@@ -9,11 +9,13 @@ use std::path::{Component, Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_core::clock::monotonic_raw;
-use stopwatt_quality::page::Reading;
+use stopwatt_quality::page::{PageScore, Reading};
 use stopwatt_stats::quantile::quantile;
 
+use crate::confusion::{Tally, Told};
 use crate::input::{Line, Page};
 use crate::profile::DocType;
+use crate::read::echo::is_truth_echo;
 use crate::read::{Attempt, Failure, Mode, Task};
 use crate::score::{self, NO_TYPE, ScoreDoc};
 use crate::verdict::{Check, Terms, Verdict, judge, overall};
@@ -119,6 +121,24 @@ pub struct Setting {
     pub types: BTreeMap<String, TypeResult>,
     /// Judgement of all types.
     pub verdict: Verdict,
+    /// What is read as what, without content.
+    #[serde(default)]
+    pub confused: Told,
+}
+
+/// A page as it went.
+#[derive(Debug, Clone)]
+pub struct PageResult {
+    /// The page.
+    pub page: Line<Page>,
+    /// Position of its setting in [`RunDoc::settings`].
+    pub setting: usize,
+    /// What was read.
+    pub reading: Reading,
+    /// Its scores.
+    pub score: PageScore,
+    /// Times and tokens, without text.
+    pub attempt: Attempt,
 }
 
 /// What `ocr run` prints.
@@ -177,7 +197,7 @@ type Images<'a> = (Option<u32>, Option<&'a str>);
 /// Pages by the type that the truth gives them.
 type ByType<'a> = BTreeMap<&'a str, Vec<&'a Line<Page>>>;
 
-/// Reads and judges pages; `read` reads images in their order. Readings come back in the order they were made.
+/// Reads and judges pages; `read` reads images in their order. Pages come back in the order in which they were read.
 ///
 /// # Errors
 /// Pages without images, no pages, and those of `read`.
@@ -186,7 +206,8 @@ pub fn run<E: From<RunError>>(
     folder: &Path,
     plan: &Plan,
     mut read: impl FnMut(&[Task]) -> Result<Vec<Attempt>, E>,
-) -> Result<(RunDoc, Vec<Reading>), E> {
+) -> Result<(RunDoc, Vec<PageResult>), E> {
+    let synthetic = pages.iter().all(|p| p.value.synthetic);
     let mut groups: BTreeMap<Images<'_>, ByType<'_>> = BTreeMap::new();
     for page in pages {
         let p = &page.value;
@@ -218,23 +239,39 @@ pub fn run<E: From<RunError>>(
             }
             attempts_of.insert(name, (attempts, wall_s));
         }
-        let (score, _) = score::score(&members, &readings, &plan.score);
+        // Failed pages are scored as empty ones, so that every page has its line.
+        let (score, lines) = score::score(&members, &readings, &plan.score);
         let types = judged(&score, &attempts_of, plan);
+        let mut tally = Tally::default();
+        let attempts = types_in_order(attempts_of);
+        for (((page, reading), line), attempt) in members.into_iter().zip(readings).zip(lines).zip(attempts) {
+            let reading = reading.value;
+            if let Some(text) = &reading.text {
+                tally.add(&page.value.truth.text, text);
+            }
+            let attempt = Attempt { text: None, fields: None, ..attempt };
+            all.push(PageResult { page, setting: settings.len(), reading, score: line.score, attempt });
+        }
         let asked = plan.types.iter().filter_map(|t| types.get(t.name())?.verdict);
         let verdict = asked.max().unwrap_or(Verdict::Inconclusive);
-        settings.push(Setting { dpi, degrade: degrade.map(str::to_owned), score, types, verdict });
-        all.extend(readings.into_iter().map(|r| r.value));
+        let confused = tally.told(synthetic);
+        settings.push(Setting { dpi, degrade: degrade.map(str::to_owned), score, types, verdict, confused });
     }
     let doc = RunDoc {
         format: FORMAT.to_owned(),
         reader: plan.reader.clone(),
-        synthetic: pages.iter().all(|p| p.value.synthetic),
+        synthetic,
         warmup: warmup.len() as u64,
         verdict: settings.iter().map(|s| s.verdict).max().unwrap_or(Verdict::Inconclusive),
-        notes: notes(&settings),
+        notes: notes(&settings, &plan.reader),
         settings,
     };
     Ok((doc, all))
+}
+
+/// Attempts of all types, in the order of their names, in which they were read.
+fn types_in_order(attempts: BTreeMap<&str, (Vec<Attempt>, f64)>) -> impl Iterator<Item = Attempt> {
+    attempts.into_values().flat_map(|(attempts, _)| attempts)
 }
 
 fn reading(page: &Line<Page>, attempt: &Attempt) -> Reading {
@@ -333,8 +370,15 @@ fn seconds(mut values: Vec<f64>) -> Option<Seconds> {
     })
 }
 
-fn notes(settings: &[Setting]) -> Vec<String> {
+/// Note of a run whose reader is the truth itself.
+pub const ECHO_NOTE: &str = "what answered is an echo of the truth (synthetic): nothing was recognised, and no figure here \
+tells of a recogniser";
+
+fn notes(settings: &[Setting], reader: &Reader) -> Vec<String> {
     let mut notes = Vec::new();
+    if is_truth_echo(&reader.name) {
+        notes.push(ECHO_NOTE.to_owned());
+    }
     // A service that clamps images gives two resolutions the same tokens: they are one to it.
     let tokens = |s: &Setting| s.types.values().find_map(|t| t.timing.as_ref()?.image_tokens);
     for pair in settings.windows(2) {
@@ -384,7 +428,7 @@ mod tests {
     fn resolutions_are_read_and_judged_apart() {
         let pages = [page("a", 72), page("b", 72), page("c", 150)];
         let mut calls = Vec::new();
-        let (doc, readings) = run(&pages, Path::new("."), &plan(), |tasks| {
+        let (doc, results) = run(&pages, Path::new("."), &plan(), |tasks| {
             calls.push(tasks.len());
             let attempt = Attempt {
                 text: Some("진단명 요통".to_owned()),
@@ -395,7 +439,8 @@ mod tests {
             Ok::<_, RunError>(vec![attempt; tasks.len()])
         })
         .expect("read");
-        assert_eq!((calls, readings.len(), doc.settings.len()), (vec![1, 2, 1], 3, 2));
+        assert_eq!((calls, results.len(), doc.settings.len()), (vec![1, 2, 1], 3, 2));
+        assert_eq!(results.iter().map(|r| r.setting).collect::<Vec<_>>(), [0, 0, 1]);
         let timing = doc.settings[0].types["진단서"].timing.as_ref().expect("times");
         assert_eq!(
             (timing.pages, timing.image_tokens, timing.outside_token_range),

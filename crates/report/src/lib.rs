@@ -35,6 +35,7 @@ mod hardware;
 mod html;
 mod markup;
 mod notes;
+mod ocr;
 mod plan;
 mod points;
 mod quantity;
@@ -62,6 +63,10 @@ pub use csv::csv;
 pub use dialect::{dialect_csv, dialect_terminal};
 pub use hardware::{Hardware, kernels_text, movement_csv, movement_text, roofline_csv, roofline_text};
 pub use html::html;
+pub use ocr::{
+    Bar, Block, Cell, Document, LineChart, Measured, OcrPage, Piece, Section, Series,
+    Standing as OcrStanding, Tone, ocr_html,
+};
 pub use plan::{PlanPage, plan_html};
 pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};
 pub use reproduction::{reproduction, reproduction_csv};

@@ -77,19 +77,24 @@ fn a_wrong_truth_is_found() {
 
 /// Prescriptions whose "images" are files with their text, so that `cat` reads them without an error.
 fn echoed(place: &Place, documents: usize, synthetic: bool) {
+    echoed_in(place, "data", documents, synthetic);
+}
+
+/// The same in a folder of another name.
+fn echoed_in(place: &Place, folder: &str, documents: usize, synthetic: bool) {
     let values = [("약물명", "카나리아정"), ("용량", "50mg"), ("투여횟수", "1일 2회"), ("투여경로", "경구")];
     let text = values.map(|(_, v)| v).join(" ");
-    std::fs::create_dir(place.path("data")).unwrap();
+    std::fs::create_dir(place.path(folder)).unwrap();
     let fields: Vec<Value> = values.iter().map(|(n, v)| json!({"name": n, "value": v})).collect();
     let pages: Vec<Value> = (0..documents)
         .map(|i| {
             let image = format!("canary-{i}.png");
-            std::fs::write(place.path("data").join(&image), &text).unwrap();
+            std::fs::write(place.path(folder).join(&image), &text).unwrap();
             json!({"id": format!("canary-{i}"), "type": "처방전", "text": text, "fields": fields, "image": image,
                 "dpi": 150, "synthetic": synthetic})
         })
         .collect();
-    lines(place, "data/truth.jsonl", &pages);
+    lines(place, &format!("{folder}/truth.jsonl"), &pages);
 }
 
 #[test]
@@ -136,7 +141,9 @@ fn what_was_read_of_real_pages_is_not_kept() {
             path.file_name().unwrap().to_str().unwrap().to_owned()
         })
         .collect();
-    assert_eq!(kept, ["ocr.json"]);
+    let mut kept = kept;
+    kept.sort();
+    assert_eq!(kept, ["ocr.json", "pages.jsonl", "report.csv", "report.html"]);
     assert!(!(ended.stdout + &ended.stderr).contains("canary"));
     run("private", &[], 1);
     run("stored", &["--store-text"], 11);
@@ -144,6 +151,113 @@ fn what_was_read_of_real_pages_is_not_kept() {
     let url = ["ocr", "run", "--data", "data", "--url", "http://192.0.2.1", "--model", "m"];
     let ended = place.run(&url).expect(1);
     assert!(ended.stderr.contains("not marked as made up"), "{}", ended.stderr);
+}
+
+/// A real socket, a real image field, a real stream: the truth passes, a blind reader fails, few documents decide nothing.
+#[test]
+fn the_built_in_endpoint_gives_a_pass_a_fail_and_neither() {
+    let place = Place::new();
+    echoed(&place, 80, true);
+    let truth = place.path("data/truth.jsonl");
+    let echo = common::Exact::of_kind("ocr", &["--echo", truth.to_str().unwrap(), "--itl", "1ms"]);
+    let model = "stopwatt-truth-echo-synthetic";
+    let run = |url: &str, model: &str, out: &str, more: &[&str], code: i32| {
+        let args = ["ocr", "run", "--data", "data", "--url", url, "--model", model, "--out", out];
+        place.run(&[&args[..], &["--format", "json"], more].concat()).expect(code).json()
+    };
+    let doc = run(&echo.url, model, "pass", &[], 0);
+    assert_eq!((doc["verdict"].as_str(), doc["reader"]["name"].as_str()), (Some("pass"), Some(model)));
+    assert!(doc["notes"][0].as_str().unwrap().contains("echo of the truth (synthetic)"), "{}", doc["notes"]);
+    let timing = &doc["settings"][0]["types"]["처방전"]["timing"];
+    assert_eq!((timing["output_tokens"].as_f64(), timing["ttft_s"]["n"].as_u64()), (Some(5.0), Some(80)));
+    assert!(timing["tpot_s"]["p50"].as_f64().unwrap() >= 0.0009, "{timing}");
+    let page = std::fs::read_to_string(place.path("pass/report.html")).unwrap();
+    assert!(page.contains("✓") && page.contains("echo of the truth") && page.contains(model));
+    // The name of an echo says so, whatever is asked for.
+    let named = common::Exact::of_kind("ocr", &["--echo", truth.to_str().unwrap(), "--model-name", "gpt"]);
+    run(&named.url, "gpt-truth-echo-synthetic", "named", &["--verdict", "point"], 0);
+
+    let blind = common::Exact::of_kind("ocr", &["--exec", "echo {image}", "--model-name", "blind"]);
+    let doc = run(&blind.url, "blind", "fail", &[], 10);
+    assert_eq!((doc["verdict"].as_str(), doc["notes"].as_array().map(Vec::len)), (Some("fail"), Some(0)));
+
+    let few = place.path("few");
+    std::fs::create_dir(&few).unwrap();
+    let lines = std::fs::read_to_string(&truth).unwrap();
+    std::fs::write(few.join("truth.jsonl"), lines.lines().take(20).collect::<Vec<_>>().join("\n")).unwrap();
+    for i in 0..20 {
+        let image = format!("canary-{i}.png");
+        std::fs::copy(place.path("data").join(&image), few.join(&image)).unwrap();
+    }
+    let args = ["ocr", "run", "--data", "few", "--url", &echo.url, "--model", model];
+    let text = place.run(&args).expect(11).stdout;
+    assert!(text.contains("INCONCLUSIVE") && text.contains("needs about 30 more documents"), "{text}");
+}
+
+#[test]
+fn the_built_in_endpoint_refuses_in_words() {
+    let place = Place::new();
+    echoed(&place, 2, true);
+    let truth = place.path("data/truth.jsonl");
+    let echo = common::Exact::of_kind("ocr", &["--echo", truth.to_str().unwrap()]);
+    let model = "stopwatt-truth-echo-synthetic";
+    let ask = |content: Value| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": content}]}).to_string();
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
+        let mut socket = TcpStream::connect(echo.url.strip_prefix("http://").unwrap()).unwrap();
+        write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let status: u16 = answer[9..12].parse().unwrap();
+        (status, serde_json::from_str::<Value>(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
+    };
+    // What the pages say, in base64.
+    let known = "data:image/png;base64,7Lm064KY66as7JWE7KCVIDUwbWcgMeydvCAy7ZqMIOqyveq1rA==";
+    let image = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
+    let (status, answer) = ask(json!([{"type": "text", "text": "read"}, image(known)]));
+    assert_eq!(
+        (status, &answer["choices"][0]["message"]["content"]),
+        (200, &json!("카나리아정 50mg 1일 2회 경구"))
+    );
+    assert_eq!(answer["usage"]["completion_tokens"], 5);
+    for (content, what) in [
+        (json!("read"), "one image is read; 0 were sent"),
+        (json!([image(known), image(known)]), "one image is read; 2 were sent"),
+        (json!([image("data:image/png;base64,eA==")]), "none of the pages of --echo"),
+        (json!([image("http://127.0.0.1/a.png")]), "neither a data URI in base64 nor base64"),
+    ] {
+        let (status, answer) = ask(content);
+        assert_eq!(status, 400);
+        assert!(answer["error"]["message"].as_str().unwrap().contains(what), "{answer}");
+    }
+    // The truth of real pages is not served, and something must read.
+    echoed_in(&place, "real", 1, false);
+    let ended = place.run(&["serve", "--kind", "ocr", "--echo", "real/truth.jsonl"]).expect(1);
+    assert!(ended.stderr.contains("not marked as made up"), "{}", ended.stderr);
+    place.run(&["serve", "--kind", "ocr"]).expect(1);
+}
+
+#[test]
+fn a_report_shows_content_of_made_up_pages_alone() {
+    let place = Place::new();
+    echoed(&place, 3, false);
+    let run = ["ocr", "run", "--data", "data", "--exec", "head -c 20 {image}", "--out", "private"];
+    // A third of the text is missing, of three documents: the fields alone say no.
+    place.run(&run).expect(10);
+    let page = || std::fs::read_to_string(place.path("private/report.html")).unwrap();
+    assert!(!page().contains("카나") && !page().contains("canary"));
+    let text = place.run(&["report", "private", "--lang", "ko"]).expect(0).stdout;
+    assert!(text.contains("불합격") && text.contains("report.html"), "{text}");
+    let ended = place.run(&["report", "private", "--include-documents"]).expect(1);
+    assert!(ended.stderr.contains("--store-text"), "{}", ended.stderr);
+
+    place.run(&[&run[..7], &["stored", "--store-text"]].concat()).expect(10);
+    let stored = || std::fs::read_to_string(place.path("stored/report.html")).unwrap();
+    assert!(!stored().contains("카나"), "content is shown only when asked for");
+    place.run(&["report", "stored", "--include-documents"]).expect(0);
+    assert!(stored().contains("카나") && stored().contains("not to be passed on"));
+    place.run(&["report", "stored", "--share"]).expect(0);
+    assert!(!stored().contains("카나"));
 }
 
 /// A service that streams the text of every page: two tokens, 30 ms after each other. Without an image a request has 20

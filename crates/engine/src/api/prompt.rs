@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use serde_json::Value;
+use stopwatt_wire::openai::image_bytes;
 
 /// What to generate from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Prompt {
 pub(crate) struct Message {
     pub(crate) role: String,
     pub(crate) content: String,
+    /// Files of images, in order.
+    pub(crate) images: Vec<Vec<u8>>,
 }
 
 /// The `prompt` of a completion: a string, an array of token ids, or an array of exactly one of these.
@@ -100,7 +103,7 @@ impl<'de> Deserialize<'de> for Element {
     }
 }
 
-/// One entry of `messages`: its content is a string or a list of text parts.
+/// One entry of `messages`: its content is a string or a list of texts and images, in any of the forms of [`image`].
 impl<'de> Deserialize<'de> for Message {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
@@ -108,8 +111,13 @@ impl<'de> Deserialize<'de> for Message {
             role: String,
             #[serde(default)]
             content: Value,
+            /// Where Ollama has them.
+            #[serde(default)]
+            images: Vec<String>,
         }
         let raw = Raw::deserialize(deserializer)?;
+        let not_an_image = "an image is neither a data URI in base64 nor base64";
+        let mut images = Vec::new();
         let content = match raw.content {
             Value::String(text) => text,
             // What an assistant message that only calls tools looks like.
@@ -119,8 +127,13 @@ impl<'de> Deserialize<'de> for Message {
                 for part in &parts {
                     match (part.get("type").and_then(Value::as_str), part.get("text").and_then(Value::as_str))
                     {
-                        (Some("text") | None, Some(text)) => joined.push_str(text),
-                        _ => return Err(D::Error::custom("only text parts are supported in a message")),
+                        (Some("text" | "input_text") | None, Some(text)) => joined.push_str(text),
+                        _ => {
+                            let data = image(part).ok_or_else(|| {
+                                D::Error::custom("a part of a message is neither text nor image")
+                            })?;
+                            images.push(image_bytes(data).ok_or_else(|| D::Error::custom(not_an_image))?);
+                        }
                     }
                 }
                 joined
@@ -131,8 +144,26 @@ impl<'de> Deserialize<'de> for Message {
                 ));
             }
         };
-        Ok(Self { role: raw.role, content })
+        for data in &raw.images {
+            images.push(image_bytes(data).ok_or_else(|| D::Error::custom(not_an_image))?);
+        }
+        Ok(Self { role: raw.role, content, images })
     }
+}
+
+/// The data of a part that is an image: as OpenAI's chats and responses have it (`image_url` an object or a string,
+/// `input_image`), as Anthropic's messages (`source`), as Gemini (`inline_data`), or `image` as a bare string.
+fn image(part: &Value) -> Option<&str> {
+    let url = &part["image_url"];
+    let places = [
+        &url["url"],
+        url,
+        &part["source"]["data"],
+        &part["inline_data"]["data"],
+        &part["inlineData"]["data"],
+        &part["image"],
+    ];
+    places.into_iter().find_map(Value::as_str)
 }
 
 #[cfg(test)]
@@ -168,7 +199,30 @@ mod tests {
         let parts = r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}"#;
         assert_eq!(read(parts).as_deref(), Some("ab"));
         assert_eq!(read(r#"{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}"#), None);
+        assert_eq!(
+            read(r#"{"role":"user","content":[{"type":"video_url","video_url":{"url":"eA=="}}]}"#),
+            None
+        );
         assert_eq!(read(r#"{"role":"user","content":7}"#), None);
         assert_eq!(read(r#"{"content":"x"}"#), None);
+    }
+
+    #[test]
+    fn images_are_found_in_every_form() {
+        for part in [
+            r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,eA==","detail":"high"}}"#,
+            r#"{"type":"image_url","image_url":"data:image/png;base64,eA=="}"#,
+            r#"{"type":"input_image","image_url":"data:image/png;base64,eA=="}"#,
+            r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"eA=="}}"#,
+            r#"{"inline_data":{"mime_type":"image/png","data":"eA=="}}"#,
+            r#"{"type":"image","image":"eA=="}"#,
+        ] {
+            let json = format!(r#"{{"role":"user","content":[{{"type":"text","text":"a"}},{part}]}}"#);
+            let message: Message = serde_json::from_str(&json).unwrap();
+            assert_eq!((message.content.as_str(), message.images), ("a", vec![b"x".to_vec()]), "{part}");
+        }
+        let ollama: Message =
+            serde_json::from_str(r#"{"role":"user","content":"a","images":["eA=="]}"#).unwrap();
+        assert_eq!(ollama.images, [b"x"]);
     }
 }

@@ -78,8 +78,21 @@ struct StreamOptions {
 const MAX_STOPS: usize = 16;
 
 impl GenerateRequest {
-    /// Reads a body; `model` is the name that is served.
+    /// Reads a body without images; `model` is the name that is served.
     pub(crate) fn parse(endpoint: Endpoint, body: &[u8], model: &str) -> Result<Self, ApiError> {
+        let request = Self::parse_with_images(endpoint, body, model)?;
+        let has_image = |prompt: &Prompt| match prompt {
+            Prompt::Chat(messages) => messages.iter().any(|m| !m.images.is_empty()),
+            _ => false,
+        };
+        if has_image(&request.prompt) {
+            return Err(ApiError::field("messages", "this model takes no images"));
+        }
+        Ok(request)
+    }
+
+    /// Reads a body; chats may hold images.
+    pub(crate) fn parse_with_images(endpoint: Endpoint, body: &[u8], model: &str) -> Result<Self, ApiError> {
         let body = read(body)?;
         check_model(&body, model)?;
         refuse_unsupported(&body)?;
@@ -324,6 +337,13 @@ mod tests {
         refused(r#","stop":[""]"#, 400, Some("stop"));
         refused(r#","stop":7"#, 400, Some("stop"));
         refused(r#","stream":"yes""#, 400, None);
+    }
+
+    #[test]
+    fn images_are_for_models_that_take_them() {
+        let body = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":"eA=="}]}]}"#;
+        assert_eq!(GenerateRequest::parse(Endpoint::Chat, body, "m").unwrap_err().param, Some("messages"));
+        assert!(GenerateRequest::parse_with_images(Endpoint::Chat, body, "m").is_ok());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod engine;
 mod executor;
 mod intake;
 mod order;
+pub(crate) mod pages;
 pub(crate) mod real;
 mod server;
 pub(crate) mod simulated;

@@ -1,7 +1,7 @@
 //! A program on this machine: started anew for each page, without a shell; what it prints is what it read.
 
-use std::io::Read as _;
-use std::path::Path;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,6 +58,14 @@ impl Program {
         attempts.into_inner().unwrap_or_default()
     }
 
+    /// Reads an image that is not in a file yet: it is put into one that only its owner can read, for as long as it takes.
+    pub fn read_bytes(&self, image: &[u8], stop: &dyn Fn() -> bool) -> Attempt {
+        match Temporary::write(image) {
+            Ok(file) => self.mode.take(self.one(&file.0, stop)),
+            Err(_) => Attempt::failed(Failure::Image),
+        }
+    }
+
     fn one(&self, image: &Path, stop: &dyn Fn() -> bool) -> Attempt {
         if std::fs::File::open(image).is_err() {
             return Attempt::failed(Failure::Image);
@@ -103,6 +111,34 @@ impl Program {
     }
 }
 
+/// A file that goes when this does.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn write(bytes: &[u8]) -> std::io::Result<Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let end = if bytes.starts_with(&[0xff, 0xd8]) { "jpg" } else { "png" };
+        let name = format!("stopwatt-page-{}-{next}-{}.{end}", std::process::id(), monotonic_raw());
+        let path = std::env::temp_dir().join(name);
+        let mut options = std::fs::OpenOptions::new();
+        // A file or a link that is there already is somebody else's.
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&path)?;
+        let temporary = Self(path);
+        file.write_all(bytes)?;
+        Ok(temporary)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +161,20 @@ mod tests {
         assert_eq!(attempts[0].text.as_deref(), Some("[package]"));
         assert!(attempts[1].latency_s > Some(0.0) && attempts[1].failure.is_none());
         assert_eq!(attempts[2].failure, Some(Failure::Image));
+    }
+
+    #[test]
+    fn an_image_in_memory_lies_in_a_file_only_while_it_is_read() {
+        let program = |words: &[&str]| Program {
+            words: words.iter().map(|w| (*w).to_owned()).collect(),
+            concurrency: 1,
+            timeout: Duration::from_secs(10),
+            mode: Mode::Text,
+        };
+        let attempt = program(&["cat", "{image}"]).read_bytes("가".as_bytes(), &|| false);
+        assert_eq!(attempt.text.as_deref(), Some("가"));
+        let path = program(&["echo", "-n", "{image}"]).read_bytes(b"x", &|| false).text.expect("a path");
+        assert!(!Path::new(&path).exists(), "{path}");
     }
 
     #[test]

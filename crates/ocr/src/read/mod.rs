@@ -1,5 +1,6 @@
 //! Programs and services that read pages.
 
+pub mod echo;
 pub mod endpoint;
 pub mod exec;
 

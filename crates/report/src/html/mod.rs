@@ -43,6 +43,15 @@ pub fn html(view: &View<'_>) -> String {
 
 /// A page with its content policy, its style and its script.
 pub(crate) fn document(lang: Lang, title: &str, main: impl FnOnce(&mut Markup)) -> String {
+    page(lang, title, false, main)
+}
+
+/// The same for a page that holds images.
+pub(crate) fn document_with_images(lang: Lang, title: &str, main: impl FnOnce(&mut Markup)) -> String {
+    page(lang, title, true, main)
+}
+
+fn page(lang: Lang, title: &str, images: bool, main: impl FnOnce(&mut Markup)) -> String {
     let mut m = Markup::default();
     m.literal("<!doctype html>\n");
     let code = match lang {
@@ -50,7 +59,7 @@ pub(crate) fn document(lang: Lang, title: &str, main: impl FnOnce(&mut Markup)) 
         Lang::Ko => "ko",
     };
     m.el("html", &[("lang", code)], |m| {
-        head(m, title);
+        head(m, title, images);
         m.el("body", &[], |m| {
             m.el("main", &[], main);
             m.literal("\n<script>");
@@ -62,10 +71,10 @@ pub(crate) fn document(lang: Lang, title: &str, main: impl FnOnce(&mut Markup)) 
     m.finish()
 }
 
-fn head(m: &mut Markup, title: &str) {
+fn head(m: &mut Markup, title: &str, images: bool) {
     m.el("head", &[], |m| {
         m.leaf("meta", &[("charset", "utf-8")]);
-        let policy = policy::content_policy(STYLE, SCRIPT);
+        let policy = policy::content_policy(STYLE, SCRIPT, images);
         m.leaf("meta", &[("http-equiv", "Content-Security-Policy"), ("content", &policy)]);
         m.leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]);
         m.leaf("meta", &[("name", "referrer"), ("content", "no-referrer")]);

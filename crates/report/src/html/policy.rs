@@ -2,12 +2,13 @@
 
 use sha2::{Digest, Sha256};
 
-/// The policy for a page with this one style and this one script.
-pub(super) fn content_policy(style: &str, script: &str) -> String {
+/// The policy for a page with this one style and this one script; `images` allows those that lie in the page itself.
+pub(super) fn content_policy(style: &str, script: &str, images: bool) -> String {
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; {}base-uri 'none'; form-action 'none'",
         hash(style),
-        hash(script)
+        hash(script),
+        if images { "img-src data:; " } else { "" }
     )
 }
 

@@ -42,6 +42,7 @@ mod roofline_model;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;
+mod serve_ocr;
 mod tokenizer;
 #[cfg(feature = "ops")]
 pub(crate) mod watch;

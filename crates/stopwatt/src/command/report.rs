@@ -10,6 +10,7 @@ use stopwatt_record::remote::Address;
 use stopwatt_record::run_dir::Run;
 use stopwatt_report::Analysed;
 
+use super::ocr::report as ocr_report;
 use super::price::{PriceArgs, cost_settings};
 use super::{DialectName, Format, Language};
 use crate::exit::Outcome;
@@ -20,7 +21,7 @@ use crate::exit::Outcome;
 /// that was cut off gets the report of what it holds.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  stopwatt report latest\n  stopwatt report 20261122-061530 --format csv > run.csv\n  stopwatt report ./some/run --lang ko\n  stopwatt report latest --dialect vllm\n  stopwatt report latest --price my-h100 --prices prices.toml --utilisation 0.4"
+    after_help = "Examples:\n  stopwatt report latest\n  stopwatt report 20261122-061530 --format csv > run.csv\n  stopwatt report ./some/run --lang ko\n  stopwatt report latest --dialect vllm\n  stopwatt report read --share --lang ko\n  stopwatt report latest --price my-h100 --prices prices.toml --utilisation 0.4"
 )]
 pub(crate) struct ReportArgs {
     /// Run: an id, the begin of one, a tag, a path, an address such as s3://BUCKET/PREFIX, or `latest`
@@ -37,10 +38,25 @@ pub(crate) struct ReportArgs {
     dialect: Option<DialectName>,
     #[command(flatten)]
     cost: PriceArgs,
+    /// Leave all content of documents out, so that the page can be passed on
+    #[arg(long, conflicts_with = "include_documents", help_heading = "Of `ocr run`")]
+    share: bool,
+    /// Show content of documents also where they are not marked as made up
+    #[arg(long, help_heading = "Of `ocr run`")]
+    include_documents: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    if let Some(folder) = ocr_report::folder(&args.run) {
+        let wanted = ocr_report::Wanted {
+            share: args.share,
+            include_documents: args.include_documents,
+            format: args.format,
+            lang: args.lang.into(),
+        };
+        return ocr_report::report(&folder, wanted, out);
+    }
     let root = super::runs_root();
     let path = catalogue::resolve(&root, &args.run)?;
     let PriceArgs { price, prices, utilisation } = &args.cost;

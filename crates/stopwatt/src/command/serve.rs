@@ -28,7 +28,8 @@ use crate::stop::Signals;
 ///
 /// `real` decodes on the CPU with genuine arithmetic: continuous batching, paged KV cache, prefix caching. `exact`
 /// answers after scripted times and logs the truth of every flush. `simulated` takes its token times from a model
-/// of the step time: with --model and --gpu, of that model on that device.
+/// of the step time: with --model and --gpu, of that model on that device. `ocr` takes chats with an image and answers
+/// with what the program of --exec prints, or, for tests on made-up documents, with the truth of --echo.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +37,9 @@ Examples:
   stopwatt serve --kind real --weights SmolLM2-135M-Instruct.Q4_1.gguf --port 8080
   stopwatt serve --kind exact --ttft 50ms --itl 10ms --truth-log truth.jsonl
   stopwatt serve --kind exact --set faults.stall=0.02 --set shape.crlf=true
-  stopwatt serve --kind simulated --model llama-3.1-8b --gpu h100-sxm")]
+  stopwatt serve --kind simulated --model llama-3.1-8b --gpu h100-sxm
+  stopwatt serve --kind ocr --exec 'tesseract {image} - -l kor+eng --psm 4'
+  stopwatt serve --kind ocr --echo data/truth.jsonl")]
 pub(crate) struct ServeArgs {
     /// What answers
     #[arg(long, value_enum, default_value_t)]
@@ -49,7 +52,7 @@ pub(crate) struct ServeArgs {
     port: u16,
     /// Model name that requests must give
     #[arg(long, value_name = "NAME")]
-    model_name: Option<String>,
+    pub(super) model_name: Option<String>,
     /// Environment variable with the token that requests must carry
     #[arg(long, value_name = "VAR")]
     token_env: Option<String>,
@@ -87,10 +90,10 @@ pub(crate) struct ServeArgs {
 
     /// Longest input plus output, in tokens
     #[arg(long, value_name = "N", help_heading = "Scheduler")]
-    max_model_len: Option<u32>,
-    /// Sequences computed together
+    pub(super) max_model_len: Option<u32>,
+    /// Sequences computed together; with --kind ocr pages read at once [default there: the cores]
     #[arg(long, value_name = "N", help_heading = "Scheduler")]
-    max_num_seqs: Option<u32>,
+    pub(super) max_num_seqs: Option<u32>,
     /// Tokens of one step, prefill and decode together
     #[arg(long, value_name = "N", help_heading = "Scheduler")]
     max_num_batched_tokens: Option<u32>,
@@ -98,12 +101,22 @@ pub(crate) struct ServeArgs {
     #[arg(long, help_heading = "Scheduler")]
     no_prefix_caching: bool,
 
-    /// Time to the first token
+    /// Program that prints what it reads; {image} stands for the path of the image. No shell is used
+    #[arg(long, value_name = "COMMAND", conflicts_with = "echo", help_heading = "OCR")]
+    pub(super) exec: Option<String>,
+    /// Answer with the truth of made-up documents; the model's name says so
+    #[arg(long, value_name = "FILE", help_heading = "OCR")]
+    pub(super) echo: Option<PathBuf>,
+    /// Longest time of a page
+    #[arg(long, value_name = "TIME", value_parser = super::bench::parse_time_or_zero, default_value = "120s", help_heading = "OCR")]
+    pub(super) page_timeout: Duration,
+
+    /// Time to the first token; with --kind ocr the least one
     #[arg(long, value_name = "TIME", value_parser = super::bench::parse_time_or_zero, help_heading = "Exact")]
-    ttft: Option<Duration>,
+    pub(super) ttft: Option<Duration>,
     /// Time between tokens
     #[arg(long, value_name = "TIME", value_parser = super::bench::parse_time_or_zero, help_heading = "Exact")]
-    itl: Option<Duration>,
+    pub(super) itl: Option<Duration>,
     /// Tokens in one event
     #[arg(long, value_name = "N", help_heading = "Exact")]
     tokens_per_chunk: Option<u32>,
@@ -131,6 +144,8 @@ enum KindName {
     Exact,
     /// Token times from a step-time model
     Simulated,
+    /// What a program, or the truth, says of the image of a chat
+    Ocr,
 }
 
 /// Precision of weights in memory.
@@ -158,7 +173,9 @@ impl From<Precision> for WeightPrecision {
 pub(crate) fn run(args: &ServeArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let mut config = ServeConfig::new(kind(args)?);
     config.listen = SocketAddr::new(args.host, args.port);
-    if let Some(name) = &args.model_name {
+    if args.kind == KindName::Ocr {
+        config.model_name = super::serve_ocr::model_name(args);
+    } else if let Some(name) = &args.model_name {
         config.model_name.clone_from(name);
     }
     config.token = match &args.token_env {
@@ -245,6 +262,7 @@ fn kind(args: &ServeArgs) -> anyhow::Result<Kind> {
             scheduler(args, &mut config.scheduler);
             Kind::Simulated(config)
         }
+        KindName::Ocr => super::serve_ocr::kind(args)?,
     })
 }
 

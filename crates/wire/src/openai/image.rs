@@ -10,6 +10,41 @@ pub fn data_uri(kind: &str, bytes: &[u8]) -> String {
     uri
 }
 
+/// The bytes of an image that is a data URI in base64, or bare base64; `None` where it is neither.
+pub fn image_bytes(text: &str) -> Option<Vec<u8>> {
+    let coded = match text.strip_prefix("data:") {
+        Some(rest) => rest.split_once(',').filter(|(head, _)| head.ends_with(";base64"))?.1,
+        None => text,
+    };
+    from_base64(coded.trim())
+}
+
+/// RFC 4648, section 4; with or without padding.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let coded = text.trim_end_matches('=').as_bytes();
+    if coded.len() % 4 == 1 {
+        return None;
+    }
+    let mut out = Vec::with_capacity(coded.len() / 4 * 3 + 2);
+    for group in coded.chunks(4) {
+        let mut word = 0_u32;
+        for c in group {
+            let value = match c {
+                b'A'..=b'Z' => c - b'A',
+                b'a'..=b'z' => c - b'a' + 26,
+                b'0'..=b'9' => c - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            word = word << 6 | u32::from(value);
+        }
+        let bytes = (word << (6 * (4 - group.len()))).to_be_bytes();
+        out.extend_from_slice(&bytes[1..group.len()]);
+    }
+    Some(out)
+}
+
 /// RFC 4648, section 4.
 fn base64(bytes: &[u8], out: &mut String) {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -40,6 +75,16 @@ mod tests {
             let mut out = String::new();
             base64(text.as_bytes(), &mut out);
             assert_eq!(out, expected);
+            assert_eq!(image_bytes(expected).as_deref(), Some(text.as_bytes()));
+            assert_eq!(image_bytes(expected.trim_end_matches('=')).as_deref(), Some(text.as_bytes()));
+            assert_eq!(
+                image_bytes(&data_uri("image/png", text.as_bytes())).as_deref(),
+                Some(text.as_bytes())
+            );
+        }
+        for wrong in ["Z", "Zg==Zg", "Zm9v!", "data:image/png,abc", "https://127.0.0.1/a.png", "data:;base64"]
+        {
+            assert_eq!(image_bytes(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `stopwatt ocr`: do documents come out right, and in time?
 
 mod generate;
-mod run;
+mod page;
+pub(super) mod report;
+pub(super) mod run;
 mod score;
 mod table;
 mod verify;

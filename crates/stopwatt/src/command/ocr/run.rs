@@ -12,16 +12,16 @@ use stopwatt_ocr::profile::DocType;
 use stopwatt_ocr::read::endpoint::Endpoint;
 use stopwatt_ocr::read::exec::{IMAGE, Program};
 use stopwatt_ocr::read::{Attempt, Failure as ReadFailure, Mode, Task};
-use stopwatt_ocr::run::{Plan, Reader, RunDoc, RunError};
-use stopwatt_ocr::score;
+use stopwatt_ocr::run::{PageResult, Plan, Reader, RunDoc, RunError};
 use stopwatt_ocr::verdict::{LatencyStat, Rule, Terms, Verdict};
+use stopwatt_ocr::{evidence, rows, score};
 use stopwatt_quality::Profile;
-use stopwatt_quality::page::Reading;
 use stopwatt_record::config::environment;
 use stopwatt_record::redact::file_name;
 use stopwatt_record::run_dir::write_atomically;
 use stopwatt_wire::openai::{Options, Template};
 
+use super::report::{self, Wanted};
 use super::table;
 use crate::command::{Failure, Format, Language};
 use crate::exit::Outcome;
@@ -104,7 +104,7 @@ pub(crate) struct RunArgs {
     /// Seed of the intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Folder for the result, `ocr.json`, and for what was read, `readings.jsonl`; nothing may be there
+    /// Folder for the result and its report; nothing may be there. What was read is kept only of made-up pages
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Keep what was read also of pages that are not marked as made up
@@ -175,7 +175,7 @@ pub(super) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     let stop = Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
-    let results = args.out.as_deref().map(prepare).transpose()?;
+    let kept = args.out.as_deref().map(prepare).transpose()?;
     let mut plan = Plan {
         types: if args.types.is_empty() { present(&pages) } else { args.types.clone() },
         score: score::Options { profile: args.norm, seed: args.seed, ..score::Options::default() },
@@ -210,9 +210,9 @@ pub(super) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
         }
     };
     bar.finish_and_clear();
-    let (doc, readings) = read.map_err(failure)?;
-    if let Some(folder) = results {
-        store(folder, &doc, &readings, synthetic || args.store_text)?;
+    let (doc, results) = read.map_err(failure)?;
+    if let Some(folder) = kept {
+        store(folder, &doc, &results, args)?;
     }
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
@@ -271,7 +271,13 @@ fn failure(problem: Problem) -> anyhow::Error {
         .into()
 }
 
-fn program(command: &str, concurrency: usize, timeout: Duration, mode: Mode) -> anyhow::Result<Program> {
+/// The program of `--exec`.
+pub(in crate::command) fn program(
+    command: &str,
+    concurrency: usize,
+    timeout: Duration,
+    mode: Mode,
+) -> anyhow::Result<Program> {
     let refuse = |text: &str| Failure::new(Outcome::Usage, anyhow::anyhow!("--exec: {text}"));
     let words = shlex::split(command).ok_or_else(|| refuse("a quote is not closed"))?;
     if !words.iter().skip(1).any(|w| w.contains(IMAGE)) {
@@ -332,27 +338,41 @@ fn prepare(folder: &Path) -> anyhow::Result<&Path> {
 }
 
 #[cfg(unix)]
-fn private(path: &Path, mode: u32) -> anyhow::Result<()> {
+pub(super) fn private(path: &Path, mode: u32) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).context("failed to protect --out")
 }
 
 #[cfg(not(unix))]
-fn private(_: &Path, _: u32) -> anyhow::Result<()> {
+pub(super) fn private(_: &Path, _: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store(folder: &Path, doc: &RunDoc, readings: &[Reading], text: bool) -> anyhow::Result<()> {
-    if text {
-        let mut lines = String::new();
-        for reading in readings {
-            lines.push_str(&serde_json::to_string(reading)?);
-            lines.push('\n');
-        }
-        let path = folder.join("readings.jsonl");
-        write_atomically(&path, lines.as_bytes())?;
-        private(&path, 0o600)?;
+/// Writes what the run came to: numbers always, content of documents only where it may be kept.
+fn store(folder: &Path, doc: &RunDoc, results: &[PageResult], args: &RunArgs) -> anyhow::Result<()> {
+    let file = |name: &str, content: String| {
+        let path = folder.join(name);
+        write_atomically(&path, content.as_bytes())?;
+        private(&path, 0o600)
+    };
+    if doc.synthetic || args.store_text {
+        file("readings.jsonl", lines(results.iter().map(|r| &r.reading))?)?;
+        let evidence = evidence::gather(results, doc.settings.len(), &args.data, doc.synthetic);
+        file(report::DOCUMENTS, serde_json::to_string(&evidence)? + "\n")?;
     }
-    write_atomically(&folder.join("ocr.json"), (serde_json::to_string_pretty(doc)? + "\n").as_bytes())?;
+    file("pages.jsonl", lines(rows::rows(results, &args.data))?)?;
+    file(report::RESULT, serde_json::to_string_pretty(doc)? + "\n")?;
+    let wanted =
+        Wanted { share: false, include_documents: false, format: args.format, lang: args.lang.into() };
+    report::write(folder, doc, wanted)?;
     Ok(())
+}
+
+fn lines<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for value in values {
+        text.push_str(&serde_json::to_string(&value)?);
+        text.push('\n');
+    }
+    Ok(text)
 }

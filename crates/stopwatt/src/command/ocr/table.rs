@@ -134,7 +134,7 @@ fn further(out: &mut String, all: &Summary, lang: Lang) {
     let _ = writeln!(out, "{}", fill(t(Text::OcrCounts), &counts));
 }
 
-const fn quantity(class: Quantity) -> Text {
+pub(super) const fn quantity(class: Quantity) -> Text {
     match class {
         Quantity::Equal => Text::OcrNumEqual,
         Quantity::Zeros => Text::OcrNumZeros,
@@ -159,8 +159,13 @@ const fn drug(class: Drug) -> Text {
     }
 }
 
+/// A rate.
+pub(super) fn number(value: f64) -> String {
+    format!("{value:.4}")
+}
+
 fn share(value: Option<f64>) -> String {
-    value.map_or_else(|| "–".to_owned(), |v| format!("{v:.4}"))
+    value.map_or_else(|| "–".to_owned(), number)
 }
 
 fn with_interval(rate: &Rate) -> String {
@@ -266,7 +271,7 @@ pub(super) fn run_text(doc: &RunDoc, lang: Lang) -> String {
 }
 
 /// Why a limit is not met.
-fn reason(check: &Check, lang: Lang) -> String {
+pub(super) fn reason(check: &Check, lang: Lang) -> String {
     let t = |text: Text| text.get(lang);
     let what = match check.what.as_str() {
         "cer" => "CER",
@@ -298,7 +303,7 @@ fn reason(check: &Check, lang: Lang) -> String {
     format!("{mark} {what} {value}{interval}{status}, {limit}{more}")
 }
 
-const fn verdict_text(verdict: Verdict) -> Text {
+pub(super) const fn verdict_text(verdict: Verdict) -> Text {
     match verdict {
         Verdict::Pass => Text::OcrPass,
         Verdict::Fail => Text::OcrFail,
@@ -306,7 +311,7 @@ const fn verdict_text(verdict: Verdict) -> Text {
     }
 }
 
-const fn failure_text(failure: Failure) -> Text {
+pub(super) const fn failure_text(failure: Failure) -> Text {
     match failure {
         Failure::Image => Text::OcrFailImage,
         Failure::Start => Text::OcrFailStart,
