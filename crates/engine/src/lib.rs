@@ -28,6 +28,7 @@ mod words;
 pub use config::{
     Kind, OcrConfig, RealConfig, SchedulerConfig, ServeConfig, SimulatedConfig, WeightPrecision, Weights,
 };
+pub use decode::real::KV_BYTES;
 pub use error::ServeError;
 pub use exact::config::ExactConfig;
 pub use page_reader::{PageReader, ReadProblem};

@@ -11,8 +11,9 @@
 //!
 //! Both are linear in the constants as long as the same steps are taken, so least squares find them, and a few rounds of
 //! simulating settle which steps those are. Every load weighs alike by relative error. What the loads do not tell apart
-//! is held by weak priors (`PRIOR`), so that few loads give small corrections and not wild ones. The intervals come
-//! from loads that are left out of the fit.
+//! is held by weak priors (`PRIOR`), so that few loads give small corrections and not wild ones. What bounds a step
+//! changes with the constants, so that one begin may end in a worse fit than another: there are several (`STARTS`). The
+//! intervals come from loads that are left out of the fit ([`crate::regime`]).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,16 +23,19 @@ use stopwatt_stats::nnls::nnls;
 use crate::corrector::{Corrector, Launch};
 use crate::observed::{Means, Observed};
 use crate::predict::{PredictError, Question, scenario};
+use crate::regime::{Left, Regime, Spreads};
 use crate::simulate::{Frontend, Outcome, simulate_watched};
 use crate::step::StepPredictor;
 
 /// Constants: factor on kernels, seconds of a step, of a sequence, of an admitted request, least seconds of a step in
-/// pieces and kernel by kernel; outside the steps seconds of a request, of a prompt token, and of parsing one by one.
+/// pieces and kernel by kernel; outside the steps seconds of a request, of a prompt token, and of parsing on a shared thread.
 type Constants = [f64; N];
 /// How many there are.
 const N: usize = 9;
 /// How many of them make a step.
 const OF_STEPS: usize = 6;
+/// Those that bound a step from below.
+const LAUNCHES: std::ops::Range<usize> = 4..6;
 
 /// What is assumed of the constants before anything is measured, and how far they may reasonably be off. The first is
 /// that of kernels in a graph against kernels in an engine; the others are the published guesses.
@@ -50,22 +54,13 @@ const PRIOR: [(f64, f64); N] = [
 const NOISE: f64 = 0.03;
 /// Rounds of simulating and fitting.
 const ROUNDS: usize = 12;
+/// Launches to begin with, as multiples of their priors.
+const STARTS: [f64; 3] = [1.0, 0.3, 2.0];
 /// Fewest loads.
 pub const FEWEST: usize = 3;
 /// Share of the time to the first token that a request may wait in the queue for its load to be fitted to: longer waits
 /// say how full the engine was, and little about its steps.
 const MOST_QUEUE: f64 = 0.5;
-
-/// Factors on predicted means within which 90 % of the left-out loads lay.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Spreads {
-    /// Time to the first token.
-    pub ttft: [f64; 2],
-    /// Time an output token.
-    pub tpot: [f64; 2],
-    /// Time to the last token, and with it output tokens a second of a closed loop.
-    pub e2e: [f64; 2],
-}
 
 /// A load that constants were fitted to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -163,6 +158,7 @@ struct Equations {
     tpot: Option<Constants>,
     /// Mean share of TTFT in the queue.
     queue: f64,
+    regime: Regime,
 }
 
 /// Steps as sums up to their ends.
@@ -211,8 +207,8 @@ impl Track {
             sums.ttft[OF_STEPS + 1] += f64::from(r.input) / n;
             let outside = frontend.before_s + frontend.per_prompt_token_s * f64::from(r.input);
             let parsing = (r.queued - r.sent) as f64 * 1e-9 - outside;
-            if frontend.one_by_one_s > 0.0 {
-                sums.ttft[OF_STEPS + 2] += parsing.max(0.0) / frontend.one_by_one_s / n;
+            if frontend.parsing_s > 0.0 {
+                sums.ttft[OF_STEPS + 2] += parsing.max(0.0) / frontend.parsing_s / n;
             }
             let ttft = r.first.saturating_sub(r.sent).max(1) as f64;
             sums.queue += r.admitted.saturating_sub(r.queued) as f64 / ttft / n;
@@ -224,6 +220,7 @@ impl Track {
             }
         }
         sums.tpot = (several > 0.0).then(|| tpot.map(|v| v / several));
+        sums.regime = Regime::of(outcome, sums.queue);
         sums
     }
 }
@@ -288,7 +285,7 @@ fn corrector(x: &Constants, loads: usize) -> Corrector {
 
 fn frontend(x: &Constants) -> Frontend {
     // What comes before and after the steps cannot be told apart from outside.
-    Frontend { before_s: x[6], per_prompt_token_s: x[7], after_s: 0.0, one_by_one_s: x[8].max(1e-6) }
+    Frontend { before_s: x[6], per_prompt_token_s: x[7], after_s: 0.0, parsing_s: x[8].max(1e-6) }
 }
 
 /// Fits to measured loads. `question` says model, device, engine and kernels; its load and constants are not looked at.
@@ -312,21 +309,23 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
     };
     let measured = || loads.iter().map(|l| &l.measured);
     // Which steps are taken jumps with the constants, so the last round need not be the best one.
-    let mut x: Constants = PRIOR.map(|(mean, _)| mean);
     let mut best: Option<(f64, Constants, Vec<Equations>)> = None;
-    for round in 0..ROUNDS {
-        let equations = simulated(&x)?;
-        let next = solve(equations.iter().zip(measured()))?;
-        let cost = cost(&x, equations.iter().zip(measured()));
-        if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
-            best = Some((cost, x, equations));
+    for start in STARTS {
+        let mut x: Constants = PRIOR.map(|(mean, _)| mean);
+        x[LAUNCHES].iter_mut().for_each(|launch| *launch *= start);
+        for round in 0..ROUNDS {
+            let equations = simulated(&x)?;
+            let next = solve(equations.iter().zip(measured()))?;
+            let cost = cost(&x, equations.iter().zip(measured()));
+            if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                best = Some((cost, x, equations));
+            }
+            let step = if round < 3 { 1.0 } else { 0.4 };
+            x = std::array::from_fn(|i| x[i] + step * (next[i] - x[i]));
         }
-        let step = if round < 3 { 1.0 } else { 0.4 };
-        x = std::array::from_fn(|i| x[i] + step * (next[i] - x[i]));
     }
     let Some((_, x, equations)) = best else { return Err(FitError::TooFew { found: 0 }) };
-    let mut fitted = Vec::new();
-    let (mut ttft, mut tpot, mut e2e) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fitted, mut left) = (Vec::new(), Vec::new());
     for (i, (load, own)) in loads.iter().zip(&equations).enumerate() {
         let others = equations.iter().zip(loads.iter().map(|l| &l.measured)).enumerate();
         let without = solve(others.filter(|(j, _)| *j != i).map(|(_, pair)| pair))?;
@@ -334,12 +333,13 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
         let (fitted_s, left_out_s) = (said(&x), said(&without));
         let m = &load.measured;
         if let [Some(first), next] = left_out_s {
-            if own.queue <= MOST_QUEUE {
-                ttft.push(m.ttft_s / first);
-            }
-            tpot.extend(next.zip(m.tpot_s).map(|(predicted, measured)| measured / predicted));
             let [_, output] = load.mean_lengths();
-            e2e.push(m.e2e_s / (first + next.unwrap_or(0.0) * (output - 1.0).max(0.0)));
+            left.push(Left {
+                regime: own.regime,
+                ttft: m.ttft_s / first,
+                tpot: next.zip(m.tpot_s).map(|(predicted, measured)| measured / predicted),
+                e2e: m.e2e_s / (first + next.unwrap_or(0.0) * (output - 1.0).max(0.0)),
+            });
         }
         fitted.push(FittedLoad {
             run: load.run.clone(),
@@ -349,7 +349,6 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
             left_out_s,
         });
     }
-    let spread = |ratios: Vec<f64>| crate::latency::middle90(ratios);
     Ok(CalibrationDoc {
         stopwatt: env!("CARGO_PKG_VERSION").to_owned(),
         model: question.deployment.model.name.clone(),
@@ -359,7 +358,7 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
         kernels: question.table.as_ref().map(|t| t.sources.clone()).unwrap_or_default(),
         corrector: corrector(&x, loads.len()),
         frontend: frontend(&x),
-        spreads: Spreads { ttft: spread(ttft), tpot: spread(tpot), e2e: spread(e2e) },
+        spreads: Spreads::of(&left),
         loads: fitted,
     })
 }
@@ -458,7 +457,8 @@ mod tests {
         assert!((c.scale - 1.08).abs() < 0.02 && (c.per_step_s - 600e-6).abs() < 150e-6, "{c:?}");
         assert!((doc.frontend.before_s - 6e-3).abs() < 2e-3, "{:?}", doc.frontend);
         // Eight loads are too few for quantiles: the interval is the widest residual and half as much again.
-        assert!(doc.spreads.tpot[0] < 1.0 && doc.spreads.tpot[1] > 1.0 && doc.spreads.tpot[1] < 1.2);
+        let [lo, hi] = doc.spreads.factors(Regime::Together).tpot;
+        assert!(lo < 1.0 && hi > 1.0 && hi < 1.2, "{lo} {hi}");
     }
 
     #[test]

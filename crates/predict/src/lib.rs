@@ -10,6 +10,7 @@
 //! Pure: no file is opened and no clock is read. A number says what it rests on: a measured row, a blend of measured
 //! rows, or the figures of a data sheet.
 
+pub mod built_in;
 pub mod corrector;
 pub mod engine;
 pub mod fit;
@@ -23,6 +24,7 @@ pub mod operators;
 pub mod plan;
 pub mod precision;
 pub mod predict;
+pub mod regime;
 pub mod roofline;
 pub mod simulate;
 pub mod step;

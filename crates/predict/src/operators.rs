@@ -10,11 +10,33 @@
 use stopwatt_core::kernel_table::{Dtype, Dtypes, Op, OpKind, Shape, Work};
 use stopwatt_serving::step::StepShape;
 
+use crate::built_in;
 use crate::model::{Attention, Dense, Grouped, ModelSpec, Moe, Norms};
 use crate::precision::Precision;
 
 /// Rows of the embedding are padded to a multiple of this before they are shared out.
 const VOCAB_PADDING: u32 = 64;
+
+/// Whose operators and rules they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// vLLM.
+    #[default]
+    Vllm,
+    /// Stopwatt's own decoder on the CPU.
+    BuiltIn,
+}
+
+impl Engine {
+    /// Name in files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Engine::Vllm => "vllm",
+            Engine::BuiltIn => "stopwatt",
+        }
+    }
+}
 
 /// A model on devices: precision and how it is split.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +49,8 @@ pub struct Deployment {
     pub tp: u32,
     /// Groups of devices that share out the layers.
     pub pp: u32,
+    /// What computes it.
+    pub engine: Engine,
 }
 
 /// Why a model cannot be split so.
@@ -213,7 +237,7 @@ impl Deployment {
                 ways: pp,
             });
         }
-        Ok(Self { model, precision, tp, pp })
+        Ok(Self { model, precision, tp, pp, engine: Engine::Vllm })
     }
 
     /// Rows of the embedding on one rank.
@@ -235,14 +259,27 @@ impl Deployment {
     /// The calls of one step in which matrix products run on `rows` rows (at least the step's tokens; more where an
     /// engine pads them to a captured graph) and each sequence's last token goes through the head.
     pub fn calls(&self, step: &StepShape, rows: u32) -> Result<Vec<Call>, DeploymentError> {
-        let sequences = step.decode_seqs + step.chunks.len() as u32;
-        let mut calls = self.row_calls(step.tokens(), rows, sequences)?;
+        let mut calls = self.row_calls(step.tokens(), rows, self.head_rows(step))?;
         calls.extend(self.attention_calls(step)?);
         Ok(calls)
     }
 
-    /// The calls that depend on how many tokens and sequences a step has, but not on what they look back at.
+    /// Rows that go through the output head: vLLM's is asked for every sequence, the built-in one for those that get a
+    /// token.
+    #[must_use]
+    pub fn head_rows(&self, step: &StepShape) -> u32 {
+        match self.engine {
+            Engine::Vllm => step.decode_seqs + step.chunks.len() as u32,
+            Engine::BuiltIn => step.sampled,
+        }
+    }
+
+    /// The calls that depend on how many tokens and [head rows](Self::head_rows) a step has, but not on what they look
+    /// back at.
     pub fn row_calls(&self, tokens: u32, rows: u32, sequences: u32) -> Result<Vec<Call>, DeploymentError> {
+        if self.engine == Engine::BuiltIn {
+            return built_in::row_calls(self, tokens, sequences);
+        }
         let mut calls = self.listing(rows.max(tokens))?;
         calls.around(sequences);
         calls.around_attention(tokens);

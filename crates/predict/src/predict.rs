@@ -12,11 +12,11 @@ use stopwatt_stats::distribution::normal_quantile;
 
 use crate::corrector::Corrector;
 use crate::engine::EngineSettings;
-use crate::fit::Spreads;
 use crate::hardware::Gpu;
 use crate::latency::{FlaggedRow, Latency, Tier};
 use crate::memory::{CacheLayout, Forecast, Known, MemoryDoc, memory};
-use crate::operators::{Deployment, Part};
+use crate::operators::{Deployment, Engine, Part};
+use crate::regime::{Factors, Regime, Spreads};
 use crate::simulate::{
     Frontend, Load, Scenario, SimulateError, Statistic, Summary, simulate, simulate_watched,
 };
@@ -51,6 +51,17 @@ pub struct Question {
     pub frontend: Frontend,
     /// Intervals of a calibration; without one they come from those of steps.
     pub spreads: Option<Spreads>,
+}
+
+impl Question {
+    /// Version of the engine whose rules are followed.
+    #[must_use]
+    pub fn engine_version(&self) -> String {
+        match self.deployment.engine {
+            Engine::Vllm => self.settings.version.to_string(),
+            Engine::BuiltIn => env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// Why there is no prediction.
@@ -297,6 +308,10 @@ impl StepModel for Scaled<'_> {
         let seconds = self.inner.step_s(shape).unwrap_or(f64::MAX) * factor;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
+
+    fn launching(&self, shape: &StepShape) -> Duration {
+        self.inner.launching(shape)
+    }
 }
 
 /// The memory of an engine that starts, with concurrency at one length; an error where it would not start.
@@ -367,27 +382,28 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         _ => 0,
     };
     let summary = Summary::of(&expected, drop).ok_or(PredictError::NoneLeft)?.with_after(q.frontend.after_s);
+    let regime = Regime::of(&expected, summary.queue_s / summary.ttft.mean.max(f64::MIN_POSITIVE));
+    let factors = q.spreads.as_ref().map(|spreads| spreads.factors(regime));
     // Faster and slower steps: the ends of what the mean may be. Left-out loads of a calibration say it directly.
     let mut ends = Vec::new();
     for end in [|t: &StepTime| t.lo / t.s, |t: &StepTime| t.hi / t.s] {
-        let (prefill, decode) = match &q.spreads {
+        let (prefill, decode) = match &factors {
             None => (end(&prefill), end(&decode)),
-            Some(spreads) => {
+            Some(factors) => {
                 let which = usize::from(ends.len() == 1);
-                (spreads.ttft[which], spreads.tpot[which])
+                (factors.ttft[which], factors.tpot[which])
             }
         };
         let scaled = Scaled { inner: &model, prefill: prefill.max(0.05), decode: decode.max(0.05) };
         ends.push(Summary::of(&simulate(&scenario, &scaled)?, drop).ok_or(PredictError::NoneLeft)?);
     }
-    // In a closed loop left-out loads of a calibration give the interval itself; in an open one a queue may make more of
-    // it.
+    // Left-out loads of a calibration give the interval itself; but in an open loop a queue may make more of it.
     let closed = matches!(q.load, Load::Closed { .. });
     let range = |of: &dyn Fn(&Summary) -> f64, seen: Option<[f64; 2]>| {
         let mean = of(&summary);
         let mut all = vec![mean];
         all.extend(seen.into_iter().flatten().map(|factor| factor * mean));
-        if seen.is_none() || !closed {
+        if seen.is_none() || !closed && regime == Regime::Queueing {
             all.extend(ends.iter().map(of));
         }
         [all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(0.0, f64::max)]
@@ -399,15 +415,15 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         p99: s.p99,
         interval90: range(of, seen),
     };
-    let seen = |of: fn(&Spreads) -> [f64; 2]| q.spreads.as_ref().map(of);
+    let seen = |of: fn(&Factors) -> [f64; 2]| factors.as_ref().map(of);
     let notes = notes(q, &memory, &layout, &decode, length);
     Ok(PredictionDoc {
         model: q.deployment.model.name.clone(),
         dtype: q.deployment.precision.name().to_owned(),
         gpu: gpu.name.clone(),
         engine: EngineDoc {
-            name: "vllm".to_owned(),
-            version: q.settings.version.to_string(),
+            name: q.deployment.engine.name().to_owned(),
+            version: q.engine_version(),
             gpu_memory_utilization: q.settings.gpu_memory_utilization,
             max_model_len: q.settings.max_model_len,
             max_num_seqs: q.settings.max_num_seqs,
@@ -477,9 +493,14 @@ pub struct SimulatedRequest {
 }
 
 /// Ends of the 90 % intervals of steps with prompts and of steps without, relative to what is expected.
-pub(crate) fn spread(q: &Question, model: &StepPredictor) -> Result<[[f64; 2]; 2], PredictError> {
+pub(crate) fn spread(
+    q: &Question,
+    model: &StepPredictor,
+    regime: Regime,
+) -> Result<[[f64; 2]; 2], PredictError> {
     if let Some(spreads) = &q.spreads {
-        return Ok([spreads.ttft, spreads.tpot]);
+        let factors = spreads.factors(regime);
+        return Ok([factors.ttft, factors.tpot]);
     }
     let mut prompt = StepShape { admitted: 1, ..StepShape::default() };
     let tokens = q.workload.input.nominal_mean().round() as u32;
@@ -493,7 +514,10 @@ pub(crate) fn spread(q: &Question, model: &StepPredictor) -> Result<[[f64; 2]; 2
 pub fn simulate_trials(q: &Question, trials: u32) -> Result<Vec<Vec<SimulatedRequest>>, PredictError> {
     let (scenario, _) = scenario(q)?;
     let model = StepPredictor::new(q.deployment.clone(), q.latency.clone(), &q.settings, q.corrector)?;
-    let [prefill, decode] = spread(q, &model)?;
+    let expected = simulate(&scenario, &model)?;
+    let summary = Summary::of(&expected, 0).ok_or(PredictError::NoneLeft)?;
+    let regime = Regime::of(&expected, summary.queue_s / summary.ttft.mean.max(f64::MIN_POSITIVE));
+    let [prefill, decode] = spread(q, &model, regime)?;
     let after = (q.frontend.after_s * 1e9).round() as u64;
     (0..trials)
         .map(|trial| {
@@ -505,7 +529,7 @@ pub fn simulate_trials(q: &Question, trials: u32) -> Result<Vec<Vec<SimulatedReq
             let outcome = simulate_watched(&scenario, &scaled, &mut |step| {
                 for &id in step.emitted {
                     if let Some(of) = tokens.get_mut(id as usize) {
-                        of.push(step.end + after);
+                        of.push(step.delivered + after);
                     }
                 }
             })?;
@@ -600,7 +624,7 @@ fn notes(
             }
         }
     }
-    if q.corrector.steps == 0 && q.spreads.is_none() {
+    if q.corrector.steps == 0 && q.spreads.is_none() && q.deployment.engine == Engine::Vllm {
         notes.push(
             "what the host adds to a step is a published guess, not fitted to a live engine".to_owned(),
         );

@@ -125,7 +125,7 @@ impl StepPredictor {
     /// Seconds of the kernels of a step.
     pub fn kernels_s(&self, shape: &StepShape) -> Result<f64, StepError> {
         let tokens = shape.tokens();
-        let sequences = shape.decode_seqs + shape.chunks.len() as u32;
+        let sequences = self.deployment.head_rows(shape);
         let rows = self.rows(tokens);
         let key = [rows, tokens, sequences];
         let known = self.remembered.lock().ok().and_then(|map| map.get(&key).copied());
@@ -206,6 +206,10 @@ impl StepModel for StepPredictor {
         // What can fail failed when the predictor was made.
         let seconds = self.step_s(shape).unwrap_or(f64::MAX);
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    fn launching(&self, shape: &StepShape) -> Duration {
+        Duration::try_from_secs_f64(self.corrector.least_s(self.launch(shape))).unwrap_or_default()
     }
 }
 

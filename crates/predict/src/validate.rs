@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_stats::quantile::{quantile, sorted};
 
-use crate::fit::CalibrationDoc;
+use crate::built_in::BEST_SEEN;
+use crate::fit::{CalibrationDoc, FitError, calibrate};
 use crate::observed::Observed;
 use crate::predict::{LatencyDoc, PredictError, PredictionDoc, Question, predict};
 
@@ -81,7 +82,10 @@ pub struct ValidationDoc {
     pub model: String,
     /// The device.
     pub gpu: String,
-    /// Version of the engine's rules.
+    /// The engine.
+    #[serde(default)]
+    pub engine: String,
+    /// Version of its rules.
     pub engine_version: String,
     /// Where times of kernels are from; empty where from the data sheet.
     pub kernels: Vec<String>,
@@ -99,6 +103,10 @@ fn impossible(q: &Question, load: &Observed) -> Option<String> {
         return Some(format!("{} requests failed", load.failed));
     }
     let gpu = q.latency.gpu();
+    if gpu.basis == BEST_SEEN {
+        // The rates are what its own kernels reached: they bound nothing.
+        return None;
+    }
     let devices = f64::from(q.deployment.tp * q.deployment.pp);
     let model = &q.deployment.model;
     // Of the embedding a step reads some rows alone, unless the head is the same matrix.
@@ -169,6 +177,32 @@ pub fn validate(
         let interval = [0, 1].map(|end| mean(&|p| p.output_tokens_per_s_interval90[end]));
         add("output_throughput", m.output_tokens_per_s, Some((mean(&|p| p.output_tokens_per_s), interval)));
     }
+    Ok(document(question, calibration.map(|c| c.model.clone()), rows))
+}
+
+/// The same with every load predicted by a fit to the others.
+pub fn cross_validate(question: &Question, loads: &[Observed]) -> Result<ValidationDoc, FitError> {
+    let mut rows = Vec::new();
+    for (i, load) in loads.iter().enumerate() {
+        let others: Vec<Observed> =
+            loads.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, load)| load.clone()).collect();
+        let fit = calibrate(question, &others)?;
+        let calibrated = Question {
+            corrector: fit.corrector,
+            frontend: fit.frontend,
+            spreads: Some(fit.spreads.clone()),
+            ..question.clone()
+        };
+        let doc = validate(&calibrated, std::slice::from_ref(load), Some(&fit)).map_err(|source| {
+            FitError::Predict { run: load.run.clone(), label: load.label.clone(), source: Box::new(source) }
+        })?;
+        rows.extend(doc.rows);
+    }
+    Ok(document(question, Some(format!("{}, each load left out", question.deployment.model.name)), rows))
+}
+
+/// Rows with their summaries.
+fn document(question: &Question, calibrated_on: Option<String>, rows: Vec<ValidationRow>) -> ValidationDoc {
     let mut summaries = Vec::new();
     for fitted in [false, true] {
         for metric in ["ttft", "tpot", "e2e", "output_throughput"] {
@@ -177,15 +211,16 @@ pub fn validate(
             summaries.extend(summary(metric, fitted, &of));
         }
     }
-    Ok(ValidationDoc {
+    ValidationDoc {
         model: question.deployment.model.name.clone(),
         gpu: question.latency.gpu().name.clone(),
-        engine_version: question.settings.version.to_string(),
+        engine: question.deployment.engine.name().to_owned(),
+        engine_version: question.engine_version(),
         kernels: question.table.as_ref().map(|t| t.sources.clone()).unwrap_or_default(),
-        calibrated_on: calibration.map(|c| c.model.clone()),
+        calibrated_on,
         rows,
         summaries,
-    })
+    }
 }
 
 /// A load as each of its trials sent it.

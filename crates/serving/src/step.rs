@@ -77,11 +77,21 @@ impl StepShape {
 pub trait StepModel: Send + Sync {
     /// Time of one step. A step without tokens takes none of the engine's time and is not asked for.
     fn step(&self, shape: &StepShape) -> Duration;
+
+    /// Of that, how long the host is busy launching it, so that tokens of the step before wait to be sent. Nothing where
+    /// that is not known.
+    fn launching(&self, _shape: &StepShape) -> Duration {
+        Duration::ZERO
+    }
 }
 
 impl<M: StepModel + ?Sized> StepModel for Box<M> {
     fn step(&self, shape: &StepShape) -> Duration {
         (**self).step(shape)
+    }
+
+    fn launching(&self, shape: &StepShape) -> Duration {
+        (**self).launching(shape)
     }
 }
 

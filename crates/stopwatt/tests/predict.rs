@@ -240,3 +240,66 @@ fn a_service_is_planned_with_its_cost() {
         assert!(told.contains(says), "{wrong:?}: {told}");
     }
 }
+
+/// Small, on whatever machine tests run: what is held is what was counted and in which order, not how long it took.
+#[test]
+fn the_built_in_engine_is_predicted_and_measured_in_one_command() {
+    let place = Place::new();
+    let out = place.path("proof");
+    let args = [
+        "predict",
+        "--prove",
+        "--prove-clients",
+        "1,4",
+        "--prove-input",
+        "16,256",
+        "--prove-output",
+        "6",
+        "--prove-repeats",
+        "1",
+        "--prove-minutes",
+        "0.5",
+        "--format",
+        "json",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let doc = place.run(&args).expect(0).json();
+    follows("validation.schema.json", &doc);
+    assert_eq!((doc["engine"].as_str(), &doc["calibrated_on"]), (Some("stopwatt"), &Value::Null));
+    let rows = doc["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4 * 4, "four loads, four metrics");
+    assert!(rows.iter().all(|r| r["fitted"] == false && r["predicted"].as_f64().unwrap() > 0.0));
+    let value = |clients: u64, input: f64, metric: &str, of: &str| {
+        let is = |r: &&Value| r["concurrency"] == clients && r["input"] == input && r["metric"] == metric;
+        rows.iter().find(is).unwrap()[of].as_f64().unwrap()
+    };
+    for of in ["predicted", "measured"] {
+        // A prompt of 16 times the length takes longer, and four clients share a step.
+        assert!(value(1, 256.0, "ttft", of) > value(1, 16.0, "ttft", of), "{of}");
+        assert!(value(4, 256.0, "tpot", of) > value(1, 256.0, "tpot", of), "{of}");
+    }
+    // The runs hold the same loads with the same requests and tokens.
+    let metrics = |run: &str| -> Value {
+        let text = std::fs::read_to_string(out.join(run).join("metrics.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let (predicted, measured) = (metrics("predicted"), metrics("measured"));
+    let labels = |doc: &Value| -> Vec<String> {
+        let points = doc["points"].as_array().unwrap();
+        let mut all: Vec<_> = points.iter().map(|p| p["label"].as_str().unwrap().to_owned()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(labels(&predicted), labels(&measured));
+    let requests = |doc: &Value| {
+        doc["points"].as_array().unwrap().iter().map(|p| p["requests"].as_u64().unwrap()).sum::<u64>()
+    };
+    // Eight requests of each of four loads, in five predicted trials and one measured.
+    assert_eq!((requests(&predicted), requests(&measured)), (5 * 32, 32));
+    for file in ["errors.csv", "errors.json", "comparison.json", "profile/kernels.parquet"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    let said = place.run(&["predict", "--prove", "--gpu", "h100-sxm"]).expect(1).stderr;
+    assert!(said.contains("cannot be used with"), "{said}");
+}

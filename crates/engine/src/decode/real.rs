@@ -20,8 +20,8 @@ use crate::serve::{Front, Listening};
 use crate::shutdown::Shutdown;
 use crate::words::mix;
 
-/// Memory of the KV cache when nothing else is asked for.
-const KV_BYTES: usize = 512 << 20;
+/// Bytes of the KV cache of the real kind when nothing else is asked for.
+pub const KV_BYTES: usize = 512 << 20;
 
 /// Serves until shut down.
 pub(crate) fn serve(

@@ -42,6 +42,8 @@ pub struct Plan<'a> {
     pub ops: Vec<Op>,
     /// The device replays graphs.
     pub has_graphs: bool,
+    /// What the caches shall hold.
+    pub caches: Vec<CacheState>,
 }
 
 /// Everything that a profile needs.
@@ -52,8 +54,6 @@ pub struct Setup<'a> {
     pub method: Method,
     /// Rounds of each kernel; the time limit of a kernel is shared among them.
     pub rounds: u32,
-    /// What the caches shall hold.
-    pub caches: Vec<CacheState>,
     /// Seed of the operands that results are checked on.
     pub seed: u64,
     /// Longest time, in seconds; what was not visited by then is left out.
@@ -120,7 +120,7 @@ pub fn run(
     stop: &Stop,
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Finished, ProfileError> {
-    let items: Vec<Vec<Item>> = plans.iter().map(|plan| items(plan, &setup.caches)).collect();
+    let items: Vec<Vec<Item>> = plans.iter().map(items).collect();
     let of: usize = items.iter().map(Vec::len).sum();
     if of == 0 {
         return Err(ProfileError::Nothing { reason: "the grid is empty".to_owned() });
@@ -143,13 +143,13 @@ pub fn run(
     outcome.map(|()| finished)
 }
 
-fn items(plan: &Plan<'_>, caches: &[CacheState]) -> Vec<Item> {
+fn items(plan: &Plan<'_>) -> Vec<Item> {
     let mut items = Vec::new();
     for op in &plan.ops {
         for launch in launches(op, plan.has_graphs) {
             // A launch floor has no operands that could be cold.
             let bytes = op.work().is_none_or(|w| w.bytes() > 0.0);
-            let caches = if bytes { caches } else { &[CacheState::Warm] };
+            let caches: &[CacheState] = if bytes { &plan.caches } else { &[CacheState::Warm] };
             items.extend(caches.iter().map(|&cache| Item { op: *op, launch, cache }));
         }
     }

@@ -23,6 +23,7 @@ pub use limit::{Latency, Limit, Which};
 
 use self::capacity::{Bound, Capacity, capacity};
 use crate::predict::{LatencyDoc, PredictError, Question, Scaled, predict, scenario, spread};
+use crate::regime::Regime;
 use crate::simulate::{Load, Scenario, Summary, simulate};
 use crate::step::StepPredictor;
 
@@ -292,7 +293,7 @@ fn fill(
             return Ok(());
         }
     };
-    let [prefill, decode] = spread(q, &model)?;
+    let [prefill, decode] = spread(q, &model, Regime::Together)?;
     let slow = Scaled { inner: &model, prefill: prefill[1].max(1.0), decode: decode[1].max(1.0) };
     let sure = capacity(&scenario, &slow, &wanted.limits)?.ok();
     option.capacity = Some(CapacityDoc {

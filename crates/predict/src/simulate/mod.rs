@@ -7,6 +7,7 @@
 //! One thread, no clock, no chance but the seed: equal inputs give equal nanoseconds. Steps in which every request only
 //! decodes are taken in runs ([`Scheduler::quiet`]), which changes the speed and nothing else.
 
+mod parsing;
 mod summary;
 
 use std::collections::BinaryHeap;
@@ -18,6 +19,7 @@ use stopwatt_serving::scheduler::{ConfigError, Request, Sampled, Scheduler, Sche
 use stopwatt_serving::step::{StepModel, StepShape};
 use stopwatt_serving::workload::Workload;
 
+use parsing::{HAND_OVER, Parsing};
 pub use summary::{Statistic, Summary};
 
 /// When requests come.
@@ -45,6 +47,8 @@ pub struct StepSeen<'a> {
     pub shape: &'a StepShape,
     /// Requests that got a token.
     pub emitted: &'a [u64],
+    /// When those tokens were sent: at the end, or when the next step had been launched.
+    pub delivered: u64,
 }
 
 /// Is told every step.
@@ -59,17 +63,18 @@ pub struct Frontend {
     pub per_prompt_token_s: f64,
     /// From a step's end until its token is at the client.
     pub after_s: f64,
-    /// Before it is queued, one request after the other: a server that parses on one thread.
+    /// Before it is queued, on one thread that all requests share: of those that come at once each takes so much of it,
+    /// and all are through together.
     #[serde(default)]
-    pub one_by_one_s: f64,
+    pub parsing_s: f64,
 }
 
 impl Frontend {
     /// A guess: 2 ms and 1 µs a prompt token on the way in (parsing, tokenising), 0.5 ms on the way out.
     pub const GUESS: Self =
-        Self { before_s: 2e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3, one_by_one_s: 0.0 };
+        Self { before_s: 2e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3, parsing_s: 0.0 };
     /// No time at all.
-    pub const NONE: Self = Self { before_s: 0.0, per_prompt_token_s: 0.0, after_s: 0.0, one_by_one_s: 0.0 };
+    pub const NONE: Self = Self { before_s: 0.0, per_prompt_token_s: 0.0, after_s: 0.0, parsing_s: 0.0 };
 }
 
 /// What to simulate.
@@ -166,6 +171,19 @@ const MOST_REQUESTS: u32 = 10_000_000;
 /// A request on its way to the queue: earliest first, then by number.
 type Arrival = std::cmp::Reverse<(u64, u32)>;
 
+/// A step that has ended and whose tokens have not been sent.
+struct Done {
+    begin: u64,
+    end: u64,
+    /// When it had been launched.
+    launched: u64,
+    shape: StepShape,
+    /// Requests that got a token, and whether it was their first.
+    emitted: Vec<(u64, bool)>,
+    /// Requests that ended with it.
+    ended: Vec<u64>,
+}
+
 struct Simulation<'a, 'w> {
     scenario: &'a Scenario,
     watch: Option<Watch<'w>>,
@@ -174,14 +192,17 @@ struct Simulation<'a, 'w> {
     now: u64,
     /// Begin of the last step.
     begun: u64,
-    /// When the last request was parsed.
-    parsed: u64,
+    /// Requests that are being parsed; `None` where that takes no time.
+    parsing: Option<Parsing>,
+    /// When the last request was handed over.
+    handed: u64,
     arrivals: BinaryHeap<Arrival>,
     /// Requests sent so far in a closed loop.
     sent: u32,
     served: Vec<Served>,
-    /// When each request's last token was sampled.
+    /// When each request's last token was sent.
     emitted: Vec<u64>,
+    done: Option<Done>,
     outcome: Outcome,
 }
 
@@ -230,11 +251,13 @@ fn simulate_by(
         scheduler,
         now: 0,
         begun: 0,
-        parsed: 0,
+        parsing: (scenario.frontend.parsing_s > 0.0).then(|| Parsing::new(scenario.frontend.parsing_s)),
+        handed: 0,
         arrivals: BinaryHeap::new(),
         sent: 0,
         served: vec![Served::default(); n],
         emitted: vec![0; n],
+        done: None,
         outcome,
     };
     match scenario.load {
@@ -267,6 +290,11 @@ fn simulate_by(
     Ok(s.outcome)
 }
 
+/// Nanoseconds of a duration.
+fn whole(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
 /// Seconds in whole nanoseconds.
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
@@ -281,22 +309,41 @@ impl Simulation<'_, '_> {
         }
         self.sent += 1;
         let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
-        let front = &self.scenario.frontend;
-        let arrived = at + nanos(front.before_s + front.per_prompt_token_s * f64::from(shape.input));
-        // Requests are sent in the order of time, so whoever came before has been parsed before.
-        let queued = arrived.max(self.parsed) + nanos(front.one_by_one_s);
-        self.parsed = queued;
         self.served[index as usize] =
-            Served { input: shape.input, output: shape.output, sent: at, queued, ..Served::default() };
+            Served { input: shape.input, output: shape.output, sent: at, ..Served::default() };
+        let Some(mut parsing) = self.parsing.take() else { return self.hand_over(index, at, 0) };
+        parsing.add(at, index, &mut |index, at| self.hand_over(index, at, HAND_OVER));
+        self.parsing = Some(parsing);
+    }
+
+    /// A request is through with what it shares; `apart` from the one before.
+    fn hand_over(&mut self, index: u32, at: u64, apart: u64) {
+        let queued = (at + self.alone(index)).max(self.handed + apart);
+        self.handed = queued;
+        self.served[index as usize].queued = queued;
         self.arrivals.push(std::cmp::Reverse((queued, index)));
     }
 
+    /// What a request takes by itself before it is queued.
+    fn alone(&self, index: u32) -> u64 {
+        let front = &self.scenario.frontend;
+        let input = self.served.get(index as usize).map_or(0, |r| r.input);
+        nanos(front.before_s + front.per_prompt_token_s * f64::from(input))
+    }
+
     fn next_arrival(&self) -> Option<u64> {
-        self.arrivals.peek().map(|std::cmp::Reverse((at, _))| *at)
+        let handed = self.arrivals.peek().map(|std::cmp::Reverse((at, _))| *at);
+        let parsed = self.parsing.as_ref().and_then(Parsing::next);
+        let parsed = parsed.map(|(index, at)| (at + self.alone(index)).max(self.handed + HAND_OVER));
+        handed.into_iter().chain(parsed).min()
     }
 
     fn admit_arrivals(&mut self) -> Result<(), SimulateError> {
-        while self.next_arrival().is_some_and(|at| at <= self.now) {
+        if let Some(mut parsing) = self.parsing.take() {
+            parsing.advance(self.now, &mut |index, at| self.hand_over(index, at, HAND_OVER));
+            self.parsing = Some(parsing);
+        }
+        while self.arrivals.peek().is_some_and(|std::cmp::Reverse((at, _))| *at <= self.now) {
             let Some(std::cmp::Reverse((_, index))) = self.arrivals.pop() else { break };
             let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
             let request = Request { id: index.into(), prompt: shape.into(), max_tokens: shape.output };
@@ -314,46 +361,59 @@ impl Simulation<'_, '_> {
         let (mut plan, mut shape) = (StepPlan::new(), StepShape::default());
         loop {
             self.admit_arrivals()?;
-            if let Some(quiet) = self.scheduler.quiet().filter(|_| self.runs) {
+            // With requests waiting the next step is launched before the tokens of the last one are sent.
+            let launches =
+                self.parsing.is_some() && self.done.is_some() && self.scheduler.stats().waiting > 0;
+            if !launches {
+                self.deliver(self.now);
+                self.admit_arrivals()?;
+            }
+            if let Some(quiet) = self.scheduler.quiet().filter(|_| self.runs && !launches) {
                 self.run_quiet(model, quiet.steps, quiet.sequences, quiet.context_tokens, &mut shape);
                 continue;
             }
             self.scheduler.schedule(&mut plan);
             if plan.is_empty() {
-                // Nothing runs: time goes on to the next request.
+                self.deliver(self.now);
+                // Nothing runs: time goes on to the next request, and until the engine has woken.
+                let wake = if self.parsing.is_some() { HAND_OVER } else { 0 };
                 match self.next_arrival() {
-                    Some(at) => self.now = self.now.max(at),
+                    Some(at) => self.now = self.now.max(at + wake),
                     None => return Ok(()),
                 }
                 continue;
             }
-            for item in plan.items.iter().filter(|item| item.admitted.is_some_and(|a| !a.resumed)) {
+            let admitted = || plan.items.iter().filter(|item| item.admitted.is_some_and(|a| !a.resumed));
+            for item in admitted() {
                 self.served[item.id as usize].admitted = self.now;
             }
             plan.shape(&mut shape);
-            self.tick(model, &shape);
-            if self.watch.is_some() {
-                let emitted: Vec<u64> = plan.items.iter().filter(|i| i.emits).map(|i| i.id).collect();
-                self.tell(&shape, &emitted);
+            if launches {
+                let from =
+                    admitted().map(|item| self.served[item.id as usize].queued).max().unwrap_or(self.now);
+                let from = self.done.as_ref().map_or(from, |done| from.max(done.launched));
+                let (launch, step) = (model.launching(&shape), model.step(&shape));
+                let most = self.now.saturating_add(whole(step));
+                self.deliver((from + whole(launch)).clamp(self.now, most));
             }
+            self.tick(model, &shape);
             self.outcome.preemptions += plan.preempted.len() as u64;
-            self.complete(&plan);
+            self.complete(model, &plan, &shape);
         }
     }
 
-    /// Tells the step that has just ended.
-    fn tell(&mut self, shape: &StepShape, emitted: &[u64]) {
-        let (begin, end) = (self.begun, self.now);
+    /// Tells a step.
+    fn tell(&mut self, span: (u64, u64), shape: &StepShape, emitted: &[u64], delivered: u64) {
+        let (begin, end) = span;
         if let Some(watch) = &mut self.watch {
-            watch(StepSeen { begin, end, shape, emitted });
+            watch(StepSeen { begin, end, shape, emitted, delivered });
         }
     }
 
     /// Time goes on by one step.
     fn tick(&mut self, model: &dyn StepModel, shape: &StepShape) {
         self.begun = self.now;
-        let step = u64::try_from(model.step(shape).as_nanos()).unwrap_or(u64::MAX / 4);
-        self.now = self.now.saturating_add(step.max(1));
+        self.now = self.now.saturating_add(whole(model.step(shape)).max(1));
         self.outcome.steps += 1;
         self.outcome.sequences += u64::from(shape.decode_seqs) + shape.chunks.len() as u64;
     }
@@ -365,26 +425,38 @@ impl Simulation<'_, '_> {
         }
     }
 
-    fn complete(&mut self, plan: &StepPlan) {
-        let after = nanos(self.scenario.frontend.after_s);
-        let now = self.now;
-        for item in plan.items.iter().filter(|item| item.emits) {
-            let index = item.id as usize;
-            if item.output == 0 {
-                self.served[index].first = now + after;
-            } else {
-                self.gap(now - self.emitted[index], 1);
-            }
-            self.emitted[index] = now;
-        }
+    fn complete(&mut self, model: &dyn StepModel, plan: &StepPlan, shape: &StepShape) {
+        let emitted =
+            plan.items.iter().filter(|item| item.emits).map(|item| (item.id, item.output == 0)).collect();
         let usage = self.scheduler.stats().kv_usage;
         self.outcome.kv_peak_ppm = self.outcome.kv_peak_ppm.max((usage * 1e6) as u32);
-        let ended: Vec<u64> =
-            self.scheduler.complete(plan, |_| Sampled::default()).iter().map(|f| f.id).collect();
-        for id in ended {
-            self.served[id as usize].last = now + after;
+        let ended = self.scheduler.complete(plan, |_| Sampled::default()).iter().map(|f| f.id).collect();
+        let launched = self.begun + whole(model.launching(shape));
+        let (begin, end, shape) = (self.begun, self.now, shape.clone());
+        self.done = Some(Done { begin, end, launched, shape, emitted, ended });
+    }
+
+    /// Sends the tokens of the last step.
+    fn deliver(&mut self, at: u64) {
+        let Some(done) = self.done.take() else { return };
+        let after = nanos(self.scenario.frontend.after_s);
+        for &(id, first) in &done.emitted {
+            let index = id as usize;
+            if first {
+                self.served[index].first = at + after;
+            } else {
+                self.gap(at - self.emitted[index], 1);
+            }
+            self.emitted[index] = at;
+        }
+        if self.watch.is_some() {
+            let emitted: Vec<u64> = done.emitted.iter().map(|(id, _)| *id).collect();
+            self.tell((done.begin, done.end), &done.shape, &emitted, at);
+        }
+        for id in done.ended {
+            self.served[id as usize].last = at + after;
             if matches!(self.scenario.load, Load::Closed { .. }) {
-                self.send(now + after);
+                self.send(at + after);
             }
         }
     }
@@ -407,7 +479,7 @@ impl Simulation<'_, '_> {
         while taken < steps && (taken == 0 || self.now < arrival) {
             let before = self.now;
             self.tick(model, shape);
-            self.tell(shape, &watched);
+            self.tell((self.begun, self.now), shape, &watched, self.now);
             if taken == 0 {
                 // Somebody may have waited a step without a token.
                 let gaps: Vec<u64> =
@@ -483,21 +555,56 @@ mod tests {
     #[test]
     fn time_outside_the_engine_is_added_once_each_way() {
         let mut s = scenario(1000, 2, Load::Closed { concurrency: 1 }, 1);
-        s.frontend =
-            Frontend { before_s: 1e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3, one_by_one_s: 0.0 };
+        s.frontend = Frontend { before_s: 1e-3, per_prompt_token_s: 1e-6, after_s: 0.5e-3, parsing_s: 0.0 };
         let r = simulate(&s, &model()).unwrap().requests[0];
         assert_eq!((r.admitted, r.first, r.last), (2_000_000, 22_500_000, 32_500_000));
     }
 
     #[test]
-    fn requests_are_parsed_one_after_the_other() {
-        let mut s = scenario(1000, 2, Load::Closed { concurrency: 3 }, 3);
-        s.frontend = Frontend { before_s: 1e-3, one_by_one_s: 3e-3, ..Frontend::NONE };
+    fn requests_are_parsed_side_by_side() {
+        let mut s = scenario(1000, 2, Load::Closed { concurrency: 4 }, 4);
+        s.frontend = Frontend { before_s: 1e-3, parsing_s: 3e-3, ..Frontend::NONE };
         let out = simulate(&s, &model()).unwrap();
-        let queued: Vec<_> = out.requests.iter().map(|r| r.queued / 1_000_000).collect();
-        assert_eq!(queued, [4, 7, 10]);
-        // The first one goes alone, 20 ms from 4 on; the others with its second token.
-        assert_eq!(out.requests.iter().map(|r| r.admitted / 1_000_000).collect::<Vec<_>>(), [4, 24, 24]);
+        let queued: Vec<_> = out.requests.iter().map(|r| r.queued / 10_000).collect();
+        // Four share 12 ms; then 1 ms each, and 50 µs apart.
+        assert_eq!(queued, [1300, 1305, 1310, 1315]);
+        // Two are there when the engine has woken and take 30 ms; the others go with their second tokens.
+        assert_eq!(
+            out.requests.iter().map(|r| r.admitted / 10_000).collect::<Vec<_>>(),
+            [1305, 1305, 4305, 4305]
+        );
+    }
+
+    /// 10 ms a step; one with prompts takes 20, and is launched for 18 of them.
+    struct Launching;
+
+    impl StepModel for Launching {
+        fn step(&self, shape: &StepShape) -> std::time::Duration {
+            std::time::Duration::from_millis(if shape.chunks.is_empty() { 10 } else { 20 })
+        }
+
+        fn launching(&self, shape: &StepShape) -> std::time::Duration {
+            std::time::Duration::from_millis(if shape.chunks.is_empty() { 0 } else { 18 })
+        }
+    }
+
+    #[test]
+    fn tokens_wait_until_the_next_prompts_are_launched() {
+        let mut s = scenario(1000, 3, Load::Closed { concurrency: 4 }, 4);
+        s.frontend = Frontend { parsing_s: 1e-3, ..Frontend::NONE };
+        let mut sent = Vec::new();
+        let out =
+            simulate_watched(&s, &Launching, &mut |step| sent.push((step.end, step.delivered))).unwrap();
+        // Two begin at 4.05 ms and are launched until 22.05; the two others until 40.05, so that the first two get their
+        // tokens then and not at 24.05.
+        let firsts: Vec<_> = out.requests.iter().map(|r| r.first / 10_000).collect();
+        assert_eq!(firsts, [4005, 4005, 4405, 4405]);
+        assert_eq!(
+            (sent[0].0 / 10_000, sent[0].1 / 10_000, sent[1].0, sent[1].1),
+            (2405, 4005, 44_050_000, 44_050_000)
+        );
+        let spans: u64 = out.requests.iter().map(|r| r.last - r.first).sum();
+        assert_eq!(out.gaps.iter().map(|(gap, n)| gap * n).sum::<u64>(), spans);
     }
 
     #[test]

@@ -158,6 +158,14 @@ fn judge(
     (doc, unfixed)
 }
 
+/// Two runs compared without gates, with what explains a change.
+pub(super) fn plain(baseline: &Compared, candidate: &Compared) -> ComparisonDoc {
+    let sides = [candidate.side.clone()];
+    let mut doc = compare::compare(&baseline.side, &sides, &Options::default());
+    rca::explain(&mut doc, baseline.seen(), &[candidate.seen()]);
+    doc
+}
+
 fn clocks_fixed(doc: &ComparisonDoc) -> bool {
     std::iter::once(&doc.baseline).chain(&doc.candidates).all(|run| run.fixed_clock == Some(true))
 }

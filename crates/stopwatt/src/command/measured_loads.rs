@@ -95,10 +95,15 @@ fn is_whole(row: &RequestRow) -> bool {
             && row.output_usage.is_some_and(|n| n == row.output_asked)
 }
 
+/// How near the tokens of a piece must be to a whole number for every piece to have as many.
+const REGULAR: f64 = 0.02;
+
 /// Seconds of TTFT and TPOT; `None` without a text.
 ///
-/// Where several tokens make one piece of text, the first piece need not be the first token: how many pieces there are,
-/// and how long before the end the last one came, tells which token it was.
+/// A server that lags behind its engine sends several tokens in one piece now and then: time an output token is then that
+/// between first and last piece over the tokens between, not over the pieces. Where only every second token has a text
+/// (or every third, …), the first piece need not be the first token: how many pieces there are, and how long before the
+/// end the last one came, tells which token it was.
 fn first_and_next(row: &RequestRow) -> Option<(f64, Option<f64>)> {
     let (stream, sent) = (row.stream?, row.send_begin_ns()?);
     let seconds = |ns: i64| ns as f64 * 1e-9;
@@ -112,9 +117,15 @@ fn first_and_next(row: &RequestRow) -> Option<(f64, Option<f64>)> {
         return None;
     }
     let span = seconds(stream.last_token_ns - stream.first_token_ns);
+    let after = seconds(row.end_ns - stream.last_token_ns);
     let each = (tokens / pieces).round().max(1.0);
+    if each < 2.0 || (tokens / pieces / each - 1.0).abs() > REGULAR {
+        // Tokens at the end may have no text.
+        let silent = ((tokens - 1.0) * after / (span + after)).round().clamp(0.0, tokens - pieces);
+        return Some((first, Some(span / (tokens - 1.0 - silent).max(1.0))));
+    }
     let next = span / (each * (pieces - 1.0));
-    let after_last = (seconds(row.end_ns - stream.last_token_ns) / next).round().min(each - 1.0);
+    let after_last = (after / next).round().min(each - 1.0);
     let before_first = (tokens - 1.0 - after_last - each * (pieces - 1.0)).clamp(0.0, each - 1.0);
     Some((first - before_first * next, Some(next)))
 }
@@ -212,6 +223,36 @@ mod tests {
         let silent = RequestRow { end: EndKind::NoTokens, stream: None, ..row(1) };
         assert!(is_whole(&silent) && first_and_next(&silent).is_none());
         assert!(!is_whole(&RequestRow { output_usage: Some(3), ..silent }));
+    }
+
+    #[test]
+    fn pieces_of_several_tokens_are_no_longer_tokens() {
+        // 64 tokens each 7 ms in 50 pieces: some of two tokens, in no order. By pieces it would be 441 / 49 = 9 ms.
+        let at = |token: i64| 1_000_000 * (30 + 7 * (token - 1));
+        let stamp = |t| ChunkStamp::new(at(t), None, ChunkKind::Content);
+        let lagging = RequestRecord {
+            phase: Phase::Measure,
+            output_asked: 64,
+            output_usage: Some(64),
+            dispatched_ns: Some(0),
+            end_ns: at(64) + 200_000,
+            finish: Some(FinishReason::Length),
+            chunks: (1..=64).filter(|t| t % 4 != 2 || *t > 54).map(stamp).collect(),
+            ..RequestRecord::blank()
+        };
+        let lagging = RequestRow::of(&lagging);
+        assert_eq!(lagging.stream.unwrap().token_chunks, 50);
+        let (ttft, tpot) = first_and_next(&lagging).unwrap();
+        assert!((ttft - 0.030).abs() < 1e-9 && (tpot.unwrap() - 0.007).abs() < 1e-9, "{tpot:?}");
+        // Without text at the end: the last 7 tokens are known by the time until the end.
+        let silent = RequestRow {
+            stream: lagging.stream.map(|mut s| {
+                s.last_token_ns = at(57);
+                s
+            }),
+            ..lagging
+        };
+        assert!((first_and_next(&silent).unwrap().1.unwrap() - 0.007).abs() < 1e-9);
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod predict_text;
 mod price;
 mod procedure;
 pub(crate) mod profile;
+mod prove;
 pub(crate) mod report;
 pub(crate) mod reproduce;
 mod resume;

@@ -266,7 +266,7 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                         drop_first_wave: false,
                         seed: args.seed,
                         frontend: calibration.as_ref().map_or(Frontend::GUESS, |c| c.frontend),
-                        spreads: calibration.as_ref().map(|c| c.spreads),
+                        spreads: calibration.as_ref().map(|c| c.spreads.clone()),
                     };
                     all.push(Candidate { question, offers: offers.clone() });
                 }

@@ -13,6 +13,7 @@ use stopwatt_predict::latency::check;
 use stopwatt_predict::memory::{Known, MemoryDoc, memory};
 use stopwatt_predict::predict::{Question, predict};
 use stopwatt_predict::simulate::{Frontend, Load};
+use stopwatt_predict::validate::cross_validate;
 use stopwatt_predict::{Deployment, Precision};
 use stopwatt_serving::arrival::ArrivalProcess;
 use stopwatt_serving::trace::{self, BadRows, Turn};
@@ -21,6 +22,7 @@ use stopwatt_serving::workload::{Length, Recorded, Workload};
 use super::kernel_tables::{self, TableFlags};
 use super::model_and_gpu::{ModelAndGpu, precision, read_gpu};
 use super::predict_text::{check_csv, check_text, csv, memory_csv, memory_text, text};
+use super::prove::{self, ProveFlags};
 use super::{Failure, Format, Language, measured_loads, predict_measured, predict_out};
 use crate::exit::Outcome;
 
@@ -37,15 +39,16 @@ const GIB: f64 = (1_u64 << 30) as f64;
     stopwatt predict --model qwen3-8b --gpu a100-80gb --input 256:1024 --output 128 --rate 4\n  \
     stopwatt predict --model llama-3.1-70b --gpu h100-sxm --memory\n  \
     stopwatt predict --model llama-3.2-3b --gpu h100-sxm --table latest --concurrency 8\n  \
-    stopwatt predict --gpu h100-sxm --check-table")]
+    stopwatt predict --gpu h100-sxm --check-table\n  \
+    stopwatt predict --prove")]
 pub(crate) struct PredictArgs {
     /// Model: a name such as llama-3.1-8b, a `config.json` or its folder, or a TOML or YAML file of figures
-    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["check_table", "ship"])]
+    #[arg(long, value_name = "NAME|FILE", required_unless_present_any = ["check_table", "ship", "prove"])]
     model: Option<String>,
     /// Device: a name such as h100-sxm, a TOML or YAML file of figures, or measured kernels (a run of `profile` or a
     /// Parquet file)
-    #[arg(long, value_name = "NAME|FILE|RUN")]
-    gpu: String,
+    #[arg(long, value_name = "NAME|FILE|RUN", required_unless_present = "prove")]
+    gpu: Option<String>,
     /// Format of weights: bf16, fp16, fp32, fp8, int8, int8-weights, int4 [default: that of the model]
     #[arg(long, value_name = "FORMAT", value_parser = precision)]
     dtype: Option<Precision>,
@@ -104,6 +107,9 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "RUN", num_args = 1.., help_heading = "Measured runs",
         conflicts_with_all = ["validate", "calibration"])]
     calibrate: Vec<String>,
+    /// Say how well the fit predicts loads that it has not seen: each load left out, the rest fitted anew
+    #[arg(long, requires = "calibrate", conflicts_with = "save", help_heading = "Measured runs")]
+    cross_validate: bool,
     /// File for the calibration
     #[arg(long, value_name = "FILE", requires = "calibrate", help_heading = "Measured runs")]
     save: Option<PathBuf>,
@@ -116,6 +122,9 @@ pub(crate) struct PredictArgs {
     /// Predict measured runs from their own recorded load and print the errors
     #[arg(long, value_name = "RUN", num_args = 1.., help_heading = "Measured runs")]
     validate: Vec<String>,
+
+    #[command(flatten, next_help_heading = "Proof")]
+    prove: ProveFlags,
 
     /// Say only what the memory holds: by format of weights and by length
     #[arg(long, help_heading = "Memory")]
@@ -139,7 +148,8 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "GIB", help_heading = "Memory")]
     graph_gib: Option<f64>,
 
-    /// Folder for the prediction as a run, which `compare` and `report` read like a measured one; it must not exist or be empty
+    /// Folder for the prediction as a run, which `compare` and `report` read like a measured one; with --prove for all its
+    /// runs. It must not exist or be empty
     #[arg(long, value_name = "DIR", value_parser = super::place::folder,
         conflicts_with_all = ["memory", "calibrate", "validate", "check_table", "ship"], help_heading = "Result")]
     out: Option<PathBuf>,
@@ -149,6 +159,13 @@ pub(crate) struct PredictArgs {
     /// How to print the result
     #[arg(long, value_enum, default_value_t, help_heading = "Result")]
     format: Format,
+}
+
+impl PredictArgs {
+    /// What `--gpu` says; only a proof needs none.
+    fn gpu(&self) -> &str {
+        self.gpu.as_deref().unwrap_or_default()
+    }
 }
 
 /// An engine.
@@ -170,13 +187,16 @@ fn configuration(error: impl Into<anyhow::Error>) -> Failure {
 /// Runs the command.
 pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let EngineName::Vllm = args.engine;
+    if args.prove.prove {
+        return prove::run(&args.prove, args.out.as_deref(), args.seed, args.format, args.lang, out);
+    }
     let Some(model) = args.model.clone() else {
         return match &args.ship {
             Some(folder) => ship(args, folder, out),
             None => check_table(args, out),
         };
     };
-    let subject = ModelAndGpu { model, gpu: args.gpu.clone(), dtype: args.dtype, tp: args.tp };
+    let subject = ModelAndGpu { model, gpu: args.gpu().to_owned(), dtype: args.dtype, tp: args.tp };
     let (deployment, gpu) = subject.read_for_steps()?;
     let (settings, deployment) = engine(args.engine_version, &args.engine_arg, deployment, &gpu)?;
     let known = known(args)?;
@@ -190,7 +210,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         return Ok(Outcome::Done);
     }
     let (workload, load, requests) = load(args)?;
-    let (latency, table) = args.tables.latency(&args.gpu, gpu)?;
+    let (latency, table) = args.tables.latency(args.gpu(), gpu)?;
     let calibration = args.calibration.as_deref().map(predict_measured::read).transpose()?;
     let question = Question {
         deployment,
@@ -205,13 +225,17 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         drop_first_wave: args.drop_first_wave,
         seed: args.seed,
         frontend: calibration.as_ref().map_or_else(|| frontend(args), |c| Ok(c.frontend))?,
-        spreads: calibration.as_ref().map(|c| c.spreads),
+        spreads: calibration.as_ref().map(|c| c.spreads.clone()),
     };
     if let Some(calibration) = &calibration {
         predict_measured::remark(calibration, &question);
     }
     if !args.calibrate.is_empty() {
         let loads = measured_loads::read(&args.calibrate, &args.loads)?;
+        if args.cross_validate {
+            let doc = cross_validate(&question, &loads).map_err(predict_measured::unfitted)?;
+            return predict_measured::print_validation(&doc, args.format, out);
+        }
         return predict_measured::run_calibrate(&question, &loads, args.save.as_deref(), args.format, out);
     }
     if !args.validate.is_empty() {
@@ -220,8 +244,10 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
     }
     let doc = predict(&question)?;
     if let Some(folder) = &args.out {
-        let written = predict_out::write(&question, &doc, &args.engine_arg, folder.clone(), args.lang)?;
-        eprintln!("written to {}", written.path.display());
+        let load = [(question, doc.clone())];
+        if let Some(written) = predict_out::write(&load, &args.engine_arg, folder.clone(), args.lang)? {
+            eprintln!("written to {}", written.path.display());
+        }
     }
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
@@ -284,8 +310,8 @@ fn load(args: &PredictArgs) -> anyhow::Result<(Workload, Load, u32)> {
 
 /// How well the table predicts its own rows.
 fn check_table(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let gpu = read_gpu(&args.gpu)?;
-    let table = args.tables.table(&args.gpu, &gpu)?.ok_or_else(|| {
+    let gpu = read_gpu(args.gpu())?;
+    let table = args.tables.table(args.gpu(), &gpu)?.ok_or_else(|| {
         configuration(anyhow::anyhow!("there are no measured kernels of {}", gpu.name))
             .hint("give a run of `stopwatt profile` with --table")
     })?;
@@ -300,7 +326,7 @@ fn check_table(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
 
 /// Makes measured runs the table that comes with Stopwatt for a device.
 fn ship(args: &PredictArgs, folder: &Path, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let gpu = read_gpu(&args.gpu)?;
+    let gpu = read_gpu(args.gpu())?;
     let (mut rows, mut runs) = (Vec::new(), Vec::new());
     for name in &args.tables.tables {
         let found = kernel_tables::read(name)?;

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
-use stopwatt_predict::fit::{CalibrationDoc, calibrate};
+use stopwatt_predict::fit::{CalibrationDoc, FitError, calibrate};
 use stopwatt_predict::observed::Observed;
 use stopwatt_predict::predict::Question;
+use stopwatt_predict::regime::Regime;
 use stopwatt_predict::validate::{ErrorSummary, ValidationDoc, ValidationRow, validate};
 use stopwatt_record::run_dir::write_atomically;
 
@@ -37,6 +38,16 @@ pub(super) fn remark(calibration: &CalibrationDoc, question: &Question) {
     }
 }
 
+/// Why there is no calibration, with what to try.
+pub(super) fn unfitted(error: FitError) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::new(Outcome::Configuration, error.into());
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
 /// Fits, keeps and prints.
 pub(super) fn run_calibrate(
     question: &Question,
@@ -45,14 +56,7 @@ pub(super) fn run_calibrate(
     format: Format,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
-    let doc = calibrate(question, loads).map_err(|e| {
-        let hint = e.hint();
-        let failure = Failure::new(Outcome::Configuration, e.into());
-        match hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })?;
+    let doc = calibrate(question, loads).map_err(unfitted)?;
     if let Some(path) = save {
         write_atomically(path, (serde_json::to_string_pretty(&doc)? + "\n").as_bytes())?;
     }
@@ -82,17 +86,19 @@ fn calibration_text(doc: &CalibrationDoc) -> String {
         ("each new request", c.per_admitted_s),
         ("request, outside", f.before_s),
         ("prompt token, outside", f.per_prompt_token_s),
-        ("parsing, one by one", f.one_by_one_s),
+        ("parsing, shared", f.parsing_s),
     ] {
         text += &format!("  {name:<21}+ {}\n", seconds(value));
     }
     for (name, value) in [("in pieces", c.least_pieces_s), ("by kernel", c.least_eager_s)] {
         text += &format!("  {name:<21}≥ {}\n", seconds(value));
     }
-    for (name, [lo, hi]) in [("TTFT", doc.spreads.ttft), ("TPOT", doc.spreads.tpot), ("E2E", doc.spreads.e2e)]
-    {
-        text += &format!("  90 % interval, {name:<5} × {} to {}\n", digits(lo), digits(hi));
-    }
+    let rows = Regime::ALL.map(|regime| {
+        let f = doc.spreads.factors(regime);
+        let range = |[lo, hi]: [f64; 2]| format!("× {} to {}", digits(lo), digits(hi));
+        [regime.name().to_owned(), range(f.ttft), range(f.tpot), range(f.e2e)]
+    });
+    text += &format!("\n{}", table(["90 % interval", "TTFT", "TPOT", "E2E"], &rows));
     let rows: Vec<_> = doc
         .loads
         .iter()
@@ -138,11 +144,19 @@ pub(super) fn run_validate(
     format: Format,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
-    let doc = validate(question, loads, calibration)?;
+    print_validation(&validate(question, loads, calibration)?, format, out)
+}
+
+/// Prints predictions against measurements.
+pub(super) fn print_validation(
+    doc: &ValidationDoc,
+    format: Format,
+    out: &mut dyn Write,
+) -> anyhow::Result<Outcome> {
     match format {
-        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
-        Format::Csv => write!(out, "{}", validation_csv(&doc))?,
-        Format::Table => write!(out, "{}", validation_text(&doc))?,
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(doc)?)?,
+        Format::Csv => write!(out, "{}", validation_csv(doc))?,
+        Format::Table => write!(out, "{}", validation_text(doc))?,
     }
     Ok(Outcome::Done)
 }
@@ -159,8 +173,8 @@ fn validation_text(doc: &ValidationDoc) -> String {
         None => "no calibration".to_owned(),
     };
     let mut text = format!(
-        "{} on {}, vllm {}; kernels: {kernels}; {constants}\n",
-        doc.model, doc.gpu, doc.engine_version
+        "{} on {}, {} {}; kernels: {kernels}; {constants}\n",
+        doc.model, doc.gpu, doc.engine, doc.engine_version
     );
     for (fitted, title) in [(false, "Held out"), (true, "Fitted: these say nothing of new loads")] {
         let rows: Vec<_> = doc
@@ -225,7 +239,7 @@ fn validation_text(doc: &ValidationDoc) -> String {
     text
 }
 
-fn validation_csv(doc: &ValidationDoc) -> String {
+pub(super) fn validation_csv(doc: &ValidationDoc) -> String {
     let cell = |v: Option<f64>| v.map_or_else(String::new, |v| v.to_string());
     let mut text = "model,run,load,concurrency,input,output,trials,set,metric,measured,predicted,lo90,hi90,error,refused\n"
         .to_owned();

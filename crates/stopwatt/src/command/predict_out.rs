@@ -16,7 +16,7 @@ use stopwatt_core::log::PlannedPoint;
 use stopwatt_core::{
     ChunkKind, ChunkStamp, Clock, EndKind, FinishReason, Metric, Nanos, Phase, RequestRecord,
 };
-use stopwatt_predict::predict::{PredictionDoc, Question, SimulatedRequest, simulate_trials};
+use stopwatt_predict::predict::{LoadDoc, PredictionDoc, Question, SimulatedRequest, simulate_trials};
 use stopwatt_record::config::Layers;
 use stopwatt_record::import::{self, Foreign, Window};
 use stopwatt_record::run_dir::Create;
@@ -33,32 +33,42 @@ struct PredictSettings {
     model: String,
     dtype: String,
     gpu: String,
+    engine: String,
     engine_version: String,
     engine_args: Vec<String>,
-    input: String,
-    output: String,
-    concurrency: Option<u32>,
-    rate_rps: Option<f64>,
-    requests: u32,
+    /// The loads, by their names for people.
+    loads: Vec<String>,
+    /// Requests of a trial of each load.
+    requests: Vec<u32>,
     seed: u64,
     kernels: Vec<String>,
     calibrated: bool,
 }
 
-/// Writes the run and its reports.
-pub(super) fn write(
-    question: &Question,
-    doc: &PredictionDoc,
-    engine_args: &[String],
-    out: PathBuf,
-    lang: super::Language,
-) -> anyhow::Result<Written> {
-    let trials = simulate_trials(question, TRIALS)?;
-    let (load, engine) = (&doc.load, &doc.engine);
-    let label = match (load.concurrency, load.rate_rps) {
+/// Name of a load for people, as `bench` names it.
+fn label(load: &LoadDoc) -> String {
+    match (load.concurrency, load.rate_rps) {
         (Some(n), _) => format!("c={n} in={} out={}", load.input, load.output),
         (None, Some(rate)) => format!("rate={rate}/s in={} out={}", load.input, load.output),
         (None, None) => format!("in={} out={}", load.input, load.output),
+    }
+}
+
+/// Writes loads on one engine as the points of a run, and its reports; `None` without a load.
+pub(super) fn write(
+    loads: &[(Question, PredictionDoc)],
+    engine_args: &[String],
+    out: PathBuf,
+    lang: super::Language,
+) -> anyhow::Result<Option<Written>> {
+    let Some((question, doc)) = loads.first() else { return Ok(None) };
+    let point = |(_, doc): &(Question, PredictionDoc)| PlannedPoint {
+        label: label(&doc.load),
+        concurrency: doc.load.concurrency,
+        rate_rps: doc.load.rate_rps,
+        input: doc.load.input.parse().ok(),
+        output: doc.load.output.parse().ok(),
+        engine_settings: Default::default(),
     };
     let mut foreign = Foreign {
         imported: Imported {
@@ -71,37 +81,31 @@ pub(super) fn write(
             ..Imported::default()
         },
         model: Some(doc.model.clone()),
-        points: vec![PlannedPoint {
-            label,
-            concurrency: load.concurrency,
-            rate_rps: load.rate_rps,
-            input: load.input.parse().ok(),
-            output: load.output.parse().ok(),
-            engine_settings: Default::default(),
-        }],
+        points: loads.iter().map(point).collect(),
         ..Foreign::default()
     };
     let mut start = 0;
-    for (trial, requests) in (0..).zip(&trials) {
-        let end = requests.iter().filter_map(|r| r.tokens.last()).max().copied().unwrap_or(0);
-        let first = foreign.rows.len() as u64;
-        foreign.rows.extend((first..).zip(requests).map(|(id, r)| record(id, trial, start, r)));
-        let window = Window { point: 0, trial, start_ns: start, end_ns: start + nanos(end) };
-        foreign.windows.push(window);
-        start = window.end_ns + 1_000_000_000;
+    for (point, (question, _)) in (0..).zip(loads) {
+        for (trial, requests) in (0..).zip(&simulate_trials(question, TRIALS)?) {
+            let end = requests.iter().filter_map(|r| r.tokens.last()).max().copied().unwrap_or(0);
+            let first = foreign.rows.len() as u64;
+            let rows = (first..).zip(requests);
+            foreign.rows.extend(rows.map(|(id, r)| RequestRecord { point, ..record(id, trial, start, r) }));
+            let window = Window { point, trial, start_ns: start, end_ns: start + nanos(end) };
+            foreign.windows.push(window);
+            start = window.end_ns + 1_000_000_000;
+        }
     }
     let settings = PredictSettings {
         model: doc.model.clone(),
         dtype: doc.dtype.clone(),
         gpu: doc.gpu.clone(),
-        engine_version: engine.version.clone(),
+        engine: doc.engine.name.clone(),
+        engine_version: doc.engine.version.clone(),
         engine_args: engine_args.to_vec(),
-        input: load.input.clone(),
-        output: load.output.clone(),
-        concurrency: load.concurrency,
-        rate_rps: load.rate_rps,
-        requests: load.requests,
-        seed: load.seed,
+        loads: loads.iter().map(|(_, doc)| label(&doc.load)).collect(),
+        requests: loads.iter().map(|(_, doc)| doc.load.requests).collect(),
+        seed: doc.load.seed,
         kernels: doc.kernel_table.as_ref().map(|t| t.sources.clone()).unwrap_or_default(),
         calibrated: question.spreads.is_some(),
     };
@@ -112,7 +116,7 @@ pub(super) fn write(
         }
     }
     let mut lock = layers.resolve()?.lock();
-    let analysis = Settings { mode: "predict".to_owned(), seed: load.seed, ..Settings::default() };
+    let analysis = Settings { mode: "predict".to_owned(), seed: settings.seed, ..Settings::default() };
     if let Some(lock) = lock.as_object_mut() {
         lock.insert(stopwatt_report::ANALYSIS_KEY.to_owned(), serde_json::to_value(analysis)?);
     }
@@ -124,7 +128,7 @@ pub(super) fn write(
         keep_chunks: true,
     };
     let path = import::write(foreign, create, &lock)?;
-    report::write(&path, lang.into())
+    Ok(Some(report::write(&path, lang.into())?))
 }
 
 fn nanos(n: u64) -> Nanos {

@@ -153,7 +153,6 @@ pub(crate) fn run(args: &ProfileArgs, out: &mut dyn Write) -> anyhow::Result<Out
         lock: lock(&resolved, "profile")?,
         method: config.method.method(),
         rounds: config.method.rounds(),
-        caches: args.cache.clone(),
         seed: config.seed,
         limit_s: config.max_minutes.map(|m| m * 60.0),
         earlier,
@@ -164,7 +163,7 @@ pub(crate) fn run(args: &ProfileArgs, out: &mut dyn Write) -> anyhow::Result<Out
     let mut plans: Vec<Plan<'_>> = devices
         .iter_mut()
         .zip(ops)
-        .map(|(device, ops)| Plan { device: device.as_mut(), ops, has_graphs })
+        .map(|(device, ops)| Plan { device: device.as_mut(), ops, has_graphs, caches: args.cache.clone() })
         .collect();
     let mut bar = Bar::new(!args.quiet && std::io::stderr().is_terminal());
     let finished = profile::run(setup, &mut plans, &stop, &mut |event| bar.show(&event));

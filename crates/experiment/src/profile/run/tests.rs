@@ -88,7 +88,7 @@ fn setup(root: &Path) -> Setup<'_> {
         lock: serde_json::json!({}),
         method: Method { fixed: Some(Fixed { warmup: 0, iterations: 10 }), ..Method::default() },
         rounds: 1,
-        caches: vec![CacheState::Warm],
+
         seed: 1,
         limit_s: None,
         earlier: None,
@@ -99,7 +99,12 @@ fn setup(root: &Path) -> Setup<'_> {
 
 fn profile(setup: Setup<'_>, device: &mut Simulated, ops: &[u32]) -> Result<Finished, ProfileError> {
     let stop = device.interrupt.as_ref().map_or_else(Stop::new, |(_, stop)| stop.clone());
-    let mut plans = [Plan { device, ops: ops.iter().map(|&m| product(m)).collect(), has_graphs: false }];
+    let mut plans = [Plan {
+        device,
+        ops: ops.iter().map(|&m| product(m)).collect(),
+        has_graphs: false,
+        caches: vec![CacheState::Warm],
+    }];
     run(setup, &mut plans, &stop, &mut |_| {})
 }
 
