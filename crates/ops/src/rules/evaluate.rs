@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn availability() -> Evaluator {
-        let objective = Objective { name: "availability".into(), kind: Kind::Availability {}, target: 0.99 };
+        let objective = Objective { name: "availability".into(), kind: Kind::Availability, target: 0.99 };
         Evaluator::new(&Settings { objectives: vec![objective], ..Settings::default() }.alerts().unwrap())
     }
 

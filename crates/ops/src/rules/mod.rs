@@ -54,10 +54,10 @@ impl Default for Settings {
             selector: BTreeMap::new(),
             labels: BTreeMap::new(),
             objectives: vec![
-                Objective { target: 0.995, ..objective("availability", Kind::Availability {}) },
+                Objective { target: 0.995, ..objective("availability", Kind::Availability) },
                 objective("ttft", Kind::Ttft { limit_s: 1.0 }),
                 objective("itl", Kind::Itl { limit_s: 0.1 }),
-                Objective { target: 0.98, ..objective("quality", Kind::Quality {}) },
+                Objective { target: 0.98, ..objective("quality", Kind::Quality) },
             ],
             upstreams: Upstreams::default(),
             gpu: Gpu::default(),
@@ -83,7 +83,7 @@ pub struct Objective {
 pub enum Kind {
     /// Requests; bad are those that did not end as they should, whatever their status was. Clients that left count
     /// as neither.
-    Availability {},
+    Availability,
     /// First tokens; bad are those that took longer.
     Ttft {
         /// Seconds. The bucket bound at or below it decides.
@@ -95,7 +95,7 @@ pub enum Kind {
         limit_s: f64,
     },
     /// Answers that were judged; bad are those with a finding (`stopwatt_answers_judged_total`).
-    Quality {},
+    Quality,
     /// Counters of any exporter, as `name{label="value"}`.
     Events {
         /// Counts bad events.
@@ -309,7 +309,7 @@ impl Settings {
         };
         let ended = |is: Match| self.selected(Selector::new("stopwatt_requests_total")).with("end", is);
         match &objective.kind {
-            Kind::Availability {} => Ok(Events {
+            Kind::Availability => Ok(Events {
                 total: ended(Match::IsNot("client_gone".to_owned())),
                 bad: Bad::Counted(ended(Match::NoneOf(vec![
                     "answered".to_owned(),
@@ -318,7 +318,7 @@ impl Settings {
             }),
             Kind::Ttft { limit_s } => in_time("stopwatt_ttft_seconds", *limit_s, 0.001, 100.0),
             Kind::Itl { limit_s } => in_time("stopwatt_itl_seconds", *limit_s, 0.0001, 10.0),
-            Kind::Quality {} => {
+            Kind::Quality => {
                 let judged = self.selected(Selector::new("stopwatt_answers_judged_total"));
                 let bad = judged.clone().with("finding", Match::IsNot("none".to_owned()));
                 Ok(Events { total: judged, bad: Bad::Counted(bad) })
@@ -440,6 +440,9 @@ fn bound_at_most(limit_s: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::{self, Fleet};
+    use crate::telemetry::Telemetry;
+    use crate::upstream::Spec;
 
     #[test]
     fn factors_are_those_of_the_workbook() {
@@ -462,11 +465,27 @@ mod tests {
 
     #[test]
     fn an_alert_that_cannot_fire_is_left_out_with_a_reason() {
-        let loose = Objective { name: "loose".into(), kind: Kind::Availability {}, target: 0.9 };
+        let loose = Objective { name: "loose".into(), kind: Kind::Availability, target: 0.9 };
         let compiled = Settings { objectives: vec![loose], ..Settings::default() }.alerts().unwrap();
         // 14.4 × 0.1 is more than every event; 6 × 0.1 is not.
         assert_eq!(compiled.left_out.len(), 1);
         assert!(compiled.left_out[0].starts_with("loose:"), "{:?}", compiled.left_out);
+    }
+
+    #[test]
+    fn a_bound_is_one_of_the_proxy_s_histograms() {
+        let spec = Spec::parse("http://h:1").unwrap();
+        let fleet = Fleet::new(vec![spec], fleet::Settings::default(), |_| None).unwrap();
+        let page = Telemetry::new(1).render(&fleet);
+        for objective in Settings::default().objectives {
+            let Bad::AllBut(good) = Settings::default().events(&objective).unwrap().bad else { continue };
+            let Match::Is(le) = &good.labels.iter().find(|(name, _)| name == "le").unwrap().1 else {
+                panic!()
+            };
+            let bucket = format!("le=\"{le}\"");
+            let there = page.lines().any(|line| line.starts_with(&good.name) && line.contains(&bucket));
+            assert!(there, "{} {le}", good.name);
+        }
     }
 
     #[test]
@@ -483,7 +502,7 @@ mod tests {
         let with =
             |objective| Settings { objectives: vec![objective], ..Settings::default() }.alerts().unwrap_err();
         let objective = |kind, target| Objective { name: "x".into(), kind, target };
-        assert!(matches!(with(objective(Kind::Availability {}, 1.0)), RulesError::Target { .. }));
+        assert!(matches!(with(objective(Kind::Availability, 1.0)), RulesError::Target { .. }));
         assert!(matches!(with(objective(Kind::Ttft { limit_s: 1e-5 }, 0.9)), RulesError::Limit { .. }));
         assert!(matches!(with(objective(Kind::Itl { limit_s: 500.0 }, 0.9)), RulesError::Limit { .. }));
         let events = Kind::Events { bad: "a b".into(), total: "c".into() };

@@ -43,7 +43,7 @@ pub fn rule_file(compiled: &Compiled) -> String {
             let _ = writeln!(out, "        for: {}", window(alert.for_s));
         }
         out.push_str("        labels:\n");
-        for (name, value) in alert.labels.iter().filter(|(name, _)| *name != "slo" || alert.is_static()) {
+        for (name, value) in &alert.labels {
             let _ = writeln!(out, "          {name}: {}", quoted(value));
         }
         let _ = write!(out, "        annotations:\n          summary: {}\n", quoted(&alert.summary));
@@ -59,13 +59,6 @@ pub fn expressions(compiled: &Compiled) -> Vec<String> {
         .collect();
     all.extend(compiled.alerts.iter().map(|a| expression(&a.condition)));
     all
-}
-
-impl Alert {
-    /// Whether no label of its series says the objective.
-    fn is_static(&self) -> bool {
-        !matches!(self.condition, Condition::Burn(_))
-    }
 }
 
 /// A time as Prometheus writes it, in the largest unit that fits.
