@@ -12,6 +12,7 @@
 
 pub mod admission;
 pub mod budget;
+pub mod chaos;
 pub mod dashboard;
 pub mod exchange;
 pub mod fleet;

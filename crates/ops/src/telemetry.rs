@@ -184,6 +184,11 @@ impl Telemetry {
         add(&self.series[upstream].hedged);
     }
 
+    /// Second attempts that were made, hedges included.
+    pub fn second_attempts(&self) -> u64 {
+        self.series.iter().map(|s| s.retried.load(Relaxed) + s.hedged.load(Relaxed)).sum()
+    }
+
     pub(crate) fn canary(&self, upstream: usize, good: bool) {
         add(&self.series[upstream].canaries[usize::from(!good)]);
     }

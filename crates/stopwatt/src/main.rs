@@ -45,6 +45,10 @@ enum Command {
     Watch(Box<command::watch::WatchArgs>),
     #[cfg(not(feature = "ops"))]
     Watch(command::not_built_in::NotBuiltIn),
+    #[cfg(feature = "ops")]
+    Chaos(Box<command::chaos::ChaosArgs>),
+    #[cfg(not(feature = "ops"))]
+    Chaos(command::not_built_in::NotBuiltIn),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
     #[command(hide = true)]
@@ -86,6 +90,10 @@ fn main() -> ExitCode {
         Command::Watch(args) => command::watch::run(args, &mut out),
         #[cfg(not(feature = "ops"))]
         Command::Watch(_) => command::not_built_in::run("watch", "ops"),
+        #[cfg(feature = "ops")]
+        Command::Chaos(args) => command::chaos::run(args, &mut out),
+        #[cfg(not(feature = "ops"))]
+        Command::Chaos(_) => command::not_built_in::run("chaos", "ops"),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),
     };

@@ -30,13 +30,14 @@ pub struct ReadyLine {
 
 /// A running engine of ours.
 #[derive(Debug)]
-pub(crate) struct EngineChild {
+pub struct EngineChild {
     child: Child,
     /// Held open: closing it is the sign to end.
     stdin: Option<ChildStdin>,
     /// Reads what it writes on its standard error, when that is kept.
     log: Option<JoinHandle<String>>,
-    pub(crate) ready: ReadyLine,
+    /// What it said when it was ready.
+    pub ready: ReadyLine,
 }
 
 impl EngineChild {
@@ -63,7 +64,7 @@ impl EngineChild {
     }
 
     /// Starts a `serve` command and waits until it answers.
-    pub(crate) fn spawn(mut command: Command, keep_log: bool) -> Result<Self, BenchError> {
+    pub fn spawn(mut command: Command, keep_log: bool) -> Result<Self, BenchError> {
         let failed = |problem: String| BenchError::EngineStart { problem };
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // Without a log its errors belong on the terminal.
@@ -86,7 +87,7 @@ impl EngineChild {
     }
 
     /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 

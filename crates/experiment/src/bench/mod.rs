@@ -52,8 +52,7 @@ mod talks;
 mod turns;
 mod warmup;
 
-pub(crate) use child::EngineChild;
-pub use child::ReadyLine;
+pub use child::{EngineChild, ReadyLine};
 pub use config::{
     AnalysisConfig, ArrivalKind, BenchConfig, CostConfig, EndpointChoice, EngineConfig, FindConfig,
     KernelStampsChoice, LoadConfig, MeasureConfig, RecordConfig, RequestConfig, ScenarioKind, ServeConfig,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod chaos;
 mod faults;
 mod pass;
 mod support;

@@ -2,6 +2,8 @@
 
 pub(crate) mod bench;
 mod calibrate;
+#[cfg(feature = "ops")]
+pub(crate) mod chaos;
 mod columns;
 pub(crate) mod compare;
 mod compare_kernels;
