@@ -197,6 +197,9 @@ pub enum Piece {
     Added(String),
 }
 
+/// A piece of a line, with its field and whether that is right.
+pub type Stretch = (Piece, Option<(String, bool)>);
+
 /// A page of a document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
@@ -204,8 +207,8 @@ pub struct Document {
     pub title: String,
     /// Its image as a `data:` URI.
     pub image: Option<String>,
-    /// Its lines: stretches, each with its field and whether that is right.
-    pub lines: Vec<Vec<(Piece, Option<(String, bool)>)>>,
+    /// Its lines, in stretches.
+    pub lines: Vec<Vec<Stretch>>,
 }
 
 /// The whole page.

@@ -41,7 +41,6 @@ mod plan_case;
 pub mod plans;
 pub mod probes;
 mod recurrent;
-mod sdpa;
 pub mod source;
 mod timer;
 mod unavailable;

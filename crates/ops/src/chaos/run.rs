@@ -32,13 +32,16 @@ pub trait Backend {
     fn restart(&mut self) -> io::Result<()>;
 }
 
+/// Starts another program before the gates at these addresses, and gives the address to ask. What it returns ends the
+/// program when it is dropped.
+pub type Start<'a> = dyn Fn(&[SocketAddr]) -> io::Result<(SocketAddr, Box<dyn Send>)> + 'a;
+
 /// What stands between the load and the gates.
 pub enum Proxied<'a> {
     /// Stopwatt's own proxy, in this process.
     Own,
-    /// Another program: is given the addresses of the gates, and gives the address to ask. What it returns ends the
-    /// program when it is dropped.
-    Other(&'a str, Box<dyn Fn(&[SocketAddr]) -> io::Result<(SocketAddr, Box<dyn Send>)> + 'a>),
+    /// Another program, by its name.
+    Other(&'a str, Box<Start<'a>>),
 }
 
 /// How much load, and for how long.
@@ -221,7 +224,7 @@ fn repeat(
         let load = scope.spawn(|| load(settings, &target, &limits, clock, stop));
         sleep(around, stop);
         let from = clock.now();
-        begin(fault, &gates, &backends[0]);
+        begin(fault, &gates, backends[0].as_ref());
         sleep(lasts, stop);
         let restarted = end(fault, &gates, &mut backends[0]);
         engines[0].send_replace(backends[0].addr());
@@ -257,7 +260,7 @@ fn sleep(time: Duration, stop: &Stop) {
     }
 }
 
-fn begin(fault: Fault, gates: &[Gate], backend: &Box<dyn Backend>) {
+fn begin(fault: Fault, gates: &[Gate], backend: &dyn Backend) {
     match fault {
         Fault::Sigstop => signal(backend.pid(), rustix::process::Signal::STOP),
         Fault::Sigkill => signal(backend.pid(), rustix::process::Signal::KILL),

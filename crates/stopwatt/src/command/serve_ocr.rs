@@ -24,7 +24,7 @@ pub(super) fn model_name(args: &ServeArgs) -> String {
         },
         Some(command) => given.unwrap_or_else(|| {
             let first = shlex::split(command).and_then(|words| words.into_iter().next());
-            format!("stopwatt-ocr-{}", file_name(&first.unwrap_or_default()))
+            format!("stopwatt-ocr-{}", file_name(first.as_deref().unwrap_or_default()))
         }),
     }
 }
