@@ -65,7 +65,7 @@ pub use hardware::{Hardware, kernels_text, movement_csv, movement_text, roofline
 pub use html::html;
 pub use ocr::{
     Bar, Block, Cell, Document, LineChart, Measured, OcrPage, Piece, Section, Series,
-    Standing as OcrStanding, Tone, ocr_html,
+    Standing as OcrStanding, Stretch, Tone, ocr_html,
 };
 pub use plan::{PlanPage, plan_html};
 pub use rebuild::{ANALYSIS_KEY, Analysed, RebuildError, write_all};

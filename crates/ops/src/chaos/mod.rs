@@ -15,4 +15,4 @@ mod run;
 
 pub use fault::Fault;
 pub use report::{ChaosReport, FaultReport};
-pub use run::{Backend, ChaosError, Proxied, Settings, run};
+pub use run::{Backend, ChaosError, Proxied, Settings, Start, run};
