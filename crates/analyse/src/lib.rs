@@ -53,7 +53,7 @@ use stopwatt_core::metrics_doc::MetricsDoc;
 
 pub use recorded::{Recorded, StreamGaps};
 pub use request::{RequestMetrics, request_metrics};
-pub use settings::{CacheState, CostSettings, Settings};
+pub use settings::{CacheState, CostSettings, Settings, TokenRanges};
 
 /// Everything analysis may look at.
 #[derive(Debug, Clone, Copy)]

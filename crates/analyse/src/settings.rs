@@ -26,6 +26,9 @@ pub struct Settings {
     /// What was declared of the engine's prefix cache; `None` counts as cold and is not missed where it cannot be
     /// checked.
     pub cache: Option<CacheState>,
+    /// Tokens that requests are meant to have; those outside are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_ranges: Option<TokenRanges>,
     /// What the machine costs; without it there is no cost.
     pub cost: Option<CostSettings>,
     /// The run that this one repeats.
@@ -44,6 +47,16 @@ pub enum CacheState {
     Warm,
     /// Anything.
     Any,
+}
+
+/// Least and most tokens of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRanges {
+    /// Of its prompt.
+    pub input: [u32; 2],
+    /// Of its answer.
+    pub output: [u32; 2],
 }
 
 /// What the machine costs.
@@ -68,6 +81,7 @@ impl Default for Settings {
             stall_s: 1.0,
             slos: Vec::new(),
             cache: None,
+            token_ranges: None,
             cost: None,
             reproduces: None,
         }

@@ -600,6 +600,23 @@ texts! {
     OcrReportLimits { "Not a medical device; ranges and documents illustrate. {}", "의료기기가 아니며 범위와 문서는 예시입니다. {}" }
     OcrReportPages { "pages", "쪽" }
     OcrReportWritten { "Report: {}", "보고서: {}" }
+    OcrCompareFigure { "figure", "지표" }
+    OcrCompareBaseline { "baseline", "기준" }
+    OcrCompareCandidate { "candidate", "비교" }
+    OcrCompareDifference { "difference", "차이" }
+    OcrCompareInterval { "95 % interval", "95 % 신뢰구간" }
+    OcrCompareBetterWorse { "pages better / worse", "개선 / 악화 쪽수" }
+    OcrComparePages { "{} pages in both runs; not read: {} by the baseline, {} by the candidate", "두 실행에 모두 있는 {}쪽; 읽지 못한 쪽: 기준 {}, 비교 {}" }
+    OcrCompareNote { "Each page against itself; intervals by bootstrap over documents. CER, fields and latency of all pages are judged, corrected together (Holm); the rest is shown.", "쪽별로 짝지어 비교하며 구간은 문서 단위 부트스트랩입니다. 전체의 CER, 필드, 지연만 판정하고(Holm 보정) 나머지는 참고입니다." }
+    OcrCompareCer { "CER", "CER" }
+    OcrCompareJamo { "CER by jamo", "자모 CER" }
+    OcrCompareWer { "WER", "WER" }
+    OcrCompareFields { "fields right", "필드 정답률" }
+    OcrCompareLatency { "latency", "지연" }
+    OcrCompareImproved { "improved", "개선" }
+    OcrCompareRegressed { "regressed", "악화" }
+    OcrCompareInconclusive { "inconclusive", "판단 불가" }
+    OcrCompareSame { "the same", "동일" }
     OcrTruthRight { "the truth is consistent", "정답 데이터에 문제가 없습니다" }
 }
 

@@ -63,6 +63,9 @@ codes! {
     /// The client's own lateness is in its stamps: percent of reads without the kernel's stamp, p99 of the lateness in milliseconds.
     ClientLate { "client_late", false, "{0} % of the reads have no stamp of the kernel, and the client was up to {1} ms late (p99)", "읽기의 {0} %에 커널 수신 시각이 없고, 클라이언트가 최대 {1} ms(p99) 늦음",
         "give the client a core of its own", "클라이언트에 전용 코어를 주십시오" }
+    /// Requests whose tokens are outside what their profile states: outside, counted, the range.
+    OutsideTokenRange { "outside_token_range", false, "{0} of {1} requests had tokens outside the range of their profile ({2})", "요청 {1}건 중 {0}건의 토큰 수가 프로필 범위({2})를 벗어남",
+        "the engine counts otherwise, or answers end early: see the token metrics", "엔진의 토큰 계산이 다르거나 응답이 일찍 끝났습니다. 토큰 지표를 확인하십시오" }
     /// The client could not be calibrated: why.
     NoCalibration { "no_calibration", false, "how much this client can do is not known: {0}", "클라이언트의 한계를 알 수 없음: {0}",
         "run `stopwatt bench --calibrate` to see what is wrong", "`stopwatt bench --calibrate`로 원인을 확인하십시오" }

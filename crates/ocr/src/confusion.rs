@@ -131,10 +131,10 @@ impl Tally {
 
     /// The characters that are confused most, `most` of them; single signs that are missed or added are not confused.
     pub fn confusions(&self, most: usize) -> Vec<Confusion> {
-        let text = |c: &Option<char>| c.map(String::from).unwrap_or_default();
-        let pairs = self.0.iter().filter(|((a, b), _)| a.is_some() && b.is_some());
-        let all = pairs.map(|((a, b), n)| Confusion { truth: text(a), read: text(b), count: *n }).collect();
-        let mut all: Vec<Confusion> = all;
+        let of = |((a, b), count): (&(Option<char>, Option<char>), &u64)| {
+            Some(Confusion { truth: String::from((*a)?), read: String::from((*b)?), count: *count })
+        };
+        let mut all: Vec<Confusion> = self.0.iter().filter_map(of).collect();
         all.sort_by_key(|c| std::cmp::Reverse(c.count));
         all.truncate(most);
         all

@@ -121,9 +121,9 @@ fn page(cer: f64, result: &PageResult, folder: &Path) -> WorstPage {
 
 fn lines(result: &PageResult) -> Vec<Vec<Piece>> {
     let truth = &result.page.value.truth;
-    let chars: Vec<char> = truth.text.chars().collect();
+    let chars: Vec<char> = truth.text.trim_end().chars().collect();
     let (text, _) = clean(result.reading.text.as_deref().unwrap_or_default());
-    let read: Vec<char> = text.trim_end().chars().collect();
+    let read = tidy(&text);
     // The field of each character.
     let mut fields: BTreeMap<usize, usize> = BTreeMap::new();
     for (i, f) in truth.fields.iter().enumerate() {
@@ -151,6 +151,13 @@ fn lines(result: &PageResult) -> Vec<Vec<Piece>> {
         j += usize::from(op != Op::Delete);
     }
     lines
+}
+
+/// A text with one space for several, and without empty lines: how far apart words were put is not shown.
+fn tidy(text: &str) -> Vec<char> {
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let lines: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join("\n").chars().collect()
 }
 
 /// Adds a character to the last line; a line of the truth ends where the truth has its break.
@@ -197,7 +204,7 @@ mod tests {
         };
         let reading = Reading {
             id: "a".into(),
-            text: Some("처방진\n용량 5mg 매일\n끝\n".into()),
+            text: Some("처방진\n\n용량   5mg 매일\n끝\n".into()),
             ..Reading::default()
         };
         let score = scoring::score(&truth, Some(&reading), &scoring::Options::default());

@@ -8,6 +8,7 @@
 //!
 //! No error and no result holds text of a document; a file is told by its name and a line by its number.
 
+pub mod compare;
 pub mod confusion;
 pub mod evidence;
 pub mod generate;

@@ -105,6 +105,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn workloads_of_the_same_name_have_the_same_tokens() {
+        use stopwatt_serving::workload::Profile as Workload;
+        for (t, (name, id, input, output)) in DocType::ALL.into_iter().zip(Workload::DOCUMENT_TYPES) {
+            let profile = t.profile();
+            assert_eq!((t.name(), t.id()), (name, id));
+            assert_eq!((profile.input_tokens, profile.output_tokens), (input, output));
+        }
+    }
+
+    #[test]
     fn types_are_known_by_both_names() {
         for t in DocType::ALL {
             assert_eq!((DocType::from_name(t.name()), DocType::from_name(t.id())), (Some(t), Some(t)));

@@ -34,6 +34,10 @@ pub struct Plan {
     pub terms: Terms,
     /// Pages read before anything counts.
     pub warmup: usize,
+    /// Times that each page is read; accuracy is that of the first.
+    pub repeat: u32,
+    /// Pages read at once: all pages are read at each, and the last is judged.
+    pub concurrency: Vec<usize>,
     /// Tokens of a request without its image, where the service told.
     pub tokens_without_image: Option<u32>,
     /// What reads, for the record.
@@ -124,6 +128,13 @@ pub struct Setting {
     /// What is read as what, without content.
     #[serde(default)]
     pub confused: Told,
+    /// Share of the pages that were read alike every time; `null` where each was read once.
+    #[serde(default)]
+    pub repeatable: Option<f64>,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// A page as it went.
@@ -141,6 +152,25 @@ pub struct PageResult {
     pub attempt: Attempt,
 }
 
+/// All pages at a number of pages at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SweepPoint {
+    /// Pages read at once.
+    pub concurrency: u64,
+    /// Pages read or tried.
+    pub pages: u64,
+    /// Pages that were not read.
+    pub failed: u64,
+    /// Time of all, in seconds.
+    pub wall_s: f64,
+    /// Pages that were read, over that time.
+    pub documents_per_min: f64,
+    /// A page, of those that were read.
+    pub latency_s: Option<Seconds>,
+    /// To the first token.
+    pub ttft_s: Option<Seconds>,
+}
+
 /// What `ocr run` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunDoc {
@@ -152,6 +182,12 @@ pub struct RunDoc {
     pub synthetic: bool,
     /// Pages read before anything counted.
     pub warmup: u64,
+    /// Times that each page was read.
+    #[serde(default = "once")]
+    pub repeat: u32,
+    /// By pages at once, where several were asked for.
+    #[serde(default)]
+    pub sweep: Vec<SweepPoint>,
     /// By resolution and degradation.
     pub settings: Vec<Setting>,
     /// Judgement of all of them.
@@ -186,7 +222,7 @@ pub fn tasks(pages: &[&Line<Page>], folder: &Path) -> Result<Vec<Task>, RunError
     pages
         .iter()
         .map(|page| match &page.value.image {
-            Some(image) if inside(image) => Ok(Task { image: folder.join(image) }),
+            Some(image) if inside(image) => Ok(Task { image: folder.join(image), variant: 0 }),
             _ => Err(RunError::NoImage { line: page.number }),
         })
         .collect()
@@ -205,7 +241,7 @@ pub fn run<E: From<RunError>>(
     pages: &[Line<Page>],
     folder: &Path,
     plan: &Plan,
-    mut read: impl FnMut(&[Task]) -> Result<Vec<Attempt>, E>,
+    mut read: impl FnMut(&[Task], usize) -> Result<Vec<Attempt>, E>,
 ) -> Result<(RunDoc, Vec<PageResult>), E> {
     let synthetic = pages.iter().all(|p| p.value.synthetic);
     let mut groups: BTreeMap<Images<'_>, ByType<'_>> = BTreeMap::new();
@@ -219,29 +255,59 @@ pub fn run<E: From<RunError>>(
     }
     let first: Vec<&Line<Page>> = pages.iter().take(plan.warmup).collect();
     let warmup = tasks(&first, folder)?;
+    let (&judged_at, others) = plan.concurrency.split_last().unwrap_or((&1, &[]));
     if !warmup.is_empty() {
-        read(&warmup)?;
+        read(&warmup, judged_at)?;
     }
+    // No page is sent twice as it is: what a service remembers of it would count.
+    let mut variant = 0;
+    let mut sweep = Vec::new();
+    let everything = tasks(&pages.iter().collect::<Vec<_>>(), folder)?;
+    for at_once in others {
+        variant += 1;
+        let tasks: Vec<Task> = everything.iter().map(|t| Task { variant, ..t.clone() }).collect();
+        let begin = monotonic_raw();
+        let attempts = read(&tasks, *at_once)?;
+        let wall_s = (monotonic_raw() - begin) as f64 / 1e9;
+        sweep.push(sweep_point(*at_once, &attempts.iter().collect::<Vec<_>>(), wall_s));
+    }
+    let first_variant = variant;
     let mut settings = Vec::new();
     let mut all = Vec::new();
+    let mut sweep_of_last: Vec<Rounds> = Vec::new();
     for ((dpi, degrade), types) in groups {
         let mut readings = Vec::new();
         let mut members: Vec<Line<Page>> = Vec::new();
-        let mut attempts_of: BTreeMap<&str, (Vec<Attempt>, f64)> = BTreeMap::new();
+        let mut attempts_of: BTreeMap<&str, Rounds> = BTreeMap::new();
+        let (mut alike, mut compared) = (0_u64, 0_u64);
         for (name, pages) in &types {
             let tasks = tasks(pages, folder)?;
-            let begin = monotonic_raw();
-            let attempts = read(&tasks)?;
-            let wall_s = (monotonic_raw() - begin) as f64 / 1e9;
-            for (page, attempt) in pages.iter().zip(&attempts) {
-                readings.push(Line { number: page.number, value: reading(page, attempt) });
-                members.push((*page).clone());
+            let mut rounds = Rounds::default();
+            for round in 0..plan.repeat.max(1) {
+                // The first time of a run that reads nothing else, the image is sent as it is.
+                let variant = if first_variant + round == 0 { 0 } else { first_variant + round + 1 };
+                let tasks: Vec<Task> = tasks.iter().map(|t| Task { variant, ..t.clone() }).collect();
+                let begin = monotonic_raw();
+                rounds.attempts.push(read(&tasks, judged_at)?);
+                rounds.wall_s += (monotonic_raw() - begin) as f64 / 1e9;
             }
-            attempts_of.insert(name, (attempts, wall_s));
+            for (i, page) in pages.iter().enumerate() {
+                let first = &rounds.attempts[0][i];
+                readings.push(Line { number: page.number, value: reading(page, first) });
+                members.push((*page).clone());
+                compared += u64::from(plan.repeat > 1);
+                alike +=
+                    u64::from(plan.repeat > 1 && rounds.attempts.iter().all(|r| r[i].text == first.text));
+            }
+            attempts_of.insert(name, rounds);
         }
         // Failed pages are scored as empty ones, so that every page has its line.
         let (score, lines) = score::score(&members, &readings, &plan.score);
+        let repeatable = (compared > 0).then(|| alike as f64 / compared as f64);
         let types = judged(&score, &attempts_of, plan);
+        if !others.is_empty() {
+            sweep_of_last.extend(attempts_of.values().map(Rounds::clone_times));
+        }
         let mut tally = Tally::default();
         let attempts = types_in_order(attempts_of);
         for (((page, reading), line), attempt) in members.into_iter().zip(readings).zip(lines).zip(attempts) {
@@ -255,9 +321,25 @@ pub fn run<E: From<RunError>>(
         let asked = plan.types.iter().filter_map(|t| types.get(t.name())?.verdict);
         let verdict = asked.max().unwrap_or(Verdict::Inconclusive);
         let confused = tally.told(synthetic);
-        settings.push(Setting { dpi, degrade: degrade.map(str::to_owned), score, types, verdict, confused });
+        settings.push(Setting {
+            dpi,
+            degrade: degrade.map(str::to_owned),
+            score,
+            types,
+            verdict,
+            confused,
+            repeatable,
+        });
+    }
+    if !sweep_of_last.is_empty() {
+        let attempts: Vec<&Attempt> =
+            sweep_of_last.iter().flat_map(|r| r.attempts.iter().flatten()).collect();
+        let wall_s = sweep_of_last.iter().map(|r| r.wall_s).sum();
+        sweep.push(sweep_point(judged_at, &attempts, wall_s));
     }
     let doc = RunDoc {
+        repeat: plan.repeat.max(1),
+        sweep,
         format: FORMAT.to_owned(),
         reader: plan.reader.clone(),
         synthetic,
@@ -269,9 +351,48 @@ pub fn run<E: From<RunError>>(
     Ok((doc, all))
 }
 
-/// Attempts of all types, in the order of their names, in which they were read.
-fn types_in_order(attempts: BTreeMap<&str, (Vec<Attempt>, f64)>) -> impl Iterator<Item = Attempt> {
-    attempts.into_values().flat_map(|(attempts, _)| attempts)
+/// What became of the pages of a type, each time they were read.
+#[derive(Default)]
+struct Rounds {
+    attempts: Vec<Vec<Attempt>>,
+    wall_s: f64,
+}
+
+impl Rounds {
+    /// The same without text.
+    fn clone_times(&self) -> Self {
+        let bare = |a: &Attempt| Attempt { text: None, fields: None, finish_reason: None, ..*a };
+        let attempts = self.attempts.iter().map(|round| round.iter().map(bare).collect()).collect();
+        Self { attempts, wall_s: self.wall_s }
+    }
+
+    /// For each page its slowest time; `None` where it was not read once.
+    fn slowest(&self) -> Vec<Option<f64>> {
+        let of = |i: usize| {
+            let times =
+                self.attempts.iter().map(|round| round[i].latency_s.filter(|_| round[i].failure.is_none()));
+            times.collect::<Option<Vec<f64>>>().map(|times| times.into_iter().fold(0.0, f64::max))
+        };
+        (0..self.attempts.first().map_or(0, Vec::len)).map(of).collect()
+    }
+}
+
+/// First attempts of all types, in the order of their names, in which they were read.
+fn types_in_order(rounds: BTreeMap<&str, Rounds>) -> impl Iterator<Item = Attempt> {
+    rounds.into_values().flat_map(|rounds| rounds.attempts.into_iter().next().unwrap_or_default())
+}
+
+fn sweep_point(concurrency: usize, attempts: &[&Attempt], wall_s: f64) -> SweepPoint {
+    let good: Vec<&&Attempt> = attempts.iter().filter(|a| a.failure.is_none()).collect();
+    SweepPoint {
+        concurrency: concurrency as u64,
+        pages: attempts.len() as u64,
+        failed: (attempts.len() - good.len()) as u64,
+        wall_s,
+        documents_per_min: if wall_s > 0.0 { good.len() as f64 / wall_s * 60.0 } else { 0.0 },
+        latency_s: seconds(good.iter().filter_map(|a| a.latency_s).collect()),
+        ttft_s: seconds(good.iter().filter_map(|a| a.ttft_s).collect()),
+    }
 }
 
 fn reading(page: &Line<Page>, attempt: &Attempt) -> Reading {
@@ -284,17 +405,13 @@ fn reading(page: &Line<Page>, attempt: &Attempt) -> Reading {
 }
 
 /// Results by type: those that were read, and those that were asked for and are not there.
-fn judged(
-    score: &ScoreDoc,
-    attempts: &BTreeMap<&str, (Vec<Attempt>, f64)>,
-    plan: &Plan,
-) -> BTreeMap<String, TypeResult> {
+fn judged(score: &ScoreDoc, rounds: &BTreeMap<&str, Rounds>, plan: &Plan) -> BTreeMap<String, TypeResult> {
     let mut out = BTreeMap::new();
-    for (name, (attempts, wall_s)) in attempts {
+    for (name, rounds) in rounds {
         let doc_type = DocType::from_name(name);
-        let timing = timing(attempts, *wall_s, doc_type, plan.tokens_without_image);
-        let latencies: Vec<Option<f64>> =
-            attempts.iter().map(|a| a.latency_s.filter(|_| a.failure.is_none())).collect();
+        let attempts: Vec<&Attempt> = rounds.attempts.iter().flatten().collect();
+        let timing = timing(&attempts, rounds.wall_s, doc_type, plan.tokens_without_image);
+        let latencies = rounds.slowest();
         let checks =
             doc_type.map_or_else(Vec::new, |t| judge(t, score.types.get(*name), &latencies, &plan.terms));
         let verdict = doc_type.map(|_| overall(&checks));
@@ -312,12 +429,12 @@ fn judged(
 }
 
 fn timing(
-    attempts: &[Attempt],
+    attempts: &[&Attempt],
     wall_s: f64,
     doc_type: Option<DocType>,
     without_image: Option<u32>,
 ) -> Timing {
-    let good: Vec<&Attempt> = attempts.iter().filter(|a| a.failure.is_none()).collect();
+    let good: Vec<&Attempt> = attempts.iter().copied().filter(|a| a.failure.is_none()).collect();
     let mut failures = BTreeMap::new();
     for failure in attempts.iter().filter_map(|a| a.failure) {
         *failures.entry(failure).or_insert(0) += 1;
@@ -419,6 +536,8 @@ mod tests {
             score: score::Options::default(),
             terms: Terms { rule: Rule::Point, latency: LatencyStat::P95, min_samples: 1 },
             warmup: 1,
+            repeat: 1,
+            concurrency: vec![1],
             tokens_without_image: Some(20),
             reader: Reader { kind: "exec".into(), name: "x".into(), mode: Mode::Text, concurrency: 1 },
         }
@@ -428,7 +547,7 @@ mod tests {
     fn resolutions_are_read_and_judged_apart() {
         let pages = [page("a", 72), page("b", 72), page("c", 150)];
         let mut calls = Vec::new();
-        let (doc, results) = run(&pages, Path::new("."), &plan(), |tasks| {
+        let (doc, results) = run(&pages, Path::new("."), &plan(), |tasks, _| {
             calls.push(tasks.len());
             let attempt = Attempt {
                 text: Some("진단명 요통".to_owned()),
@@ -452,10 +571,38 @@ mod tests {
     }
 
     #[test]
+    fn repeats_and_sweeps_send_no_image_twice() {
+        let pages = [page("a", 72), page("b", 72)];
+        let plan = Plan { repeat: 2, concurrency: vec![4, 2], warmup: 0, ..plan() };
+        let mut calls = Vec::new();
+        let (doc, results) = run(&pages, Path::new("."), &plan, |tasks, at_once| {
+            calls.push((tasks[0].variant, at_once));
+            // Slower and otherwise the second time.
+            let text = if calls.len() == 3 { "진단명 요롱" } else { "진단명 요통" };
+            let latency_s = Some(calls.len() as f64);
+            Ok::<_, RunError>(vec![
+                Attempt { text: Some(text.to_owned()), latency_s, ..Attempt::default() };
+                tasks.len()
+            ])
+        })
+        .expect("read");
+        assert_eq!(calls, [(1, 4), (2, 2), (3, 2)]);
+        assert_eq!((results.len(), doc.repeat, doc.settings[0].repeatable), (2, 2, Some(0.0)));
+        assert_eq!(doc.settings[0].score.cer_micro, Some(0.0));
+        let timing = doc.settings[0].types["진단서"].timing.as_ref().expect("times");
+        assert_eq!((timing.pages, timing.latency_s.map(|l| l.n)), (4, Some(4)));
+        let sweep: Vec<(u64, u64)> = doc.sweep.iter().map(|p| (p.concurrency, p.pages)).collect();
+        assert_eq!(sweep, [(4, 2), (2, 4)]);
+        let latency =
+            doc.settings[0].types["진단서"].checks.iter().find(|c| c.what == "latency").expect("judged");
+        assert_eq!(latency.value, Some(3.0));
+    }
+
+    #[test]
     fn an_image_outside_the_folder_is_refused() {
         let mut outside = page("a", 72);
         outside.value.image = Some("../secret.png".to_owned());
-        let nothing = |_: &[Task]| Ok::<_, RunError>(Vec::new());
+        let nothing = |_: &[Task], _: usize| Ok::<_, RunError>(Vec::new());
         let result = run(&[outside], Path::new("."), &plan(), nothing);
         assert!(matches!(result, Err(RunError::NoImage { line: 1 })));
         assert!(matches!(run(&[], Path::new("."), &plan(), nothing), Err(RunError::Nothing)));

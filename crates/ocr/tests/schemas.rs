@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use schemars::JsonSchema;
+use stopwatt_ocr::compare::CompareDoc;
 use stopwatt_ocr::evidence::Evidence;
 use stopwatt_ocr::rows::PageRow;
 use stopwatt_ocr::run::RunDoc;
@@ -27,6 +28,7 @@ fn the_schemas_in_the_repository_are_up_to_date() {
     check::<ScoreDoc>("ocr-score.schema.json");
     check::<PageLine>("ocr-page.schema.json");
     check::<RunDoc>("ocr-run.schema.json");
+    check::<CompareDoc>("ocr-compare.schema.json");
     check::<PageRow>("ocr-pages.schema.json");
     check::<Evidence>("ocr-documents.schema.json");
     check::<VerifyDoc>("ocr-verify.schema.json");

@@ -443,8 +443,9 @@ fn shown(m: &mut Markup, document: &Document, open: bool) {
             }
             m.el("div", &[("class", "diff"), ("lang", "ko")], |m| {
                 for line in &document.lines {
+                    // Stretches of one field share its box.
                     m.el("p", &[], |m| {
-                        line.iter().for_each(|(piece, field)| stretch(m, piece, field.as_ref()))
+                        line.chunk_by(|a, b| a.1 == b.1).for_each(|pieces| stretch(m, pieces));
                     });
                 }
             });
@@ -452,13 +453,18 @@ fn shown(m: &mut Markup, document: &Document, open: bool) {
     });
 }
 
-fn stretch(m: &mut Markup, piece: &Piece, field: Option<&(String, bool)>) {
-    let text = |m: &mut Markup| match piece {
-        Piece::Same(text) => m.text(text),
-        Piece::Missing(text) => m.el_text("del", &[], text),
-        Piece::Added(text) => m.el_text("ins", &[], text),
+/// Pieces of one field, or of none.
+fn stretch(m: &mut Markup, pieces: &[(Piece, Option<(String, bool)>)]) {
+    let text = |m: &mut Markup| {
+        for (piece, _) in pieces {
+            match piece {
+                Piece::Same(text) => m.text(text),
+                Piece::Missing(text) => m.el_text("del", &[], text),
+                Piece::Added(text) => m.el_text("ins", &[], text),
+            }
+        }
     };
-    match field {
+    match pieces.first().and_then(|(_, field)| field.as_ref()) {
         None => text(m),
         Some((name, right)) => {
             let class = if *right { "field" } else { "field wrong" };
@@ -495,13 +501,13 @@ mod tests {
             lines: vec![vec![
                 (Piece::Same("<i>".to_owned()), None),
                 (Piece::Missing("5".to_owned()), Some(("용량".to_owned(), false))),
-                (Piece::Added("6".to_owned()), None),
+                (Piece::Added("6".to_owned()), Some(("용량".to_owned(), false))),
             ]],
         };
         let with = ocr_html(&page(vec![Block::Documents(vec![document])]), Lang::Ko);
         assert!(with.contains("img-src data:") && with.contains("<img src=\"data:image/png;base64,eA==\""));
         assert!(
-            with.contains("&lt;i&gt;") && with.contains("title=\"용량\"><del>5</del></span><ins>6</ins>")
+            with.contains("&lt;i&gt;") && with.contains("title=\"용량\"><del>5</del><ins>6</ins></span>")
         );
         let without = ocr_html(&page(vec![Block::Note("x".to_owned())]), Lang::En);
         assert!(!without.contains("img-src") && !without.contains("<img"));

@@ -49,6 +49,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>, settings: &Settings, cost: Option<&
         load::check(&at, &mut findings);
         client::check(&at, ceiling, clients, &mut findings);
         tokens::check(&at, &mut findings);
+        tokens::check_ranges(&at, settings.token_ranges, &mut findings);
         cache::check(&at, settings.cache, &mut findings);
         drift::check_latency(&at, &mut findings);
         trials(&at, &mut findings);

@@ -8,7 +8,7 @@ use stopwatt_core::verdict::Code;
 use stopwatt_core::{EndKind, RequestRecord};
 
 use crate::testing::{log, ok_request, trial_ended, whole_requests, whole_run};
-use crate::{CacheState, Input, Recorded, Settings, analyse};
+use crate::{CacheState, Input, Recorded, Settings, TokenRanges, analyse};
 
 fn judge(log: &[LogEvent], requests: &[RequestRecord]) -> Validity {
     let record = Recorded::of(requests);
@@ -305,6 +305,20 @@ fn judge_declared(
 ) -> Validity {
     let settings = Settings { resamples: 20, cache, ..Settings::default() };
     analyse(&Input { log: &log(facts), record: &Recorded::of(requests), settings: &settings }).validity
+}
+
+#[test]
+fn requests_outside_the_range_of_their_profile() {
+    let requests = whole_requests();
+    let judged = |ranges| {
+        let settings = Settings { resamples: 20, token_ranges: ranges, ..Settings::default() };
+        let record = Recorded::of(&requests);
+        analyse(&Input { log: &log(&whole_run()), record: &record, settings: &settings }).validity
+    };
+    let all = TokenRanges { input: [1, 1_000_000], output: [1, 1_000_000] };
+    assert!(judged(Some(all)).reasons.is_empty() && judged(None).reasons.is_empty());
+    let detail = only("outside_token_range", false, &judged(Some(TokenRanges { input: [500, 1500], ..all })));
+    assert!(detail.contains("requests had tokens outside the range of their profile (500–1500 + 1–1000000)"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use stopwatt_core::RequestRow;
 use stopwatt_core::verdict::Code;
 
 use super::{At, Findings};
+use crate::settings::TokenRanges;
 
 /// Largest difference between the server's and the tokenizer's count.
 const MISMATCH: f64 = 0.01;
@@ -29,6 +30,22 @@ pub(super) fn check(at: &At<'_>, findings: &mut Findings) {
     let output = pairs(|r| r.output_tokens().map(|u| (u, r.output_asked)));
     if differs(output, MISSED) {
         findings.add(Code::OutputLengthMissed, label, [percent(output)]);
+    }
+}
+
+/// Requests outside the range that their profile states.
+pub(super) fn check_ranges(at: &At<'_>, ranges: Option<TokenRanges>, findings: &mut Findings) {
+    let Some(TokenRanges { input, output }) = ranges else { return };
+    let outside = |n: Option<u32>, [least, most]: [u32; 2]| n.is_some_and(|n| n < least || n > most);
+    let rows: Vec<&RequestRow> = at.point.rows().filter(|r| r.is_ok()).map(|r| r.record).collect();
+    let count = rows.iter().filter(|r| {
+        outside(Some(r.input_usage.unwrap_or(r.input_asked)), input) || outside(r.output_tokens(), output)
+    });
+    let count = count.count();
+    if count > 0 {
+        let range = format!("{}–{} + {}–{}", input[0], input[1], output[0], output[1]);
+        let values = [count.to_string(), rows.len().to_string(), range];
+        findings.add(Code::OutsideTokenRange, Some(at.document.label.as_str()), values);
     }
 }
 

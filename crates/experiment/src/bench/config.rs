@@ -4,10 +4,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use stopwatt_analyse::{CacheState, Settings, slo};
+use stopwatt_analyse::{CacheState, Settings, TokenRanges, slo};
 use stopwatt_core::search::FindKind;
 use stopwatt_record::redact;
 use stopwatt_serving::trace;
+use stopwatt_serving::workload::Profile;
 
 use super::error::BenchError;
 use crate::fingerprint::InputConfig;
@@ -528,10 +529,20 @@ pub fn analysis_settings(config: &BenchConfig) -> Result<Settings, BenchError> {
         stall_s: config.analysis.stall_s,
         slos,
         cache: config.workload.cache,
+        token_ranges: ocr_ranges(&config.workload.profile),
         cost: None,
         reproduces: None,
     })
 }
+
+/// What a profile of documents states of its tokens; other profiles are only drawn from.
+fn ocr_ranges(profile: &str) -> Option<TokenRanges> {
+    let profile = Profile::built_in(profile).ok().filter(Profile::is_document_type)?;
+    let workload = profile.workload();
+    let pair = |(lo, hi): (u32, u32)| [lo, hi];
+    Some(TokenRanges { input: pair(workload.input.bounds()), output: pair(workload.output.bounds()) })
+}
+
 impl BenchConfig {
     /// What the input is: as declared, else as the settings of the workload, the load and the engine have it.
     pub(crate) fn declared_input(&self) -> InputConfig {

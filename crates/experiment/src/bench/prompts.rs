@@ -11,7 +11,7 @@ use stopwatt_load::{Completed, Job, Path, Target};
 use stopwatt_serving::prompt::{PromptKey, TextPrompts, TokenPrompts};
 use stopwatt_serving::trace::Said;
 use stopwatt_serving::workload::{Recorded, RequestShape, Workload};
-use stopwatt_wire::openai::{Message, Options, Prompt, Template};
+use stopwatt_wire::openai::{ImageForm, Message, Options, Prompt, Template};
 
 use super::config::BenchConfig;
 use super::error::BenchError;
@@ -63,6 +63,7 @@ impl Prompts {
             temperature: Some(request.temperature),
             seed: None,
             return_token_ids: request.return_token_ids,
+            image_form: ImageForm::default(),
             extra_body: request.extra_body.as_ref().and_then(|v| v.as_object()).cloned().unwrap_or_default(),
         };
         let template = probe::template(&options)?;

@@ -7,6 +7,7 @@ use stopwatt_core::{Clock, EndKind, FinishReason, Phase, RequestRecord};
 use stopwatt_load::{Client, Completed, Job, Limits, LoadError, Pace, Path, Stop, Target};
 use stopwatt_wire::openai::{Message, Template, Usage, data_uri};
 
+use super::alter::altered;
 use super::{Attempt, Failure, Mode, Task};
 
 /// Longest image that is sent.
@@ -23,8 +24,6 @@ pub struct Endpoint {
     pub instruction: String,
     /// Most tokens of an answer.
     pub max_tokens: u32,
-    /// Requests at once.
-    pub concurrency: usize,
     /// Longest time of a page.
     pub timeout: Duration,
     /// What is asked for.
@@ -32,13 +31,14 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads pages, in their order.
+    /// Reads pages, in their order, so many at once.
     ///
     /// # Errors
     /// The client cannot work: its address is not found, or there are too few open files.
     pub fn read(
         &self,
         tasks: &[Task],
+        concurrency: usize,
         stop: &Stop,
         done: &(dyn Fn() + Sync),
     ) -> Result<Vec<Attempt>, LoadError> {
@@ -54,7 +54,9 @@ impl Endpoint {
         let mut job = |id: u64| {
             let task = &tasks[*sent.get(id as usize)?];
             // One that vanished since is sent as an empty image, and refused.
-            let uri = data_uri(kind(task), &std::fs::read(&task.image).unwrap_or_default());
+            let file = std::fs::read(&task.image).unwrap_or_default();
+            let variant = (task.variant > 0).then(|| altered(&file, task.variant)).flatten();
+            let uri = data_uri(kind(task), variant.as_ref().unwrap_or(&file));
             let message = Message { role: "user", content: &self.instruction, images: &[uri] };
             Some(Job {
                 id,
@@ -80,7 +82,7 @@ impl Endpoint {
             ended.insert(completed.record.id, self.mode.take(attempt(&completed.record, completed.text)));
             done();
         };
-        let pace = Pace::Closed { concurrency: self.concurrency };
+        let pace = Pace::Closed { concurrency };
         Client::new(&self.target)?.run(pace, &mut job, &limits, stop, Clock::start(), &mut on_done)?;
         for (id, attempt) in ended {
             attempts[sent[id as usize]] = attempt;

@@ -16,13 +16,11 @@ pub const IMAGE: &str = "{image}";
 /// How often a running program is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// A program and how many run at once.
+/// A program.
 #[derive(Debug, Clone)]
 pub struct Program {
     /// Words of the command; one holds [`IMAGE`].
     pub words: Vec<String>,
-    /// Programs running at once.
-    pub concurrency: usize,
     /// Longest time of a page.
     pub timeout: Duration,
     /// What it prints.
@@ -30,10 +28,11 @@ pub struct Program {
 }
 
 impl Program {
-    /// Reads pages, in their order; `stop` says whether to begin no more.
+    /// Reads pages, in their order, so many at once; `stop` says whether to begin no more.
     pub fn read(
         &self,
         tasks: &[Task],
+        concurrency: usize,
         stop: &(dyn Fn() -> bool + Sync),
         done: &(dyn Fn() + Sync),
     ) -> Vec<Attempt> {
@@ -41,7 +40,7 @@ impl Program {
         let attempts: Mutex<Vec<Attempt>> =
             Mutex::new(vec![Attempt::failed(Failure::Interrupted); tasks.len()]);
         std::thread::scope(|scope| {
-            for _ in 0..self.concurrency.min(tasks.len()) {
+            for _ in 0..concurrency.min(tasks.len()) {
                 scope.spawn(|| {
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
@@ -146,13 +145,13 @@ mod tests {
     fn read(command: &[&str], timeout_ms: u64) -> Vec<Attempt> {
         let program = Program {
             words: command.iter().map(|w| (*w).to_owned()).collect(),
-            concurrency: 2,
             timeout: Duration::from_millis(timeout_ms),
             mode: Mode::Text,
         };
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        let tasks = [Task { image: own.clone() }, Task { image: own }, Task { image: "/nonexistent".into() }];
-        program.read(&tasks, &|| false, &|| {})
+        let task = |image: &Path| Task { image: image.to_owned(), variant: 0 };
+        let tasks = [task(&own), task(&own), task(Path::new("/nonexistent"))];
+        program.read(&tasks, 2, &|| false, &|| {})
     }
 
     #[test]
@@ -167,7 +166,6 @@ mod tests {
     fn an_image_in_memory_lies_in_a_file_only_while_it_is_read() {
         let program = |words: &[&str]| Program {
             words: words.iter().map(|w| (*w).to_owned()).collect(),
-            concurrency: 1,
             timeout: Duration::from_secs(10),
             mode: Mode::Text,
         };

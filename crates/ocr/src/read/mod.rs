@@ -1,5 +1,6 @@
 //! Programs and services that read pages.
 
+mod alter;
 pub mod echo;
 pub mod endpoint;
 pub mod exec;
@@ -15,6 +16,8 @@ use serde_json::Value;
 pub struct Task {
     /// Its image.
     pub image: PathBuf,
+    /// Which of its variants that no cache knows is sent to a service; 0 is the image itself.
+    pub variant: u32,
 }
 
 /// Why a page was not read.

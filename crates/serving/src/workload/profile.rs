@@ -12,12 +12,18 @@
 //! The ratio is the share of each prompt's tokens that its group has in common. It bounds the hit rate of a prefix
 //! cache from above; whole blocks only can hit, so that 16-token blocks make about 0.14 of the 0.2 of `chat`.
 
+//! Profiles `ocr:TYPE` have the tokens that the specification states of a type of document (Korean name or
+//! identifier), the batches and the sharing of `medical-ocr`, and one group: all requests of a type begin alike.
+
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Length, PrefixShare, Recorded, Workload};
+
+/// Begin of the names of profiles of documents.
+const OCR: &str = "ocr:";
 
 /// Batch sizes a profile is meant for, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -105,7 +111,7 @@ impl ProfileError {
     /// What to try next.
     pub fn hint(&self) -> Option<&'static str> {
         matches!(self, Self::Unknown { .. })
-            .then_some("use chat, document, medical-ocr, or the path of a profile file")
+            .then_some("use chat, document, medical-ocr, ocr:TYPE (처방전, 검사결과지, 진단서, 퇴원요약서, 의무기록), or the path of a profile file")
     }
 }
 
@@ -113,8 +119,42 @@ impl Profile {
     /// Names of the built-in profiles.
     pub const BUILT_IN: [&str; 3] = ["chat", "document", "medical-ocr"];
 
+    /// Types of documents: name, identifier, input and output tokens.
+    pub const DOCUMENT_TYPES: [(&str, &str, [u32; 2], [u32; 2]); 5] = [
+        ("처방전", "prescription", [500, 1500], [200, 400]),
+        ("검사결과지", "lab_result", [1000, 3000], [300, 600]),
+        ("진단서", "diagnosis", [800, 2000], [200, 500]),
+        ("퇴원요약서", "discharge_summary", [3000, 8000], [500, 1500]),
+        ("의무기록", "medical_record", [2000, 6000], [400, 1000]),
+    ];
+
+    /// Whether it is that of a type of document, which states what tokens its requests have.
+    pub fn is_document_type(&self) -> bool {
+        self.spec.name.starts_with(OCR)
+    }
+
+    fn document_type(name: &str) -> Option<Self> {
+        let plain: String = name.strip_prefix(OCR)?.chars().filter(|c| !c.is_whitespace()).collect();
+        let plain = plain.to_lowercase().replace('-', "_");
+        let (name, _, input, output) =
+            Self::DOCUMENT_TYPES.into_iter().find(|(name, id, ..)| plain == *name || plain == *id)?;
+        let batches = Self::built_in("medical-ocr").ok()?.spec;
+        let uniform = |[lo, hi]: [u32; 2]| Length::uniform(lo, hi).ok();
+        let spec = ProfileSpec {
+            name: format!("{OCR}{name}"),
+            input: uniform(input)?,
+            output: uniform(output)?,
+            prefix_share: PrefixShare::new(batches.prefix_share.ratio(), 1).ok()?,
+            ..batches
+        };
+        Self::try_from(spec).ok()
+    }
+
     /// The built-in profile of this name.
     pub fn built_in(name: &str) -> Result<Self, ProfileError> {
+        if let Some(profile) = Self::document_type(name) {
+            return Ok(profile);
+        }
         let (input, output, batch, concurrency, share) = match name {
             "chat" => ((50, 200), (100, 500), (1, 8), 8, (0.2, 1)),
             "document" => ((1000, 4000), (200, 1000), (16, 64), 32, (0.4, 4)),
@@ -234,6 +274,19 @@ mod tests {
         assert!(ratios.is_sorted(), "low, medium, high: {ratios:?}");
         let unknown = Profile::built_in("chatt").unwrap_err();
         assert!(matches!(unknown, ProfileError::Unknown { .. }) && unknown.hint().is_some());
+    }
+
+    #[test]
+    fn types_of_documents_have_their_own_tokens() {
+        for name in ["ocr:검사 결과지", "ocr:lab-result", "ocr:검사결과지"] {
+            let profile = Profile::built_in(name).unwrap();
+            assert_eq!((profile.name(), profile.is_document_type()), ("ocr:검사결과지", true));
+            let w = profile.workload();
+            assert_eq!((w.input.bounds(), w.output.bounds()), ((1000, 3000), (300, 600)));
+            assert_eq!((profile.concurrency(), profile.prefix_share().groups()), (16, 1));
+        }
+        assert!(!Profile::built_in("medical-ocr").unwrap().is_document_type());
+        assert!(Profile::built_in("ocr:영수증").is_err());
     }
 
     const FILE: &str = r#"

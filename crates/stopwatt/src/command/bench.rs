@@ -86,7 +86,7 @@ pub(crate) struct BenchArgs {
     /// What to measure
     #[arg(long, value_enum, help_heading = "Load")]
     scenario: Option<Scenario>,
-    /// Workload profile (chat, document, medical-ocr) or a file of the same form
+    /// Workload profile (chat, document, medical-ocr, or ocr:TYPE such as ocr:처방전) or a file of the same form
     #[arg(long, value_name = "PROFILE", help_heading = "Load")]
     workload: Option<String>,
     /// Input tokens: `128`, `50:200`, a list for a sweep, or `@FILE` for a histogram

@@ -37,9 +37,7 @@ pub(super) fn kind(args: &ServeArgs) -> anyhow::Result<Kind> {
     config.ttft = args.ttft.unwrap_or_default();
     config.itl = args.itl.unwrap_or_default();
     let reader: Arc<dyn PageReader> = match (&args.exec, &args.echo) {
-        (Some(command), _) => {
-            Arc::new(Exec(program(command, config.max_num_seqs, args.page_timeout, Mode::Text)?))
-        }
+        (Some(command), _) => Arc::new(Exec(program(command, args.page_timeout, Mode::Text)?)),
         (None, Some(truth)) => Arc::new(TruthEcho(
             Echo::open(truth)
                 .map_err(|e| Failure::new(Outcome::Usage, anyhow::Error::new(e).context("--echo")))?,

@@ -10,6 +10,30 @@ pub fn data_uri(kind: &str, bytes: &[u8]) -> String {
     uri
 }
 
+/// How a message carries an image. Servers differ in what they take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ImageForm {
+    /// `{"type":"image_url","image_url":{"url":…}}`: OpenAI's chats, vLLM, SGLang, llama.cpp.
+    #[default]
+    ImageUrl,
+    /// `{"type":"image_url","image_url":…}`.
+    ImageUrlString,
+    /// `{"type":"input_image","image_url":…}`, with `input_text`: OpenAI's responses.
+    InputImage,
+    /// `{"type":"image","source":{"type":"base64","media_type":…,"data":…}}`: Anthropic's messages.
+    Source,
+    /// `{"inline_data":{"mime_type":…,"data":…}}`: Gemini.
+    InlineData,
+    /// `"images":[…]` of bare base64 beside the text: Ollama.
+    Base64,
+}
+
+/// Kind and base64 of a data URI; the whole where it is none.
+pub(super) fn kind_and_data(uri: &str) -> (&str, &str) {
+    let apart = uri.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
+    apart.unwrap_or(("image/png", uri))
+}
+
 /// The bytes of an image that is a data URI in base64, or bare base64; `None` where it is neither.
 pub fn image_bytes(text: &str) -> Option<Vec<u8>> {
     let coded = match text.strip_prefix("data:") {

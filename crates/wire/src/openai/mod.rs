@@ -7,6 +7,6 @@ pub mod image;
 pub mod request;
 pub mod response;
 
-pub use image::{data_uri, image_bytes};
+pub use image::{ImageForm, data_uri, image_bytes};
 pub use request::{ExtraBodyError, Message, Options, Prompt, Template};
 pub use response::{Completion, ErrorBody, Model, Tokenized, Usage, models};

@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use super::image::{ImageForm, kind_and_data};
+
 /// What to generate from.
 #[derive(Debug, Clone, Copy)]
 pub enum Prompt<'a> {
@@ -37,6 +39,8 @@ impl<'a> Message<'a> {
 pub struct Options {
     /// Name of the model.
     pub model: String,
+    /// How messages carry images.
+    pub image_form: ImageForm,
     /// Ask for a stream of events.
     pub stream: bool,
     /// Ask for a usage event at the end of the stream.
@@ -86,6 +90,7 @@ impl ExtraBodyError {
 pub struct Template {
     /// `{"model":…,…` without the closing brace.
     head: Vec<u8>,
+    image_form: ImageForm,
     limit: bool,
     min_tokens: bool,
 }
@@ -120,7 +125,8 @@ impl Template {
         let mut head = Value::Object(body).to_string().into_bytes();
         head.pop();
         let has = |keys: &[&str]| keys.iter().any(|k| options.extra_body.contains_key(*k));
-        Ok(Self { head, limit: !has(&OTHER_LIMITS), min_tokens: options.min_tokens && !has(&["min_tokens"]) })
+        let min_tokens = options.min_tokens && !has(&["min_tokens"]);
+        Ok(Self { head, image_form: options.image_form, limit: !has(&OTHER_LIMITS), min_tokens })
     }
 
     /// Body of `/v1/completions`.
@@ -149,7 +155,7 @@ impl Template {
             out.extend_from_slice(if i == 0 { b"{\"role\":" } else { b",{\"role\":" });
             write_string(&mut out, m.role);
             out.extend_from_slice(b",\"content\":");
-            write_content(&mut out, m);
+            write_content(&mut out, m, self.image_form);
             out.push(b'}');
         }
         out.extend_from_slice(b"]}");
@@ -183,17 +189,52 @@ fn merge(base: &mut Map<String, Value>, extra: &Map<String, Value>) {
 }
 
 /// A string, or a list of parts where there are images.
-fn write_content(out: &mut Vec<u8>, message: &Message<'_>) {
+fn write_content(out: &mut Vec<u8>, message: &Message<'_>, form: ImageForm) {
     if message.images.is_empty() {
         return write_string(out, message.content);
     }
+    if form == ImageForm::Base64 {
+        write_string(out, message.content);
+        for (i, image) in message.images.iter().enumerate() {
+            out.extend_from_slice(if i == 0 { b",\"images\":[" } else { b"," });
+            write_string(out, kind_and_data(image).1);
+        }
+        return out.push(b']');
+    }
     out.push(b'[');
     for image in message.images {
-        out.extend_from_slice(b"{\"type\":\"image_url\",\"image_url\":{\"url\":");
-        write_string(out, image);
-        out.extend_from_slice(b"}},");
+        let (kind, data) = kind_and_data(image);
+        // Around the kind, around the data, at the end.
+        let (before, between, after): (&[u8], Option<&[u8]>, &[u8]) = match form {
+            ImageForm::ImageUrl | ImageForm::Base64 => {
+                (b"{\"type\":\"image_url\",\"image_url\":{\"url\":", None, b"}},")
+            }
+            ImageForm::ImageUrlString => (b"{\"type\":\"image_url\",\"image_url\":", None, b"},"),
+            ImageForm::InputImage => (b"{\"type\":\"input_image\",\"image_url\":", None, b"},"),
+            ImageForm::Source => (
+                b"{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":",
+                Some(b",\"data\":"),
+                b"}},",
+            ),
+            ImageForm::InlineData => (b"{\"inline_data\":{\"mime_type\":", Some(b",\"data\":"), b"}},"),
+        };
+        out.extend_from_slice(before);
+        match between {
+            None => write_string(out, image),
+            Some(between) => {
+                write_string(out, kind);
+                out.extend_from_slice(between);
+                write_string(out, data);
+            }
+        }
+        out.extend_from_slice(after);
     }
-    out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
+    let text: &[u8] = match form {
+        ImageForm::InputImage => b"{\"type\":\"input_text\",\"text\":",
+        ImageForm::InlineData => b"{\"text\":",
+        _ => b"{\"type\":\"text\",\"text\":",
+    };
+    out.extend_from_slice(text);
     write_string(out, message.content);
     out.extend_from_slice(b"}]");
 }
@@ -273,6 +314,44 @@ mod tests {
                     {"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}},{"type":"text","text":"u"}]}]
             }),
         );
+    }
+
+    #[test]
+    fn images_are_written_in_every_form() {
+        let images = ["data:image/jpeg;base64,AA==".to_owned()];
+        let message = [Message { role: "user", content: "u", images: &images }];
+        let url = "data:image/jpeg;base64,AA==";
+        for (form, part, text) in [
+            (
+                ImageForm::ImageUrlString,
+                json!({"type":"image_url","image_url":url}),
+                json!({"type":"text","text":"u"}),
+            ),
+            (
+                ImageForm::InputImage,
+                json!({"type":"input_image","image_url":url}),
+                json!({"type":"input_text","text":"u"}),
+            ),
+            (
+                ImageForm::Source,
+                json!({"type":"image","source":{"type":"base64","media_type":"image/jpeg","data":"AA=="}}),
+                json!({"type":"text","text":"u"}),
+            ),
+            (
+                ImageForm::InlineData,
+                json!({"inline_data":{"mime_type":"image/jpeg","data":"AA=="}}),
+                json!({"text":"u"}),
+            ),
+        ] {
+            let options = Options { model: "m".into(), image_form: form, ..Options::default() };
+            let expected =
+                json!({"model":"m","max_tokens":1,"messages":[{"role":"user","content":[part, text]}]});
+            check(&options, |t| t.chat(&message, 1), expected);
+        }
+        let options = Options { model: "m".into(), image_form: ImageForm::Base64, ..Options::default() };
+        let expected =
+            json!({"model":"m","max_tokens":1,"messages":[{"role":"user","content":"u","images":["AA=="]}]});
+        check(&options, |t| t.chat(&message, 1), expected);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `stopwatt ocr`: do documents come out right, and in time?
 
+mod compare;
 mod generate;
 mod page;
 pub(super) mod report;
@@ -26,6 +27,7 @@ pub(crate) struct OcrArgs {
 
 #[derive(Debug, Subcommand)]
 enum OcrCommand {
+    Compare(compare::CompareArgs),
     Gen(generate::GenArgs),
     Run(Box<run::RunArgs>),
     Score(score::ScoreArgs),
@@ -35,6 +37,7 @@ enum OcrCommand {
 /// Runs the command.
 pub(crate) fn run(args: &OcrArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     match &args.command {
+        OcrCommand::Compare(args) => compare::run(args, out),
         OcrCommand::Gen(args) => generate::run(args, out),
         OcrCommand::Run(args) => run::run(args, out),
         OcrCommand::Score(args) => score::run(args, out),

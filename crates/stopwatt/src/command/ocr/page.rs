@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use stopwatt_core::text::{Lang, Text, fill};
 use stopwatt_ocr::confusion::{Class, Part, Told, parts};
-use stopwatt_ocr::evidence::{Evidence, Mark, WorstPage};
+use stopwatt_ocr::evidence::{self, Evidence, Mark, SettingEvidence, WorstPage};
 use stopwatt_ocr::profile::DocType;
 use stopwatt_ocr::read::echo::is_truth_echo;
-use stopwatt_ocr::run::{RunDoc, Setting, TypeResult};
+use stopwatt_ocr::run::{RunDoc, Setting, SweepPoint, TypeResult};
 use stopwatt_ocr::verdict::{Check, Verdict};
 use stopwatt_quality::summary::{Rate, Summary};
 use stopwatt_report::{
@@ -126,7 +126,7 @@ impl Pages<'_> {
     }
 
     fn types(&self) -> Section {
-        let titles = self.texts(&[
+        let mut titles = self.texts(&[
             Text::OcrType,
             Text::OcrDegrade,
             Text::OcrDocuments,
@@ -136,7 +136,6 @@ impl Pages<'_> {
             Text::OcrPerMinute,
             Text::OcrVerdict,
         ]);
-        let mut titles = titles;
         titles.insert(4, "WER".to_owned());
         let rows = self.groups().map(|(setting, name, result)| {
             let scores = setting.score.types.get(name);
@@ -364,8 +363,28 @@ impl Pages<'_> {
             ];
             Some(cells.into_iter().map(Cell::of).collect())
         });
-        let blocks = vec![Block::Table(titles, 2, rows.collect())];
+        let mut blocks = vec![Block::Table(titles, 2, rows.collect())];
+        blocks.extend(self.sweep());
         self.section("speed", Text::OcrReportSpeed, Some(Text::OcrReportSpeedNote), blocks)
+    }
+
+    /// Documents a minute by pages at once.
+    fn sweep(&self) -> Option<Block> {
+        let point = |p: &SweepPoint| Measured {
+            at: p.concurrency as f64,
+            value: p.documents_per_min,
+            interval: None,
+        };
+        let points: Vec<Measured> = self.doc.sweep.iter().map(point).collect();
+        (points.len() > 1).then(|| {
+            let name = self.text(Text::OcrPerMinute).to_owned();
+            Block::Lines(LineChart {
+                title: self.text(Text::OcrReportSweep).to_owned(),
+                caption: String::new(),
+                axes: (self.text(Text::OcrReportAtOnce).to_owned(), name.clone()),
+                series: vec![Series { name, points }],
+            })
+        })
     }
 
     fn confused(&self) -> Section {
@@ -480,7 +499,7 @@ impl Pages<'_> {
             let note = Block::Note(self.text(Text::OcrReportNotKept).to_owned());
             return self.section("worst", Text::OcrReportWorst, None, vec![note]);
         };
-        let of = |(setting, e): (&Setting, &stopwatt_ocr::evidence::SettingEvidence)| {
+        let of = |(setting, e): (&Setting, &SettingEvidence)| {
             e.worst.iter().map(|page| self.document(setting, page)).collect::<Vec<_>>()
         };
         let documents: Vec<Document> =
@@ -494,8 +513,8 @@ impl Pages<'_> {
         let name = DocType::from_name(&name).map_or(name, |t| t.name().to_owned());
         let [wrong, all] = page.fields_wrong.map(|n| n.to_string());
         let values = [name.as_str(), &shown_setting(setting), &rate(page.cer), &wrong, &all];
-        let line = |pieces: &Vec<stopwatt_ocr::evidence::Piece>| {
-            let piece = |p: &stopwatt_ocr::evidence::Piece| {
+        let line = |pieces: &Vec<evidence::Piece>| {
+            let piece = |p: &evidence::Piece| {
                 let text = p.text.clone();
                 let shown = match p.mark {
                     Mark::Same => Piece::Same(text),

@@ -17,6 +17,8 @@ use crate::exit::Outcome;
 
 /// What `ocr run` writes.
 pub(super) const RESULT: &str = "ocr.json";
+/// A line a page, without content.
+pub(super) const PAGES: &str = "pages.jsonl";
 /// Content of documents.
 pub(super) const DOCUMENTS: &str = "documents.json";
 

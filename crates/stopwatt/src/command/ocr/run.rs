@@ -19,7 +19,7 @@ use stopwatt_quality::Profile;
 use stopwatt_record::config::environment;
 use stopwatt_record::redact::file_name;
 use stopwatt_record::run_dir::write_atomically;
-use stopwatt_wire::openai::{Options, Template};
+use stopwatt_wire::openai::{ImageForm, Options, Template};
 
 use super::report::{self, Wanted};
 use super::table;
@@ -45,6 +45,7 @@ numbers, units and codes unchanged.";
 Examples:
   stopwatt ocr run --data data --exec 'tesseract {image} - -l kor+eng --psm 4'
   stopwatt ocr run --data data --url http://127.0.0.1:8000 --model M --concurrency 16 --out read
+  stopwatt ocr run --data data --url http://127.0.0.1:8000 --model M --concurrency 8,16,32 --repeat 3 --out read
   stopwatt ocr run --data data --url http://127.0.0.1:8000 --model M --mode json --dpi 150,300 --types 처방전")]
 pub(crate) struct RunArgs {
     /// Folder with `truth.jsonl` and its images
@@ -80,9 +81,17 @@ pub(crate) struct RunArgs {
     /// Degradations that are read [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     degrade: Vec<String>,
-    /// Pages read at once [default: 1 with --exec, 8 with --url]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
-    concurrency: Option<u32>,
+    /// Pages read at once; of several, as 8,16,32, all pages are read at each and the last is judged [default: 1 with --exec,
+    /// 8 with --url]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024))]
+    concurrency: Vec<u32>,
+    /// Times that each page is read. Accuracy is that of the first, a page's time that of the slowest; a service gets the
+    /// page with other pixels in its margin each time, so that no cache knows it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// How requests carry the image
+    #[arg(long, value_enum, default_value_t)]
+    image_form: FormName,
     /// Pages read before anything counts
     #[arg(long, value_name = "N", default_value_t = 3)]
     warmup: usize,
@@ -131,6 +140,37 @@ enum ModeName {
     Json,
 }
 
+/// How requests carry an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum FormName {
+    /// `image_url` with an object: OpenAI's chats, vLLM, SGLang, llama.cpp
+    #[default]
+    ImageUrl,
+    /// `image_url` with a string
+    ImageUrlString,
+    /// `input_image`: OpenAI's responses
+    InputImage,
+    /// `image` with a `source`: Anthropic
+    Source,
+    /// `inline_data`: Gemini
+    InlineData,
+    /// `images` beside the text: Ollama
+    Base64,
+}
+
+impl From<FormName> for ImageForm {
+    fn from(form: FormName) -> Self {
+        match form {
+            FormName::ImageUrl => Self::ImageUrl,
+            FormName::ImageUrlString => Self::ImageUrlString,
+            FormName::InputImage => Self::InputImage,
+            FormName::Source => Self::Source,
+            FormName::InlineData => Self::InlineData,
+            FormName::Base64 => Self::Base64,
+        }
+    }
+}
+
 /// How limits are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 enum RuleName {
@@ -170,8 +210,13 @@ pub(super) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     pages.retain(|page| wanted(args, &page.value));
     let synthetic = pages.iter().all(|p| p.value.synthetic);
     let mode = if args.mode == ModeName::Json { Mode::Json } else { Mode::Text };
-    let default = if args.exec.is_some() { 1 } else { 8 };
-    let concurrency = args.concurrency.unwrap_or(default) as usize;
+    let default = if args.exec.is_some() { 1_usize } else { 8 };
+    let concurrency: Vec<usize> = match args.concurrency.as_slice() {
+        [] => vec![default],
+        levels => levels.iter().map(|n| *n as usize).collect(),
+    };
+    let judged_at = concurrency[concurrency.len() - 1];
+    let times = concurrency.len() - 1 + args.repeat as usize;
     let stop = Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
@@ -185,27 +230,29 @@ pub(super) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
             min_samples: args.min_samples,
         },
         warmup: args.warmup,
+        repeat: args.repeat,
+        concurrency,
         tokens_without_image: None,
-        reader: Reader { kind: "exec".to_owned(), name: String::new(), mode, concurrency },
+        reader: Reader { kind: "exec".to_owned(), name: String::new(), mode, concurrency: judged_at },
     };
-    let bar = indicatif::ProgressBar::new((pages.len() + args.warmup.min(pages.len())) as u64);
+    let bar = indicatif::ProgressBar::new((pages.len() * times + args.warmup.min(pages.len())) as u64);
     let done = || bar.inc(1);
     let read = match &args.exec {
         Some(command) => {
-            let program = program(command, concurrency, args.timeout, mode)?;
+            let program = program(command, args.timeout, mode)?;
             plan.reader.name = file_name(&program.words[0]);
             let stopped = || stop.is_interrupted();
-            stopwatt_ocr::run::run(&pages, &args.data, &plan, |tasks: &[Task]| {
-                useful(program.read(tasks, &stopped, &done))
+            stopwatt_ocr::run::run(&pages, &args.data, &plan, |tasks: &[Task], at_once| {
+                useful(program.read(tasks, at_once, &stopped, &done))
             })
         }
         None => {
-            let endpoint = endpoint(args, concurrency, mode, synthetic)?;
+            let endpoint = endpoint(args, mode, synthetic)?;
             plan.reader.kind = "endpoint".to_owned();
             plan.reader.name = args.model.clone().unwrap_or_default();
             plan.tokens_without_image = endpoint.tokens_without_image();
-            stopwatt_ocr::run::run(&pages, &args.data, &plan, |tasks: &[Task]| {
-                useful(endpoint.read(tasks, &stop, &done)?)
+            stopwatt_ocr::run::run(&pages, &args.data, &plan, |tasks: &[Task], at_once| {
+                useful(endpoint.read(tasks, at_once, &stop, &done)?)
             })
         }
     };
@@ -272,21 +319,16 @@ fn failure(problem: Problem) -> anyhow::Error {
 }
 
 /// The program of `--exec`.
-pub(in crate::command) fn program(
-    command: &str,
-    concurrency: usize,
-    timeout: Duration,
-    mode: Mode,
-) -> anyhow::Result<Program> {
+pub(in crate::command) fn program(command: &str, timeout: Duration, mode: Mode) -> anyhow::Result<Program> {
     let refuse = |text: &str| Failure::new(Outcome::Usage, anyhow::anyhow!("--exec: {text}"));
     let words = shlex::split(command).ok_or_else(|| refuse("a quote is not closed"))?;
     if !words.iter().skip(1).any(|w| w.contains(IMAGE)) {
         return Err(refuse("an argument must hold {image}").into());
     }
-    Ok(Program { words, concurrency, timeout, mode })
+    Ok(Program { words, timeout, mode })
 }
 
-fn endpoint(args: &RunArgs, concurrency: usize, mode: Mode, synthetic: bool) -> anyhow::Result<Endpoint> {
+fn endpoint(args: &RunArgs, mode: Mode, synthetic: bool) -> anyhow::Result<Endpoint> {
     let mut target = Target::parse(args.url.as_deref().unwrap_or_default())?;
     let loopback = matches!(target.host(), "localhost" | "::1") || target.host().starts_with("127.");
     let allowed = synthetic || loopback || args.allow_remote && target.is_https();
@@ -310,6 +352,7 @@ fn endpoint(args: &RunArgs, concurrency: usize, mode: Mode, synthetic: bool) -> 
         stream: true,
         include_usage: true,
         temperature: Some(0.0),
+        image_form: args.image_form.into(),
         ..Options::default()
     };
     let instruction = match &args.instruction {
@@ -321,7 +364,6 @@ fn endpoint(args: &RunArgs, concurrency: usize, mode: Mode, synthetic: bool) -> 
         template: Template::new(&options)?,
         instruction,
         max_tokens: args.max_tokens,
-        concurrency,
         timeout: args.timeout,
         mode,
     })
@@ -360,7 +402,7 @@ fn store(folder: &Path, doc: &RunDoc, results: &[PageResult], args: &RunArgs) ->
         let evidence = evidence::gather(results, doc.settings.len(), &args.data, doc.synthetic);
         file(report::DOCUMENTS, serde_json::to_string(&evidence)? + "\n")?;
     }
-    file("pages.jsonl", lines(rows::rows(results, &args.data))?)?;
+    file(report::PAGES, lines(rows::rows(results, &args.data))?)?;
     file(report::RESULT, serde_json::to_string_pretty(doc)? + "\n")?;
     let wanted =
         Wanted { share: false, include_documents: false, format: args.format, lang: args.lang.into() };

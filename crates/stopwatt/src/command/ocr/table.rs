@@ -255,7 +255,10 @@ pub(super) fn run_text(doc: &RunDoc, lang: Lang) -> String {
                 let dpi = setting.dpi.map_or_else(String::new, |d| format!(" {d} DPI"));
                 let how = setting.degrade.as_ref().map_or_else(String::new, |d| format!(" {d}"));
                 let _ = writeln!(out, "\n{name}{dpi}{how}");
-                open.iter().for_each(|c| _ = writeln!(out, "  {}", reason(c, lang)));
+                for check in open {
+                    let mark = if check.verdict == Verdict::Fail { "✗" } else { "?" };
+                    let _ = writeln!(out, "  {mark} {}", reason(check, lang));
+                }
             }
             let failures = result.timing.iter().flat_map(|t| &t.failures);
             for (failure, n) in failures {
@@ -295,12 +298,11 @@ pub(super) fn reason(check: &Check, lang: Lang) -> String {
             .as_ref()
             .map_or_else(String::new, |why| format!(" ({})", fill(t(Text::OcrNoInterval), &[why]))),
     };
-    let mark = if check.verdict == Verdict::Fail { "✗" } else { "?" };
     let more = check
         .needs_more
         .map_or_else(String::new, |n| format!(", {}", fill(t(Text::OcrNeedsMore), &[&n.to_string()])));
     let status = check.status.as_ref().map_or_else(String::new, |s| format!(" ({s})"));
-    format!("{mark} {what} {value}{interval}{status}, {limit}{more}")
+    format!("{what} {value}{interval}{status}, {limit}{more}")
 }
 
 pub(super) const fn verdict_text(verdict: Verdict) -> Text {
