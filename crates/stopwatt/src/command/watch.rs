@@ -27,7 +27,7 @@ use crate::stop::Signals;
 /// Requests to /v1/… go to the upstream that is well and least loaded; streams pass through as they come. An upstream
 /// whose work does not advance gets no more requests, even when it answers /health. A request that fails before its
 /// first token is sent to another upstream; a stream that breaks after it ends with an SSE error event, never with a
-/// false [DONE]. /metrics is for Prometheus, /status shows the upstreams, /health says whether any is usable.
+/// false end. /metrics is for Prometheus, /status shows the upstreams, /health says whether any is usable.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
