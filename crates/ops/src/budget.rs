@@ -16,7 +16,7 @@ pub struct Budget {
 const MOST: f64 = 20.0;
 
 impl Budget {
-    /// `share` second attempts a request, and `floor` a second besides; it begins with what [`MOST`] saves.
+    /// `share` second attempts a request, and `floor` a second besides; it begins with what that saves at most.
     pub fn new(share: f64, floor: f64, now: Nanos) -> Self {
         Self { share, floor, saved: MOST.min(floor * 10.0), at: now }
     }

@@ -57,7 +57,7 @@ impl History {
                 .filter(|(_, value)| !value.is_empty())
                 .collect();
             let meant = self.wanted.iter().filter(|(s, _)| s.means(sample.name, &labels)).map(|(_, w)| *w);
-            let Some(window_s) = meant.max() else { continue };
+            let Some(window_s) = meant.max().filter(|_| !sample.value.is_nan()) else { continue };
             let key = (sample.name.to_owned(), labels);
             self.targets.entry(key.clone()).or_insert_with(|| target.clone());
             let values = self.series.entry(key).or_default();

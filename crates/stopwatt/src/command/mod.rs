@@ -10,6 +10,8 @@ mod compare_kernels;
 mod compared;
 pub(crate) mod cuda_check;
 pub(crate) mod doctor;
+#[cfg(feature = "ops")]
+mod endpoint;
 pub(crate) mod expect;
 pub(crate) mod explain;
 pub(crate) mod export;
@@ -49,6 +51,10 @@ mod serve_ocr;
 mod tokenizer;
 #[cfg(feature = "ops")]
 pub(crate) mod watch;
+#[cfg(feature = "ops")]
+mod watch_dashboard;
+#[cfg(feature = "ops")]
+mod watch_rules;
 mod workload_flags;
 
 pub(crate) use explain::metric;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Subcommand};
 use stopwatt_engine::Token;
 use stopwatt_ops::admission::{self, Change};
 use stopwatt_ops::fleet::{self, Event, Fleet, What};
@@ -29,6 +29,7 @@ use crate::stop::Signals;
 /// first token is sent to another upstream; a stream that breaks after it ends with an SSE error event, never with a
 /// false end. /metrics is for Prometheus, /status shows the upstreams, /health says whether any is usable.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 Examples:
   stopwatt watch --upstream http://127.0.0.1:8000 --upstream http://127.0.0.1:8001
@@ -36,6 +37,8 @@ Examples:
   stopwatt watch --upstream http://a:8000,key-env=ENGINE_KEY --listen 0.0.0.0:9000 --token-env PROXY_TOKEN
   curl -s http://127.0.0.1:9000/metrics | grep stopwatt_ttft")]
 pub(crate) struct WatchArgs {
+    #[command(subcommand)]
+    beside: Option<Beside>,
     /// An engine: its address, then name=…, variant=…, weight=…, key-env=VAR and auth=pass after commas (repeatable)
     #[arg(long = "upstream", value_name = "URL[,…]", required = true)]
     upstreams: Vec<String>,
@@ -83,6 +86,13 @@ pub(crate) struct WatchArgs {
     hedge_after: Option<Duration>,
 }
 
+/// What stands beside the proxy.
+#[derive(Debug, Subcommand)]
+enum Beside {
+    Rules(super::watch_rules::RulesArgs),
+    Dashboard(super::watch_dashboard::DashboardArgs),
+}
+
 fn percent(text: &str) -> Result<f64, String> {
     let value: f64 = text.trim_end_matches('%').parse().map_err(|_| format!("`{text}` is not a number"))?;
     if (0.0..=100.0).contains(&value) { Ok(value) } else { Err("a share is between 0 and 100".to_owned()) }
@@ -90,6 +100,11 @@ fn percent(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    match &args.beside {
+        Some(Beside::Rules(args)) => return super::watch_rules::run(args, out),
+        Some(Beside::Dashboard(args)) => return super::watch_dashboard::run(args, out),
+        None => {}
+    }
     let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
     let specs = specs.context("failed to read --upstream")?;
     let token = match &args.token_env {
