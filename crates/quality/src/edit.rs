@@ -2,22 +2,25 @@
 //!
 //! The distance is the bit-parallel algorithm of Myers (Journal of the ACM 46 (1999), 395–415) in the form of Hyyrö
 //! ("A bit-vector algorithm for computing Levenshtein and Damerau edit distances", Nordic Journal of Computing 10
-//! (2003), 29–39), 64 rows of the matrix a word. An alignment needs the vertical differences of every column; where they
-//! would not fit in `MATRIX_BYTES`, the problem is halved first (Hirschberg, Communications of the ACM 18 (1975),
-//! 341–343). Texts with few errors take a way whose work grows with the errors (`few`).
+//! (2003), 29–39), 64 rows of the matrix a word, and only those on the band of diagonals that so many errors can reach (`band`). An
+//! alignment needs the vertical differences of every column; where they would not fit in `MATRIX_BYTES`, the problem is
+//! halved first (Hirschberg, Communications of the ACM 18 (1975), 341–343). Texts with few errors take a way whose work
+//! grows with the errors alone (`few`), and from which the others learn how wide a band they may need.
 //!
 //! Several alignments can be shortest. The one returned is found from the end, and prefers to delete, then to insert,
 //! then to substitute, as RapidFuzz does, so that counts agree with tools built on it.
 
+mod band;
 mod few;
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use few::Reach;
+use band::Band;
+use few::{Few, Reach};
 
-/// Most memory of the differences of one matrix: what a cache holds. Halving once more costs less than missing it.
-const MATRIX_BYTES: usize = 1 << 20;
+/// Most memory of the differences of one band.
+const MATRIX_BYTES: usize = 64 << 20;
 
 /// One step from the reference to the hypothesis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,16 +42,10 @@ pub fn distance<T: Eq + Hash>(a: &[T], b: &[T]) -> usize {
         return a.len() + b.len();
     }
     let (a, b) = interned(a, b);
-    if let Some(reach) = Reach::of(&a, &b) {
-        return reach.errors;
+    match Reach::of(&a, &b) {
+        Few::Reached(reach) => reach.errors,
+        Few::Many { about } => Band::until(&a, &b, about, false).errors,
     }
-    // The work is in the blocks of the one times the length of the other: blocks are better filled by the longer one.
-    let (a, b) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-    let mut column = Column::new(&a);
-    for symbol in b {
-        column.step(symbol);
-    }
-    column.last()
 }
 
 /// A shortest way from `a` to `b`, in order.
@@ -57,8 +54,8 @@ pub fn align<T: Eq + Hash>(a: &[T], b: &[T]) -> Vec<Op> {
     let mut ops = vec![Op::Equal; prefix];
     let (a, b) = interned(a, b);
     match Reach::of(&a, &b) {
-        Some(reach) => reach.trace(&a, &b, &mut ops),
-        None => align_into(&a, &b, &mut ops, MATRIX_BYTES),
+        Few::Reached(reach) => reach.trace(&a, &b, &mut ops),
+        Few::Many { about } => align_into(&a, &b, about, &mut ops, MATRIX_BYTES),
     }
     ops.extend(std::iter::repeat_n(Op::Equal, suffix));
     ops
@@ -86,6 +83,16 @@ fn interned<T: Eq + Hash>(a: &[T], b: &[T]) -> (Vec<u32>, Vec<u32>) {
     (a, b.iter().map(|symbol| numbers.get(symbol).copied().unwrap_or(none)).collect())
 }
 
+/// For each symbol of `a` the rows where it stands, block by block; the last symbol stands nowhere.
+fn places(a: &[u32], blocks: usize) -> Vec<u64> {
+    let symbols = a.iter().max().map_or(0, |m| *m as usize + 1);
+    let mut places = vec![0; (symbols + 1) * blocks];
+    for (row, symbol) in a.iter().enumerate() {
+        places[*symbol as usize * blocks + row / 64] |= 1 << (row % 64);
+    }
+    places
+}
+
 /// One column of the matrix: the differences between neighbouring rows, as bits.
 struct Column {
     rows: usize,
@@ -100,12 +107,14 @@ struct Column {
 impl Column {
     fn new(a: &[u32]) -> Self {
         let blocks = a.len().div_ceil(64);
-        let symbols = a.iter().max().map_or(0, |m| *m as usize + 1);
-        let mut places = vec![0; (symbols + 1) * blocks];
-        for (row, symbol) in a.iter().enumerate() {
-            places[*symbol as usize * blocks + row / 64] |= 1 << (row % 64);
+        Self {
+            rows: a.len(),
+            blocks,
+            places: places(a, blocks),
+            plus: vec![!0; blocks],
+            minus: vec![0; blocks],
+            columns: 0,
         }
-        Self { rows: a.len(), blocks, places, plus: vec![!0; blocks], minus: vec![0; blocks], columns: 0 }
     }
 
     /// The next column, of one more symbol of the other sequence.
@@ -129,18 +138,6 @@ impl Column {
         }
     }
 
-    /// The value in the last row.
-    fn last(&self) -> usize {
-        let mask = |block: usize| match self.rows - block * 64 {
-            rest @ 0..64 => (1_u64 << rest) - 1,
-            _ => !0,
-        };
-        let ones = |bits: &[u64]| -> usize {
-            bits.iter().enumerate().map(|(i, b)| (b & mask(i)).count_ones() as usize).sum()
-        };
-        self.columns + ones(&self.plus) - ones(&self.minus)
-    }
-
     /// The values of all rows, from row 0.
     fn values(&self) -> Vec<usize> {
         let mut value = self.columns;
@@ -154,14 +151,15 @@ impl Column {
     }
 }
 
-fn align_into(a: &[u32], b: &[u32], ops: &mut Vec<Op>, most: usize) {
+/// Aligns what has `about` so many errors in about `most` bytes.
+fn align_into(a: &[u32], b: &[u32], about: usize, ops: &mut Vec<Op>, most: usize) {
     if a.is_empty() || b.is_empty() {
         ops.extend(std::iter::repeat_n(Op::Delete, a.len()));
         ops.extend(std::iter::repeat_n(Op::Insert, b.len()));
         return;
     }
-    if a.len().div_ceil(64) * 16 * b.len() <= most || b.len() < 2 {
-        return trace(a, b, ops);
+    if Band::bytes(a, b, about) <= most || b.len() < 2 {
+        return Band::until(a, b, about, true).trace(a, b, ops);
     }
     let middle = b.len() / 2;
     let values = |a: &[u32], b: &mut dyn Iterator<Item = u32>| {
@@ -174,41 +172,8 @@ fn align_into(a: &[u32], b: &[u32], ops: &mut Vec<Op>, most: usize) {
     let right = values(&back, &mut b[middle..].iter().rev().copied());
     let split =
         (0..=a.len()).min_by_key(|row| left[*row] + right[a.len() - row]).expect("row 0 is always there");
-    align_into(&a[..split], &b[..middle], ops, most);
-    align_into(&a[split..], &b[middle..], ops, most);
-}
-
-/// Computes all columns and walks back.
-fn trace(a: &[u32], b: &[u32], ops: &mut Vec<Op>) {
-    let mut column = Column::new(a);
-    let blocks = column.blocks;
-    let mut plus = Vec::with_capacity(blocks * b.len());
-    let mut minus = Vec::with_capacity(blocks * b.len());
-    for symbol in b {
-        column.step(*symbol);
-        plus.extend_from_slice(&column.plus);
-        minus.extend_from_slice(&column.minus);
-    }
-    let bit = |bits: &[u64], row: usize, col: usize| bits[col * blocks + row / 64] >> (row % 64) & 1 == 1;
-    let from = ops.len();
-    let (mut row, mut col) = (a.len(), b.len());
-    while row > 0 && col > 0 {
-        if bit(&plus, row - 1, col - 1) {
-            row -= 1;
-            ops.push(Op::Delete);
-        } else {
-            col -= 1;
-            if col > 0 && bit(&minus, row - 1, col - 1) {
-                ops.push(Op::Insert);
-            } else {
-                row -= 1;
-                ops.push(if a[row] == b[col] { Op::Equal } else { Op::Substitute });
-            }
-        }
-    }
-    ops.extend(std::iter::repeat_n(Op::Delete, row));
-    ops.extend(std::iter::repeat_n(Op::Insert, col));
-    ops[from..].reverse();
+    align_into(&a[..split], &b[..middle], left[split], ops, most);
+    align_into(&a[split..], &b[middle..], right[a.len() - split], ops, most);
 }
 
 #[cfg(test)]
@@ -239,7 +204,7 @@ mod tests {
     fn check(a: &[u8], b: &[u8], most: usize) {
         let mut ops = Vec::new();
         let (x, y) = interned(a, b);
-        align_into(&x, &y, &mut ops, most);
+        align_into(&x, &y, 1, &mut ops, most);
         let (mut i, mut j) = (0, 0);
         for op in &ops {
             match op {
@@ -303,12 +268,24 @@ mod tests {
             }
             let (x, y) = interned(a.as_bytes(), &b);
             let (mut ops, mut other) = (Vec::new(), Vec::new());
-            if let Some(reach) = Reach::of(&x, &y) {
+            if let Few::Reached(reach) = Reach::of(&x, &y) {
                 reach.trace(&x, &y, &mut ops);
-                align_into(&x, &y, &mut other, usize::MAX);
+                Band::until(&x, &y, y.len().max(x.len()), true).trace(&x, &y, &mut other);
                 prop_assert_eq!(ops, other);
                 prop_assert_eq!(reach.errors, slow(a.as_bytes(), &b));
             }
+        }
+
+        #[test]
+        fn a_band_finds_what_the_whole_matrix_finds(a in "[a-c]{1,400}", b in "[a-d]{1,400}", about in 1_usize..500) {
+            let (x, y) = interned(a.as_bytes(), b.as_bytes());
+            let whole = Band::until(&x, &y, 800, true);
+            let band = Band::until(&x, &y, about, true);
+            let (mut of_whole, mut of_band) = (Vec::new(), Vec::new());
+            whole.trace(&x, &y, &mut of_whole);
+            band.trace(&x, &y, &mut of_band);
+            prop_assert_eq!(of_whole, of_band);
+            prop_assert_eq!(band.errors, slow(a.as_bytes(), b.as_bytes()));
         }
 
         #[test]

@@ -4,10 +4,21 @@
 
 use super::Op;
 
-/// Most errors that are tried: beyond, whole words of the matrix are faster.
-const MOST: usize = 1024;
-/// Symbols for one error that is tried.
-const SYMBOLS_AN_ERROR: usize = 8;
+/// Symbols for one error that is tried: beyond, whole words of the matrix are faster.
+const SYMBOLS_AN_ERROR: usize = 40;
+/// Errors after which the pace is looked at.
+const LOOK_AT: usize = 16;
+
+/// What trying a few errors came to.
+pub(super) enum Few {
+    /// There are no more.
+    Reached(Reach),
+    /// There are more: about so many.
+    Many {
+        /// How many there are at the pace of the first.
+        about: usize,
+    },
+}
 
 /// For each number of errors and each diagonal, the furthest row with no more errors.
 pub(super) struct Reach {
@@ -18,13 +29,11 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// `None` where there are too many errors for this way.
-    pub(super) fn of(a: &[u32], b: &[u32]) -> Option<Self> {
-        let most = (a.len().max(b.len()) / SYMBOLS_AN_ERROR).min(MOST);
+    /// Tries a few errors.
+    pub(super) fn of(a: &[u32], b: &[u32]) -> Few {
+        let longest = a.len().max(b.len());
+        let most = longest / SYMBOLS_AN_ERROR;
         let goal = a.len() as i32 - b.len() as i32;
-        if goal.unsigned_abs() as usize > most {
-            return None;
-        }
         let mut reach = Self { rows: Vec::new(), errors: 0 };
         for errors in 0..=most {
             for diagonal in -(errors as i32)..=errors as i32 {
@@ -44,17 +53,22 @@ impl Reach {
                 }
                 reach.rows.push(row);
             }
-            // At this pace it would take more than is tried.
-            let furthest = reach.rows[errors * errors..].iter().max().map_or(0, |row| *row as usize);
-            if errors >= 32 && errors.is_power_of_two() && errors * a.len() > most * furthest {
-                return None;
-            }
             if errors as i32 >= goal.abs() && reach.at(errors, goal) == a.len() as i32 {
                 reach.errors = errors;
-                return Some(reach);
+                return Few::Reached(reach);
+            }
+            let last = errors == most;
+            if last || errors >= LOOK_AT && errors.is_power_of_two() {
+                // At this pace it would take so many.
+                let row = reach.rows[errors * errors..].iter().max().map_or(0, |row| *row as usize);
+                let about = (errors.max(1) * a.len().max(1)).div_ceil(row.max(1)).min(longest);
+                let about = about.max(goal.unsigned_abs() as usize);
+                if last || about > most {
+                    return Few::Many { about };
+                }
             }
         }
-        None
+        Few::Many { about: longest }
     }
 
     fn at(&self, errors: usize, diagonal: i32) -> i32 {
