@@ -71,7 +71,7 @@ impl Figure {
             Self::CerJamo => errors(a.jamo, b.jamo),
             Self::Wer => errors(a.words, b.words),
             Self::FieldAccuracy => {
-                (a.fields > 0).then(|| (a.fields_right as f64, b.fields_right as f64, a.fields as f64))
+                (a.fields > 0).then_some((a.fields_right as f64, b.fields_right as f64, a.fields as f64))
             }
             Self::LatencyS => {
                 let read = |row: &PageRow| row.latency_s.filter(|_| row.failure.is_none());

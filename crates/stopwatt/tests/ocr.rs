@@ -213,7 +213,9 @@ fn images_are_sent_in_every_form_again_and_again() {
     let data = ["ocr", "gen", "--types", "진단서", "--count", "2", "--dpi", "72", "--out", "data"];
     if place.run(&data).code != Some(0) {
         // Without fonts there are no pages; `.ci/run` has them.
-        assert!(!cfg!(feature = "external-tests"), "no documents could be made");
+        if cfg!(feature = "external-tests") {
+            panic!("no documents could be made");
+        }
         return;
     }
     let truth = place.path("data/truth.jsonl");

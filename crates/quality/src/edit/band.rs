@@ -87,7 +87,7 @@ impl Band {
         let used = a.len() - (blocks - 1) * 64;
         let beyond = if used == 64 { 0 } else { !0 << used };
         let errors = value - (plus & beyond).count_ones() as isize + (minus & beyond).count_ones() as isize;
-        (errors <= most && end == blocks).then(|| Self { errors: errors as usize, height, bits, low })
+        (errors <= most && end == blocks).then_some(Self { errors: errors as usize, height, bits, low })
     }
 
     fn bit(&self, row: usize, column: usize) -> (bool, bool) {
