@@ -7,7 +7,7 @@
 //!
 //! The last is the ⌈0.9·(n + 1)⌉-th smallest of the scores, which holds for a new load whatever the errors' distribution,
 //! as long as it is one like those left out (split conformal prediction on leave-one-out residuals). Loads of one regime
-//! are few, so the usual size of a regime leans on that of all loads as if [`LEANING`] more loads had it, and the score of
+//! are few, so the usual size of a regime leans on that of all loads as if `LEANING` more loads had it, and the score of
 //! a load is taken against the others alone.
 
 use std::collections::BTreeMap;
