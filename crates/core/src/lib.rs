@@ -24,6 +24,7 @@ pub mod fingerprint;
 pub mod gpu;
 pub mod import;
 pub mod kernel_table;
+pub mod label;
 pub mod log;
 pub mod metric;
 mod metric_ko;

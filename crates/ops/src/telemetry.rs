@@ -12,7 +12,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use stopwatt_core::Nanos;
-use stopwatt_wire::exposition::{Histogram, escaped};
+use stopwatt_core::label::escaped;
+use stopwatt_wire::exposition::Histogram;
 
 use crate::admission::Reason;
 use crate::exchange::{End, Exchange, Failure};

@@ -68,11 +68,6 @@ impl Histogram {
     }
 }
 
-/// The value of a label.
-pub fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

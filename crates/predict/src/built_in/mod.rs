@@ -45,7 +45,7 @@ pub fn settings(
         enforce_eager: true,
         max_cudagraph_capture_size: None,
         async_scheduling: false,
-        // vLLM keeps a block as a placeholder; the built-in engine does not.
+        // Of the blocks stated here vLLM reserves one, its null block; the built-in engine has none.
         num_gpu_blocks_override: Some(kv_blocks.saturating_add(1)),
         kv_cache_memory_bytes: None,
     }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use stopwatt_core::label::escaped;
 use stopwatt_core::log::Fact;
 
 use super::vllm::ExportError;
@@ -123,9 +124,4 @@ pub fn to_openmetrics(run: &Analysed) -> Result<String, ExportError> {
     }
     text.push_str("# EOF\n");
     Ok(text)
-}
-
-/// A label's value.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -21,8 +21,8 @@ use crate::stop::Signals;
 
 /// Inject faults and measure what the proxy makes of them
 ///
-/// Under a steady load, one backend after another fault: how long until it is found, ejected and taken back, how many
-/// requests are lost, cut or late. Without --backend, exact engines are started; without --router-cmd, Stopwatt's own
+/// One fault after another strikes the first backend under a steady load: how long until it is found, ejected and taken
+/// back, and how many requests are lost, cut or late. Without --backend, exact engines are started; without --router-cmd, Stopwatt's own
 /// proxy is tested. Each fault is repeated with a new proxy; `none` is the control.
 #[derive(Debug, Args)]
 #[command(after_help = "\
