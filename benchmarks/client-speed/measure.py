@@ -117,7 +117,7 @@ def clients(a):
             sys.executable, here + "/sglang_bench.py", a.sglang, "--backend", "vllm", "--base-url", u, "--model",
             "stopwatt-exact", "--tokenizer", a.tokenizer, "--dataset-name", "random-ids", "--random-input-len", 32,
             "--random-output-len", TOKENS, "--random-range-ratio", 1, "--num-prompts", r, "--max-concurrency", n,
-            "--warmup-requests", 0, "--disable-tqdm", "--disable-retokenize"]
+            "--warmup-requests", 0, "--disable-tqdm", "--disable-retokenize", "--output-file", d + "/sglang.jsonl"]
     if a.vllm:
         found["vllm bench serve"] = lambda u, n, r, d: shlex.split(a.vllm) + [
             "bench", "serve", "--backend", "openai", "--base-url", u, "--model", "stopwatt-exact", "--tokenizer", a.tokenizer,
