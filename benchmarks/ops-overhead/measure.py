@@ -18,6 +18,7 @@ import urllib.request
 
 STOPWATT = os.environ.get("STOPWATT", "stopwatt")
 WATCH = os.environ.get("WATCH", "")  # another command for `stopwatt watch`, with {engine} and {port}
+MODEL = "unknown"  # the name under which sglang-router lists whatever stands behind it
 LOADS = [(1, 40, 5), (256, 512, 100)]  # streams, requests, tokens
 
 
@@ -56,7 +57,7 @@ def bench(url, streams, requests, tokens, scratch):
     out = os.path.join(scratch, f"run-{time.monotonic_ns()}")
     command = [STOPWATT, "bench", "--url", url, "--concurrency", str(streams), "--requests", str(requests),
                "--input", "16", "--output", str(tokens), "--repeats", "1", "--warmup", str(2 * streams),
-               "--model", "stopwatt-exact", "--format", "json", "--out", out]
+               "--model", MODEL, "--format", "json", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True)
     shutil.rmtree(out, ignore_errors=True)
     if not done.stdout:
@@ -71,7 +72,7 @@ def main():
     port = free_port()
     engine = f"http://127.0.0.1:{port}"
     started = [subprocess.Popen([STOPWATT, "serve", "--kind", "exact", "--port", str(port), "--ttft", "50ms",
-                                 "--itl", "20ms", "--exit-with-parent"], **quiet)]
+                                 "--itl", "20ms", "--model-name", MODEL, "--exit-with-parent"], **quiet)]
     targets = {"direct": (engine, None)}
     own = WATCH or STOPWATT + " watch --upstream {engine} --listen 127.0.0.1:{port}"
     commands = {"stopwatt": own}
