@@ -29,11 +29,9 @@ fn a_stream_arrives_as_the_engine_sent_it() {
     assert_eq!(through.header("x-stopwatt-attempts"), Some("1"));
     let seen = proxy.recorded(1).remove(0);
     assert_eq!((seen.end, seen.tokens, seen.model.as_deref()), (End::Answered, 20, Some("stopwatt-exact")));
-    let ttft = seen.first_token.unwrap() - seen.received;
-    assert!(
-        ttft >= 5_000_000 && seen.last_token.unwrap() - seen.first_token.unwrap() >= 17_000_000,
-        "{seen:?}"
-    );
+    // The engine is never early, but any one chunk can be late: only times since the request are bounded.
+    let since = |stamp: Option<u64>| stamp.unwrap() - seen.received;
+    assert!(since(seen.first_token) >= 5_000_000 && since(seen.last_token) >= 24_000_000, "{seen:?}");
     let page = proxy.get("/metrics").body;
     assert!(page.contains("stopwatt_ttft_seconds_count{"), "{page}");
 }
