@@ -136,6 +136,12 @@ impl ChunkStamp {
         Self { t_ns, tokens, kind, shape: ChunkShape::UNKNOWN }
     }
 
+    /// Whether the text is there and empty, with nothing else.
+    fn is_silent(&self) -> bool {
+        let shape = self.shape;
+        self.kind == ChunkKind::Empty && shape.has(ChunkShape::EMPTY_TEXT) && !shape.has(ChunkShape::ROLE)
+    }
+
     /// The shape; where it was not recorded, the one that events of this kind mostly have.
     pub fn shape_or_typical(&self) -> ChunkShape {
         use ChunkShape as S;
@@ -255,6 +261,30 @@ impl RequestRecord {
         self.connected_ns.or(self.dispatched_ns)
     }
 
+    /// Counts chunks without text as tokens where the engine counted as many, and answers whether there are any.
+    ///
+    /// A token whose text is empty (special, part of a character, unknown to the tokenizer) is sent as a chunk with an
+    /// empty text; so are other things by other engines, mostly one at the end with the finish reason. The usage tells
+    /// them apart: the first so many are tokens as it counts beyond the chunks with text. Two and more that it does not
+    /// count are something else, and so is a single one at the end of a stream whose chunks hold several tokens.
+    pub fn count_silent_tokens(&mut self) -> bool {
+        let Some(told) = self.output_usage else { return false };
+        if !matches!(self.end, EndKind::Ok | EndKind::NoTokens) {
+            return false;
+        }
+        let seen = self.token_chunks().count();
+        let spare = (told as usize).saturating_sub(seen);
+        let silent = self.chunks.iter().filter(|c| c.is_silent()).count();
+        if silent == 0 || spare == 0 || silent > spare + 1 || (silent == 1 && seen > 0 && spare > 1) {
+            return false;
+        }
+        for chunk in self.chunks.iter_mut().filter(|c| c.is_silent()).take(spare) {
+            chunk.kind = ChunkKind::Content;
+        }
+        self.end = EndKind::Ok;
+        true
+    }
+
     /// Chunks that carry tokens.
     pub fn token_chunks(&self) -> impl DoubleEndedIterator<Item = &ChunkStamp> {
         self.chunks.iter().filter(|c| c.kind.is_token())
@@ -274,5 +304,45 @@ mod tests {
             assert_eq!(ChunkKind::from_name(k.name()), Some(k));
         }
         assert_eq!(EndKind::from_name("nonsense"), None);
+    }
+
+    /// Chunks of a stream whose engine says `told`: `t` has a text, `e` an empty one, `o` none at all, `r` is a role.
+    fn stream(chunks: &str, told: u32) -> RequestRecord {
+        let stamp = |(at, c): (usize, char)| {
+            let choice = ChunkShape::KNOWN.with(ChunkShape::CHOICE);
+            let (kind, shape) = match c {
+                't' => (ChunkKind::Content, choice.with(ChunkShape::TEXT)),
+                'e' => (ChunkKind::Empty, choice.with(ChunkShape::EMPTY_TEXT)),
+                'r' => (ChunkKind::Role, choice.with(ChunkShape::EMPTY_TEXT).with(ChunkShape::ROLE)),
+                _ => (ChunkKind::Empty, choice),
+            };
+            ChunkStamp { shape, ..ChunkStamp::new(at as Nanos, None, kind) }
+        };
+        let end = if chunks.contains('t') { EndKind::Ok } else { EndKind::NoTokens };
+        let chunks = chunks.chars().enumerate().map(stamp).collect();
+        RequestRecord { output_usage: Some(told), end, chunks, ..RequestRecord::blank() }
+    }
+
+    #[test]
+    fn chunks_without_text_are_tokens_where_the_engine_counted_them() {
+        let counted = |chunks: &str, told| {
+            let mut record = stream(chunks, told);
+            let changed = record.count_silent_tokens();
+            assert_eq!(
+                record.end,
+                if changed || chunks.contains('t') { EndKind::Ok } else { EndKind::NoTokens }
+            );
+            record.token_chunks().map(|c| c.t_ns).collect::<Vec<_>>()
+        };
+        assert_eq!(counted("etet", 4), [0, 1, 2, 3], "every second one");
+        assert_eq!(counted("eee", 3), [0, 1, 2], "none has a text");
+        assert_eq!(counted("ette", 3), [0, 1, 2], "the last is the finish reason's");
+        assert_eq!(counted("tte", 3), [0, 1, 2], "the last one is a token");
+        assert_eq!(counted("tte", 2), [0, 1], "every token has a text");
+        assert_eq!(counted("tte", 6), [0, 1], "two tokens a chunk, and the finish reason");
+        assert_eq!(counted("eteete", 2), [1, 4], "more than the engine counts: something else");
+        assert_eq!(counted("rtto", 4), [1, 2], "neither a role nor a choice without text");
+        let mut cut = RequestRecord { end: EndKind::Truncated, ..stream("ee", 2) };
+        assert!(!cut.count_silent_tokens());
     }
 }

@@ -10,7 +10,8 @@
 //!   before the connection was lost. Engines that never send `[DONE]` are therefore right.
 //! - A body that lasts until the connection closes needs `[DONE]` or a finish reason, since nothing else tells its
 //!   end from a cut.
-//! - A complete stream without a token is `no_tokens`; a success without any event is read as an error answer.
+//! - A complete stream without a token is `no_tokens`; a success without any event is read as an error answer. Chunks
+//!   with an empty text are tokens where the usage counts them (`RequestRecord::count_silent_tokens`).
 
 mod failure;
 mod stream;
@@ -281,6 +282,7 @@ impl Exchange {
     /// What is handed to the caller. Does the work that need not be done on the thread that reads.
     pub(crate) fn into_completed(self) -> Completed {
         let Self { mut record, stream, failure, .. } = self;
+        record.count_silent_tokens();
         let mut error = None;
         if record.end.is_failure()
             && let Some(found) = failure.finish()

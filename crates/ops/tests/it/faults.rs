@@ -136,11 +136,11 @@ fn a_full_upstream_is_left_alone_for_as_long_as_it_asks() {
 
 #[test]
 fn a_hedge_wins_over_a_slow_first_token() {
-    let (slow, fast) = (engine(|c| c.ttft_s = 2.0), engine(|_| {}));
+    let (slow, fast) = (engine(|c| c.ttft_s = 6.0), engine(|_| {}));
     let proxy =
         Proxy::start(&[spec(&slow), spec(&fast)], |s| s.hedge_after = Some(Duration::from_millis(50)));
     let answer = proxy.chat();
-    assert!(answer.is_done() && answer.took < Duration::from_secs(1));
+    assert!(answer.is_done() && answer.took < Duration::from_secs(4));
     assert_eq!(answer.header("x-stopwatt-attempts"), Some("2"));
     assert_eq!(answer.header("x-stopwatt-upstream"), Some(fast.addr().to_string().as_str()));
     // The loser is cut off, so that its engine does not go on for nobody.
@@ -157,7 +157,7 @@ fn an_upstream_that_hangs_is_found_and_its_waiting_requests_move_on() {
     assert!(answer.took < Duration::from_secs(3), "{:?}", answer.took);
     assert_eq!(answer.header("x-stopwatt-upstream"), Some(well.addr().to_string().as_str()));
     assert_eq!(proxy.fleet.upstreams()[0].ejected(), Some(Reason::Stalled));
-    assert!(proxy.chat().took < Duration::from_millis(500));
+    assert!(proxy.chat().took < Duration::from_secs(2));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Measured runs as loads to fit to, or to hold predictions against.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -8,6 +8,7 @@ use stopwatt_core::log::{Fact, PlannedPoint};
 use stopwatt_core::{EndKind, FinishReason, Phase, RequestRow};
 use stopwatt_predict::observed::{Means, Observed, Sent};
 use stopwatt_record::catalogue;
+use stopwatt_record::events::Chunks;
 use stopwatt_record::run_dir::Run;
 
 use super::Failure;
@@ -66,8 +67,10 @@ fn of_run(path: &Path) -> anyhow::Result<Vec<Observed>> {
     }
     // A trial that was cut off has no window, and judges nothing.
     let mut trials: BTreeMap<(u32, u32), Vec<RequestRow>> = BTreeMap::new();
+    let mut mended = with_silent_tokens(&run)?;
     for row in run.rows()? {
         let row = row?;
+        let row = mended.remove(&row.id).unwrap_or(row);
         if row.phase == Phase::Measure && windows.contains_key(&(row.point, row.trial)) {
             trials.entry((row.point, row.trial)).or_default().push(row);
         }
@@ -78,6 +81,18 @@ fn of_run(path: &Path) -> anyhow::Result<Vec<Observed>> {
         load(run.id().as_str(), point, &of)
     };
     Ok((0..).zip(&planned).filter_map(point).collect())
+}
+
+/// Rows of a run that recorded its chunks before tokens without text were counted, with these tokens.
+fn with_silent_tokens(run: &Run) -> anyhow::Result<HashMap<u64, RequestRow>> {
+    let mut rows = HashMap::new();
+    for record in run.requests(Chunks::Read)? {
+        let mut record = record?;
+        if record.count_silent_tokens() {
+            rows.insert(record.id, RequestRow::of(&record));
+        }
+    }
+    Ok(rows)
 }
 
 /// What was measured in a trial.
