@@ -8,7 +8,7 @@
 # More runs of a shape are taken as they are found; a new shape is a line in `shapes`.
 set -eu
 stopwatt=$1
-shapes="8b:llama-3.1-8b 3b:llama-3.2-3b"
+shapes="8b:llama-3.1-8b 3b:llama-3.2-3b 1b:llama-3.2-1b"
 runs=$(mktemp -d)
 trap 'rm -r "$runs"' EXIT
 [ $# -gt 1 ] || tar -xJf "$(dirname "$0")/data/runs.tar.xz" -C "$runs"
@@ -38,7 +38,13 @@ for pair in $shapes; do
         predict $with --format csv --validate "$truth/$shape"-* > "$data/$shape-$how.csv"
         predict $with --validate "$truth/$shape"-* > "$data/$shape-$how.txt"
     done
-    predict --calibration "$data/calibration.json" --format csv --validate "$e2e/$shape"-* > "$data/$shape-e2e.csv"
+    ! ls -d "$e2e/$shape"-* > /dev/null 2>&1 ||
+        predict --calibration "$data/calibration.json" --format csv --validate "$e2e/$shape"-* > "$data/$shape-e2e.csv"
+done
+# The third shape when it was unseen: the fits and the model of that time, in which a step of decoding cost the host nothing.
+for other in 3b 8b; do
+    "$stopwatt" predict --model llama-3.2-1b $engine --calibration "$data/calibration-$other-before.json" --format csv \
+        --validate "$truth"/1b-* > "$data/1b-unseen-by-$other.csv"
 done
 # Every shape left out once, another fitted.
 for pair in $shapes; do

@@ -83,7 +83,9 @@ def group(row):
     return "one client" if row["concurrency"] == "1" else "4 to 48 clients" if int(row["concurrency"]) < 64 else "64 and more"
 
 
-cross, by = every("*-cross"), every("*-by-*")
+cross = every("*-cross")
+by = {stem: found for stem, found in every("*-by-*").items() if "unseen" not in stem}
+unseen = every("1b-unseen-by-*")
 refused = {(r["model"], r["run"], r["load"]) for r in together(cross) if r["refused"]}
 name = lambda stem: stem.split("-")[0].upper()
 text = (
@@ -96,8 +98,10 @@ for kind in ["one client", "4 to 48 clients", "64 and more", "arrivals at a rate
     text += line(kind, "ttft", [r for r in together(cross) if group(r) == kind])
 text += "\n**Each shape left out once**, all loads of another one fitted:\n\n"
 text += table([(f"{name(stem)}, fitted to {stem.split('-')[2].upper()}", found) for stem, found in by.items()] + [("all", together(by))])
+text += "\n**Unseen**: the 1B shape as it was predicted before it was measured:\n\n"
+text += table([(f"by the fit to {stem.split('-')[3].upper()}", found) for stem, found in sorted(unseen.items())])
 held = of("held_out", together(every("*-calibrated")))
-text += "\nFour loads of the 8B shape fitted, all other loads of both shapes predicted (the rule of the first version):\n\n"
+text += "\nFour loads of the 8B shape fitted, all other loads of all shapes predicted (the rule of the first version):\n\n"
 text += table([("held out", held)])
 text += "\nWithout any calibration:\n\n"
 text += table([("measured kernels", together(every("*-kernels"))), ("the data sheet alone", together(every("*-datasheet")))])

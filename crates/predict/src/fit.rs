@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use stopwatt_serving::step::StepShape;
 use stopwatt_stats::nnls::nnls;
 
-use crate::corrector::{Corrector, Launch};
+use crate::corrector::{Corrector, Launch, unseen};
 use crate::observed::{Means, Observed};
 use crate::predict::{PredictError, Question, scenario};
 use crate::regime::{Left, Regime, Spreads};
@@ -28,14 +28,20 @@ use crate::simulate::{Frontend, Outcome, simulate_watched};
 use crate::step::StepPredictor;
 
 /// Constants: factor on kernels, seconds of a step, of a sequence, of an admitted request, least seconds of a step in
-/// pieces and kernel by kernel; outside the steps seconds of a request, of a prompt token, and of parsing on a shared thread.
+/// pieces, kernel by kernel, as one graph and of a sequence in it; outside the steps seconds of a request, of a prompt
+/// token, and of parsing on a shared thread.
 type Constants = [f64; N];
 /// How many there are.
-const N: usize = 9;
+const N: usize = 11;
 /// How many of them make a step.
-const OF_STEPS: usize = 6;
+const OF_STEPS: usize = 8;
 /// Those that bound a step from below.
 const LAUNCHES: std::ops::Range<usize> = 4..6;
+
+/// The least time of a step that is one graph.
+const GRAPH: usize = 6;
+/// Steps a token that the host must bound for a load to show its time.
+const SEEN: f64 = 0.2;
 
 /// What is assumed of the constants before anything is measured, and how far they may reasonably be off. The first is
 /// that of kernels in a graph against kernels in an engine; the others are the published guesses.
@@ -46,6 +52,8 @@ const PRIOR: [(f64, f64); N] = [
     (0.0, 1e-3),
     (10e-3, 10e-3),
     (15e-3, 15e-3),
+    (unseen::STEP_S, 1e-3),
+    (unseen::SEQUENCE_S, 10e-6),
     (2.5e-3, 3e-3),
     (1e-6, 2e-6),
     (0.5e-3, 1e-3),
@@ -278,6 +286,9 @@ fn corrector(x: &Constants, loads: usize) -> Corrector {
         per_admitted_s: x[3],
         least_pieces_s: x[4],
         least_eager_s: x[5],
+        least_graph_s: x[6],
+        least_graph_per_sequence_s: x[7],
+        graph_seen: false,
         steps: loads as u32,
         spread: None,
     }
@@ -285,7 +296,8 @@ fn corrector(x: &Constants, loads: usize) -> Corrector {
 
 fn frontend(x: &Constants) -> Frontend {
     // What comes before and after the steps cannot be told apart from outside.
-    Frontend { before_s: x[6], per_prompt_token_s: x[7], after_s: 0.0, parsing_s: x[8].max(1e-6) }
+    let [before_s, per_prompt_token_s, parsing_s] = std::array::from_fn(|i| x[OF_STEPS + i]);
+    Frontend { before_s, per_prompt_token_s, after_s: 0.0, parsing_s: parsing_s.max(1e-6) }
 }
 
 /// Fits to measured loads. `question` says model, device, engine and kernels; its load and constants are not looked at.
@@ -325,6 +337,7 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
         }
     }
     let Some((_, x, equations)) = best else { return Err(FitError::TooFew { found: 0 }) };
+    let graph_seen = equations.iter().any(|e| e.tpot.is_some_and(|tpot| tpot[GRAPH] > SEEN));
     let (mut fitted, mut left) = (Vec::new(), Vec::new());
     for (i, (load, own)) in loads.iter().zip(&equations).enumerate() {
         let others = equations.iter().zip(loads.iter().map(|l| &l.measured)).enumerate();
@@ -356,7 +369,7 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
         gpu: question.latency.gpu().name.clone(),
         engine_version: question.settings.version.to_string(),
         kernels: question.table.as_ref().map(|t| t.sources.clone()).unwrap_or_default(),
-        corrector: corrector(&x, loads.len()),
+        corrector: Corrector { graph_seen, ..corrector(&x, loads.len()) },
         frontend: frontend(&x),
         spreads: Spreads::of(&left),
         loads: fitted,
@@ -390,12 +403,16 @@ fn step_columns(model: &StepPredictor, shape: &StepShape) -> [f64; OF_STEPS] {
     let sequences = shape.decode_seqs + shape.chunks.len() as u32;
     let kernels_s = model.kernels_s(shape).unwrap_or(0.0);
     let (corrector, launch) = (model.corrector(), model.launch(shape));
-    let computing = corrector.step_s(kernels_s, sequences, shape.admitted, Launch::Graph);
-    if computing >= corrector.least_s(launch) {
-        return [kernels_s, 1.0, f64::from(sequences), f64::from(shape.admitted), 0.0, 0.0];
+    let computing = corrector.computing_s(kernels_s, sequences, shape.admitted);
+    let n = f64::from(sequences);
+    if computing >= corrector.least_s(launch, sequences) {
+        return [kernels_s, 1.0, n, f64::from(shape.admitted), 0.0, 0.0, 0.0, 0.0];
     }
-    let eager = f64::from(u8::from(launch == Launch::Eager));
-    [0.0, 0.0, 0.0, 0.0, 1.0 - eager, eager]
+    match launch {
+        Launch::Pieces => [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
+        Launch::Eager => [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
+        Launch::Graph => [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, n],
+    }
 }
 
 #[cfg(test)]
@@ -442,7 +459,7 @@ mod tests {
 
     #[test]
     fn an_engine_is_found_from_what_its_clients_see() {
-        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 6e-3, 2e-6, 0.4e-3];
+        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.0);
         let doc = calibrate(&question, &loads).unwrap();
         let mut errors = Vec::new();
@@ -463,7 +480,7 @@ mod tests {
 
     #[test]
     fn noise_does_not_make_constants_wild() {
-        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 6e-3, 2e-6, 0.4e-3];
+        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.02);
         let c = calibrate(&question, &loads).unwrap();
         let x = [
@@ -480,10 +497,29 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_no_load_shows_widens_what_it_paces() {
+        let calm = Corrector { steps: 9, ..Corrector::default() };
+        let q = question("llama-3.2-1b", "h100", 1, Load::Closed { concurrency: 1 }, 4);
+        let spreads = Some(Spreads::of(&[]));
+        let width = |model: &Question, graph_seen| {
+            let q = Question {
+                corrector: Corrector { graph_seen, ..calm },
+                spreads: spreads.clone(),
+                ..model.clone()
+            };
+            let [lo, hi] = predict(&q).unwrap().tpot_s.unwrap().interval90;
+            hi / lo
+        };
+        assert!((width(&q, false) / width(&q, true) - 2.0).abs() < 1e-6, "0.7 to 1.4 times");
+        let large = question("llama-3.1-8b", "h100", 1, Load::Closed { concurrency: 1 }, 4);
+        assert_eq!(width(&large, false), width(&large, true), "its kernels set the pace");
+    }
+
+    #[test]
     fn shares_of_a_running_step_count() {
         let mut track = Track::default();
-        track.push(10, 20, [1.0, 1.0, 2.0, 0.0, 0.0, 0.0]);
-        track.push(30, 50, [3.0, 1.0, 2.0, 0.0, 0.0, 0.0]);
+        track.push(10, 20, [1.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        track.push(30, 50, [3.0, 1.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(track.at(10)[..3], [0.0; 3]);
         assert_eq!(track.at(15)[..3], [0.5, 0.5, 1.0]);
         assert_eq!(track.at(25)[..3], [1.0, 1.0, 2.0]);

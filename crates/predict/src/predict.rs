@@ -10,7 +10,7 @@ use stopwatt_serving::step::{StepModel, StepShape};
 use stopwatt_serving::workload::Workload;
 use stopwatt_stats::distribution::normal_quantile;
 
-use crate::corrector::Corrector;
+use crate::corrector::{Corrector, Launch};
 use crate::engine::EngineSettings;
 use crate::hardware::Gpu;
 use crate::latency::{FlaggedRow, Latency, Tier};
@@ -359,6 +359,12 @@ fn mean_length(q: &Question) -> u32 {
     (q.workload.input.nominal_mean() + q.workload.output.nominal_mean()).round().max(1.0) as u32
 }
 
+/// Whether the host sets the pace of decoding, and no load of the calibration was of that kind.
+fn host_is_guessed(corrector: &Corrector, kernels_s: f64, sequences: u32) -> bool {
+    let least_s = corrector.least_s(Launch::Graph, sequences);
+    !corrector.graph_seen && corrector.computing_s(kernels_s, sequences, 0) < least_s
+}
+
 /// Predicts.
 pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
     let q = question;
@@ -383,7 +389,14 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
     };
     let summary = Summary::of(&expected, drop).ok_or(PredictError::NoneLeft)?.with_after(q.frontend.after_s);
     let regime = Regime::of(&expected, summary.queue_s / summary.ttft.mean.max(f64::MIN_POSITIVE));
-    let factors = q.spreads.as_ref().map(|spreads| spreads.factors(regime));
+    let factors = q.spreads.as_ref().map(|spreads| {
+        let factors = spreads.factors(regime);
+        if host_is_guessed(&q.corrector, decode.kernels_s, sequences) {
+            factors.of_unseen_host()
+        } else {
+            factors
+        }
+    });
     // Faster and slower steps: the ends of what the mean may be. Left-out loads of a calibration say it directly.
     let mut ends = Vec::new();
     for end in [|t: &StepTime| t.lo / t.s, |t: &StepTime| t.hi / t.s] {

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::corrector::unseen;
 use crate::simulate::Outcome;
 
 /// Share of new loads that an interval is to hold.
@@ -77,6 +78,15 @@ pub struct Factors {
     pub tpot: [f64; 2],
     /// Time to the last token, and with it output tokens a second of a closed loop.
     pub e2e: [f64; 2],
+}
+
+impl Factors {
+    /// The same where the host sets the pace of decoding, and only larger models were fitted.
+    #[must_use]
+    pub fn of_unseen_host(self) -> Self {
+        let wider = |[lo, hi]: [f64; 2]| [lo * unseen::SPREAD[0], hi * unseen::SPREAD[1]];
+        Self { ttft: self.ttft, tpot: wider(self.tpot), e2e: wider(self.e2e) }
+    }
 }
 
 /// Factors by regime.

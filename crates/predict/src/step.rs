@@ -209,7 +209,7 @@ impl StepModel for StepPredictor {
     }
 
     fn launching(&self, shape: &StepShape) -> Duration {
-        Duration::try_from_secs_f64(self.corrector.least_s(self.launch(shape))).unwrap_or_default()
+        Duration::try_from_secs_f64(self.corrector.launching_s(self.launch(shape))).unwrap_or_default()
     }
 }
 

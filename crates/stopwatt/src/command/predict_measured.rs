@@ -90,7 +90,12 @@ fn calibration_text(doc: &CalibrationDoc) -> String {
     ] {
         text += &format!("  {name:<21}+ {}\n", seconds(value));
     }
-    for (name, value) in [("in pieces", c.least_pieces_s), ("by kernel", c.least_eager_s)] {
+    for (name, value) in [
+        ("as a graph", c.least_graph_s),
+        ("  and each sequence", c.least_graph_per_sequence_s),
+        ("in pieces", c.least_pieces_s),
+        ("by kernel", c.least_eager_s),
+    ] {
         text += &format!("  {name:<21}≥ {}\n", seconds(value));
     }
     let rows = Regime::ALL.map(|regime| {
