@@ -52,6 +52,8 @@ mod tokenizer;
 #[cfg(feature = "ops")]
 pub(crate) mod watch;
 #[cfg(feature = "ops")]
+mod watch_cost;
+#[cfg(feature = "ops")]
 mod watch_dashboard;
 #[cfg(feature = "ops")]
 mod watch_rules;

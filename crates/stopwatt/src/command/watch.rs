@@ -12,6 +12,7 @@ use stopwatt_engine::Token;
 use stopwatt_ops::admission::{self, Change};
 use stopwatt_ops::fleet::{self, Event, Fleet, What};
 use stopwatt_ops::health::{self, Monitor, Pace};
+use stopwatt_ops::machine::Watcher;
 use stopwatt_ops::proxy::{self, Deadlines, Running};
 use stopwatt_ops::telemetry::Telemetry;
 use stopwatt_ops::upstream::Spec;
@@ -39,7 +40,7 @@ Examples:
 pub(crate) struct WatchArgs {
     #[command(subcommand)]
     beside: Option<Beside>,
-    /// An engine: its address, then name=…, variant=…, weight=…, key-env=VAR and auth=pass after commas (repeatable)
+    /// An engine: its address, then name=…, variant=…, weight=…, key-env=VAR, auth=pass and gpu-hour=… after commas (repeatable)
     #[arg(long = "upstream", value_name = "URL[,…]", required = true)]
     upstreams: Vec<String>,
     /// Where to listen; an address that is not loopback needs --token-env
@@ -84,6 +85,9 @@ pub(crate) struct WatchArgs {
     /// Ask another upstream as well when no token has come after this time
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Second attempts")]
     hedge_after: Option<Duration>,
+
+    #[command(flatten)]
+    cost: super::watch_cost::WatchCostArgs,
 }
 
 /// What stands beside the proxy.
@@ -106,7 +110,8 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         None => {}
     }
     let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
-    let specs = specs.context("failed to read --upstream")?;
+    let mut specs = specs.context("failed to read --upstream")?;
+    args.cost.apply(&mut specs)?;
     let token = match &args.token_env {
         None => None,
         Some(name) => {
@@ -124,6 +129,8 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     };
     let fleet = Arc::new(Fleet::new(specs, fleet_settings, environment::var)?);
     let telemetry = Arc::new(Telemetry::new(fleet.upstreams().len()));
+    let machine = Watcher::start().context("failed to start a thread")?;
+    telemetry.add(machine.source());
     let listening = proxy::bind(proxy::Settings {
         listen: args.listen,
         token,
