@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod health;
 pub mod machine;
 pub mod proxy;
+pub mod quality;
 pub mod rules;
 pub mod split;
 pub mod status;

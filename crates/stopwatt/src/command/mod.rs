@@ -56,6 +56,8 @@ mod watch_cost;
 #[cfg(feature = "ops")]
 mod watch_dashboard;
 #[cfg(feature = "ops")]
+mod watch_quality;
+#[cfg(feature = "ops")]
 mod watch_rules;
 mod workload_flags;
 

@@ -14,6 +14,7 @@ use stopwatt_ops::fleet::{self, Event, Fleet, What};
 use stopwatt_ops::health::{self, Monitor, Pace};
 use stopwatt_ops::machine::Watcher;
 use stopwatt_ops::proxy::{self, Deadlines, Running};
+use stopwatt_ops::quality::Judge;
 use stopwatt_ops::telemetry::Telemetry;
 use stopwatt_ops::upstream::Spec;
 use stopwatt_record::config::environment;
@@ -88,6 +89,8 @@ pub(crate) struct WatchArgs {
 
     #[command(flatten)]
     cost: super::watch_cost::WatchCostArgs,
+    #[command(flatten)]
+    quality: super::watch_quality::WatchQualityArgs,
 }
 
 /// What stands beside the proxy.
@@ -97,7 +100,7 @@ enum Beside {
     Dashboard(super::watch_dashboard::DashboardArgs),
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let value: f64 = text.trim_end_matches('%').parse().map_err(|_| format!("`{text}` is not a number"))?;
     if (0.0..=100.0).contains(&value) { Ok(value) } else { Err("a share is between 0 and 100".to_owned()) }
 }
@@ -131,6 +134,10 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     let telemetry = Arc::new(Telemetry::new(fleet.upstreams().len()));
     let machine = Watcher::start().context("failed to start a thread")?;
     telemetry.add(machine.source());
+    let judge = args.quality.start(&fleet)?;
+    if let Some(judge) = &judge {
+        telemetry.add(judge.source());
+    }
     let listening = proxy::bind(proxy::Settings {
         listen: args.listen,
         token,
@@ -143,6 +150,7 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         hedge_after: args.hedge_after,
         sticky_header: args.sticky_header.to_ascii_lowercase(),
         drain: args.drain,
+        keepers: judge.iter().map(Judge::keeper).collect(),
         ..proxy::Settings::default()
     })?;
     let running = Running::new();
