@@ -25,6 +25,10 @@ pub const GENERATION_TOKENS: &str = "generation_tokens";
 pub const PREEMPTIONS: &str = "preemptions";
 /// Requests that ended well, total.
 pub const REQUESTS_SUCCESS: &str = "requests_success";
+/// Cached KV blocks whose content was thrown out to make room, total. In no summary of a run.
+pub const KV_EVICTIONS: &str = "kv_evictions";
+/// Share of the held KV blocks' places that hold no token, 0 to 1. In no summary of a run.
+pub const KV_FRAGMENTATION: &str = "kv_fragmentation";
 
 /// Values that rise and fall.
 pub const GAUGES: [&str; 3] = [RUNNING, WAITING, KV_USAGE];

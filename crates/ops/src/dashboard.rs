@@ -85,7 +85,7 @@ const ROWS: &[(&str, &[Panel])] = &[
                 "Tokens",
                 "short",
                 &[
-                    ("sum(rate(stopwatt_generation_tokens_total{OURS}[WINDOW]))", "generated a second"),
+                    ("sum(rate(stopwatt_output_tokens_total{OURS}[WINDOW]))", "generated a second"),
                     ("sum(rate(stopwatt_prompt_tokens_total{OURS}[WINDOW]))", "of prompts a second"),
                 ],
             ),
@@ -181,7 +181,7 @@ const ROWS: &[(&str, &[Panel])] = &[
                 "Joules a generated token",
                 "joule",
                 &[(
-                    "sum(rate(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{GPU}[WINDOW])) / 1000 / sum(rate(stopwatt_generation_tokens_total{OURS}[WINDOW]))",
+                    "sum(rate(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{GPU}[WINDOW])) / 1000 / sum(rate(stopwatt_output_tokens_total{OURS}[WINDOW]))",
                     "all GPUs",
                 )],
             ),

@@ -4,6 +4,8 @@
 
 use stopwatt_core::{FinishReason, Nanos};
 
+use crate::trace::Traced;
+
 /// Why an attempt at an upstream failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -166,6 +168,50 @@ pub struct Exchange {
     pub tokens: u32,
     /// Why the engine stopped.
     pub finish: Option<FinishReason>,
+    /// Prompt tokens that came from the prefix cache, as the upstream said.
+    pub cached_tokens: Option<u32>,
+    /// Its share of what the upstream's machine costs, in dollars (`cost.rs`); `None` without a price.
+    pub cost_dollars: Option<f64>,
+    /// Hash of the session that the client names; `None` when it names none.
+    pub session: Option<u64>,
+    /// Hash of the `user` that the request names.
+    pub user: Option<u64>,
+    /// Hash of how the prompt begins: requests made of one template have one.
+    pub template: Option<u64>,
+    /// Version of the prompt, from the header `x-stopwatt-prompt-version`.
+    pub prompt_version: Option<String>,
+    /// What traces tell besides; `None` when there are none.
+    pub traced: Option<Box<Traced>>,
+}
+
+impl Exchange {
+    /// A request that was just read, and of which nothing has become yet.
+    pub fn new(path: &'static str, received: Nanos) -> Self {
+        Self {
+            upstream: None,
+            path,
+            model: None,
+            status: 0,
+            end: End::ClientGone,
+            committed: false,
+            streamed: false,
+            attempts: 0,
+            received,
+            first_token: None,
+            last_token: None,
+            ended: received,
+            prompt_tokens: None,
+            tokens: 0,
+            finish: None,
+            cached_tokens: None,
+            cost_dollars: None,
+            session: None,
+            user: None,
+            template: None,
+            prompt_version: None,
+            traced: None,
+        }
+    }
 }
 
 #[cfg(test)]

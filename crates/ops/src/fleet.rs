@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::admission::{self, Admission, Change, Reason};
 use crate::budget::Budget;
+use crate::cost::Meter;
 use crate::health::{Own, State};
 use crate::split::{self, Variant};
 use crate::upstream::{Spec, SpecError};
@@ -52,6 +53,10 @@ pub struct Gauges {
     pub prefix_hits: Option<f64>,
     /// Requests whose computation was thrown away, total.
     pub preemptions: Option<f64>,
+    /// Cached KV blocks whose content made room for another, total.
+    pub kv_evictions: Option<f64>,
+    /// Share of the places in held KV blocks that hold no token.
+    pub kv_fragmentation: Option<f64>,
 }
 
 /// An upstream with what is known of it.
@@ -78,6 +83,8 @@ pub struct Upstream {
     gauges: Mutex<Gauges>,
     known: Mutex<Known>,
     ejections: [AtomicU64; Reason::ALL.len()],
+    /// Only with a price.
+    meter: Option<Mutex<Meter>>,
 }
 
 /// What was learnt of an engine once.
@@ -142,6 +149,11 @@ impl Upstream {
         std::array::from_fn(|i| self.ejections[i].load(Relaxed))
     }
 
+    /// Dollars an hour, dollars since the start, and those of them in which it had requests; `None` without a price.
+    pub fn cost(&self) -> Option<(f64, f64, f64)> {
+        Some(lock(self.meter.as_ref()?).read(monotonic_raw()))
+    }
+
     /// What the proxy sees of it.
     pub(crate) fn own(&self) -> Own {
         let stamp = |at: &AtomicI64| Some(at.load(Relaxed)).filter(|at| *at != 0);
@@ -172,6 +184,8 @@ pub(crate) struct InFlight {
     fleet: std::sync::Arc<Fleet>,
     upstream: usize,
     awaited: bool,
+    /// What the meter said when it came; `None` without one, and after it was settled.
+    entered: Option<f64>,
 }
 
 impl InFlight {
@@ -181,7 +195,14 @@ impl InFlight {
             up.busy_since.store(monotonic_raw(), Relaxed);
         }
         up.awaited.fetch_add(1, Relaxed);
-        Self { fleet: std::sync::Arc::clone(fleet), upstream, awaited: true }
+        let entered = up.meter.as_ref().map(|m| lock(m).enter(monotonic_raw()));
+        Self { fleet: std::sync::Arc::clone(fleet), upstream, awaited: true, entered }
+    }
+
+    /// Its share of the upstream's cost, once; it pays no more from then on.
+    pub(crate) fn settle(&mut self) -> Option<f64> {
+        let entered = self.entered.take()?;
+        Some(lock(self.upstream().meter.as_ref()?).leave(entered, monotonic_raw()))
     }
 
     pub(crate) fn upstream(&self) -> &Upstream {
@@ -208,6 +229,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        self.settle();
         self.set_awaited(false);
         self.upstream().in_flight.fetch_sub(1, Relaxed);
     }
@@ -267,6 +289,7 @@ impl Fleet {
                     Some(format!("Bearer {}", key.trim()))
                 }
             };
+            let meter = spec.per_hour.map(|price| Mutex::new(Meter::new(price, monotonic_raw())));
             upstreams.push(Upstream {
                 spec,
                 variant,
@@ -282,6 +305,7 @@ impl Fleet {
                 gauges: Mutex::new(Gauges::default()),
                 known: Mutex::new(Known::default()),
                 ejections: Default::default(),
+                meter,
             });
         }
         let budget = Budget::new(settings.retry_share, settings.retry_floor, monotonic_raw());

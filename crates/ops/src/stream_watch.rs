@@ -5,6 +5,8 @@ use stopwatt_core::{ChunkKind, FinishReason};
 use stopwatt_wire::event::{EventReader, StreamEvent};
 use stopwatt_wire::sse::{Scanner, SseError};
 
+use crate::content::{Kept, MOST_TEXT};
+
 /// What has been seen of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -21,14 +23,25 @@ pub(crate) struct Watch {
     pub(crate) done: bool,
     pub(crate) error_event: bool,
     pub(crate) malformed: bool,
+    pub(crate) cached_tokens: Option<u32>,
+    /// What is said, where somebody asked for it.
+    pub(crate) kept: Option<Box<Kept>>,
 }
 
 impl Watch {
+    /// One that collects what is said, where somebody asked for it.
+    pub(crate) fn keeping(kept: Option<Box<Kept>>) -> Self {
+        Self { kept, ..Self::default() }
+    }
+
     /// Looks at the next piece.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.new_tokens = 0;
-        let Self { scanner, reader, .. } = self;
-        let (mut new, mut prompt, mut completion) = (0, None, None);
+        let Self { scanner, reader, kept, .. } = self;
+        if let Some(kept) = kept {
+            kept.events(bytes);
+        }
+        let (mut new, mut prompt, mut completion, mut cached) = (0, None, None, None);
         let (mut finish, mut done, mut error, mut malformed) = (None, false, false, false);
         let fed = scanner.feed::<SseError>(bytes, |event| {
             match reader.read(event) {
@@ -37,10 +50,18 @@ impl Watch {
                         // A tool call may name itself without a token id; it is progress all the same.
                         new += chunk.tokens.unwrap_or(1).max(u32::from(chunk.kind == ChunkKind::Tool));
                     }
+                    if let Some(kept) = kept {
+                        if kept.text.len() < MOST_TEXT {
+                            chunk.text.push_to(&mut kept.text);
+                        } else {
+                            kept.cut |= !chunk.text.is_empty();
+                        }
+                    }
                     finish = chunk.finish.or(finish);
                     if let Some(usage) = chunk.usage {
                         prompt = usage.prompt.or(prompt);
                         completion = usage.completion.or(completion);
+                        cached = usage.cached.or(cached);
                     }
                 }
                 Ok(StreamEvent::Done) => done = true,
@@ -53,6 +74,7 @@ impl Watch {
         self.tokens = self.tokens.saturating_add(new);
         self.prompt_tokens = prompt.or(self.prompt_tokens);
         self.completion_tokens = completion.or(self.completion_tokens);
+        self.cached_tokens = cached.or(self.cached_tokens);
         self.finish = finish.or(self.finish);
         self.done |= done;
         self.error_event |= error;

@@ -6,10 +6,9 @@
 //!
 //! Requests of the canary are in no histogram.
 
-use std::fmt::Write as _;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stopwatt_core::Nanos;
 use stopwatt_core::label::escaped;
@@ -17,6 +16,7 @@ use stopwatt_wire::exposition::Histogram;
 
 use crate::admission::Reason;
 use crate::exchange::{End, Exchange, Failure};
+use crate::exposition::{Page, Source};
 use crate::fleet::{Fleet, Gauges};
 use crate::health::State;
 
@@ -61,6 +61,18 @@ fn operation(path: &str) -> Option<usize> {
     }
 }
 
+/// Models that are counted apart at one upstream. Clients name what they like: the rest is `other`.
+const MOST_MODELS: usize = 32;
+
+/// Tokens of one model at one upstream.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tokens {
+    prompt: u64,
+    /// `None` where no answer told it.
+    cached: Option<u64>,
+    output: u64,
+}
+
 /// Counters of one upstream.
 #[derive(Debug)]
 struct Series {
@@ -75,8 +87,8 @@ struct Series {
     attempts_failed: [AtomicU64; Failure::ALL.len()],
     retried: AtomicU64,
     hedged: AtomicU64,
-    prompt_tokens: AtomicU64,
-    tokens: AtomicU64,
+    /// By model as requests name it.
+    tokens: Mutex<BTreeMap<String, Tokens>>,
     canaries: [AtomicU64; 2],
     /// By operation; the first are requests that ended well, the rest by failure.
     duration: Vec<[Histogram; 1 + Failure::ALL.len()]>,
@@ -115,8 +127,7 @@ impl Series {
             attempts_failed: Default::default(),
             retried: AtomicU64::new(0),
             hedged: AtomicU64::new(0),
-            prompt_tokens: AtomicU64::new(0),
-            tokens: AtomicU64::new(0),
+            tokens: Mutex::default(),
             canaries: Default::default(),
             duration: OPERATIONS.iter().map(|_| std::array::from_fn(|_| duration())).collect(),
             gen_first: OPERATIONS.iter().map(|_| first()).collect(),
@@ -136,8 +147,21 @@ pub struct Telemetry {
     ended: AtomicU64,
     no_upstream: AtomicU64,
     series: Vec<Series>,
-    /// Lines that other parts add: sensors of the machine.
-    further: Mutex<String>,
+    /// Other parts with families on the page.
+    sources: Mutex<Sources>,
+}
+
+#[derive(Default)]
+struct Sources(Vec<Source>);
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} sources", self.0.len())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn add(counter: &AtomicU64) {
@@ -152,13 +176,13 @@ impl Telemetry {
             ended: AtomicU64::new(0),
             no_upstream: AtomicU64::new(0),
             series: (0..upstreams).map(|_| Series::new()).collect(),
-            further: Mutex::new(String::new()),
+            sources: Mutex::default(),
         }
     }
 
-    /// Sets lines that stand at the end of the page, in the text format.
-    pub fn set_further(&self, lines: String) {
-        *self.further.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+    /// Puts the families of another part at the end of the page.
+    pub fn add(&self, source: Source) {
+        lock(&self.sources).0.push(source);
     }
 
     pub(crate) fn began(&self) {
@@ -203,8 +227,9 @@ impl Telemetry {
             }
             return;
         };
-        s.tokens.fetch_add(u64::from(x.tokens), Relaxed);
-        s.prompt_tokens.fetch_add(u64::from(x.prompt_tokens.unwrap_or(0)), Relaxed);
+        if x.tokens > 0 || x.prompt_tokens.is_some() {
+            count_tokens(&mut lock(&s.tokens), x);
+        }
         let first = x.first_token.map(|at| at - x.received);
         if let Some(first) = first {
             s.first_token.observe(first, 1);
@@ -241,7 +266,7 @@ impl Telemetry {
 
     /// The page.
     pub fn render(&self, fleet: &Fleet) -> String {
-        let mut page = Page { out: String::with_capacity(32 << 10) };
+        let mut page = Page::new();
         let ups = fleet.upstreams();
         let labels: Vec<String> = ups
             .iter()
@@ -258,7 +283,7 @@ impl Telemetry {
         for (s, l) in self.series.iter().zip(&labels) {
             page.line(name, &format!("{l},end=\"answered\""), s.answered.load(Relaxed) as f64);
             page.line(name, &format!("{l},end=\"client_gone\""), s.client_gone.load(Relaxed) as f64);
-            page.by_failure(name, l, "end", &s.failed);
+            by_failure(&mut page, name, l, "end", &s.failed);
         }
         page.line(
             name,
@@ -268,10 +293,10 @@ impl Telemetry {
         let name = "stopwatt_attempts_failed_total";
         page.head(name, "counter", "Attempts that failed before the first token, by why.");
         for (s, l) in self.series.iter().zip(&labels) {
-            page.by_failure(name, l, "error_type", &s.attempts_failed);
+            by_failure(&mut page, name, l, "error_type", &s.attempts_failed);
         }
         type Count = fn(&Series) -> &AtomicU64;
-        let counters: [(&str, &str, Count); 5] = [
+        let counters: [(&str, &str, Count); 3] = [
             (
                 "stopwatt_streams_marked_total",
                 "Streams that broke after their first token and were ended with an error event.",
@@ -281,10 +306,6 @@ impl Telemetry {
                 &s.retried
             }),
             ("stopwatt_hedges_total", "Second attempts beside a slow one at this upstream.", |s| &s.hedged),
-            ("stopwatt_prompt_tokens_total", "Tokens of prompts, as upstreams count them.", |s| {
-                &s.prompt_tokens
-            }),
-            ("stopwatt_generation_tokens_total", "Generated tokens.", |s| &s.tokens),
         ];
         for (name, help, count) in counters {
             page.head(name, "counter", help);
@@ -292,6 +313,8 @@ impl Telemetry {
                 page.line(name, l, count(s).load(Relaxed) as f64);
             }
         }
+        self.tokens(&mut page, &labels);
+        costs(&mut page, fleet, &labels);
         let name = "stopwatt_canaries_total";
         page.head(name, "counter", "Requests for one token that asked whether an upstream generates.");
         for (s, l) in self.series.iter().zip(&labels) {
@@ -309,8 +332,38 @@ impl Telemetry {
         self.gauges(&mut page, fleet, &labels);
         self.histograms(&mut page, &labels);
         self.gen_ai(&mut page, fleet);
-        page.out.push_str(&self.further.lock().unwrap_or_else(PoisonError::into_inner));
-        page.out
+        for source in &lock(&self.sources).0 {
+            source(&mut page, fleet);
+        }
+        page.finish()
+    }
+
+    fn tokens(&self, page: &mut Page, labels: &[String]) {
+        let all: Vec<(String, Tokens)> = self
+            .series
+            .iter()
+            .zip(labels)
+            .flat_map(|(s, l)| {
+                let models = lock(&s.tokens).clone();
+                models.into_iter().map(move |(model, t)| (format!("{l},model=\"{}\"", escaped(&model)), t))
+            })
+            .collect();
+        let each = |of: fn(&Tokens) -> Option<u64>| -> Vec<(String, Option<f64>)> {
+            all.iter().map(|(l, t)| (l.clone(), of(t).map(|n| n as f64))).collect()
+        };
+        page.family(
+            "stopwatt_prompt_tokens_total",
+            "counter",
+            "Tokens of prompts, as upstreams count them.",
+            each(|t| Some(t.prompt)),
+        );
+        page.family(
+            "stopwatt_cached_prompt_tokens_total",
+            "counter",
+            "Those of them that upstreams found in their prefix cache.",
+            each(|t| t.cached),
+        );
+        page.family("stopwatt_output_tokens_total", "counter", "Generated tokens.", each(|t| Some(t.output)));
     }
 
     fn gauges(&self, page: &mut Page, fleet: &Fleet, labels: &[String]) {
@@ -334,7 +387,7 @@ impl Telemetry {
             }
         }
         type Gauge = fn(&Gauges) -> Option<f64>;
-        let gauges: [(&str, &str, &str, Gauge); 6] = [
+        let gauges: [(&str, &str, &str, Gauge); 8] = [
             ("stopwatt_upstream_running", "gauge", "Requests that the engine computes.", |g| g.running),
             ("stopwatt_upstream_waiting", "gauge", "Requests in the engine's queue.", |g| g.waiting),
             ("stopwatt_upstream_kv_usage_ratio", "gauge", "Share of the KV cache in use.", |g| g.kv_usage),
@@ -356,18 +409,23 @@ impl Telemetry {
                 "Requests whose computation was thrown away to free memory.",
                 |g| g.preemptions,
             ),
+            (
+                "stopwatt_upstream_kv_evictions_total",
+                "counter",
+                "Cached KV blocks whose content made room for another.",
+                |g| g.kv_evictions,
+            ),
+            (
+                "stopwatt_upstream_kv_fragmentation_ratio",
+                "gauge",
+                "Share of the places in held KV blocks that hold no token.",
+                |g| g.kv_fragmentation,
+            ),
         ];
         let all: Vec<Gauges> = ups.iter().map(crate::fleet::Upstream::gauges).collect();
         for (name, kind, help, value) in gauges {
             // What no engine tells is left out, not zero.
-            if all.iter().any(|g| value(g).is_some()) {
-                page.head(name, kind, help);
-                for (g, l) in all.iter().zip(labels) {
-                    if let Some(v) = value(g) {
-                        page.line(name, l, v);
-                    }
-                }
-            }
+            page.family(name, kind, help, all.iter().zip(labels).map(|(g, l)| (l.clone(), value(g))));
         }
     }
 
@@ -377,9 +435,9 @@ impl Telemetry {
         for of in all {
             for (i, (s, l)) in self.series.iter().zip(labels).enumerate() {
                 if i == 0 {
-                    of(s).render_head(&mut page.out);
+                    of(s).render_head(page.text());
                 }
-                of(s).render_series(&mut page.out, l);
+                of(s).render_series(page.text(), l);
             }
         }
     }
@@ -405,7 +463,7 @@ impl Telemetry {
             })
             .collect();
         let Some(first) = self.series.first() else { return };
-        first.duration[0][0].render_head(&mut page.out);
+        first.duration[0][0].render_head(page.text());
         for (s, b) in self.series.iter().zip(&base) {
             for (by_end, operation) in s.duration.iter().zip(OPERATIONS) {
                 for (i, h) in by_end.iter().enumerate().filter(|(_, h)| !h.is_empty()) {
@@ -414,49 +472,64 @@ impl Telemetry {
                         Some(f) => format!(",error_type=\"{}\"", Failure::ALL[f].name()),
                     };
                     let labels = format!("gen_ai_operation_name=\"{operation}\",{b}{error}");
-                    h.render_series(&mut page.out, &labels);
+                    h.render_series(page.text(), &labels);
                 }
             }
         }
-        first.gen_first[0].render_head(&mut page.out);
+        first.gen_first[0].render_head(page.text());
         for (s, b) in self.series.iter().zip(&base) {
             for (h, operation) in s.gen_first.iter().zip(OPERATIONS).filter(|(h, _)| !h.is_empty()) {
-                h.render_series(&mut page.out, &format!("gen_ai_operation_name=\"{operation}\",{b}"));
+                h.render_series(page.text(), &format!("gen_ai_operation_name=\"{operation}\",{b}"));
             }
         }
-        first.gen_gap.render_head(&mut page.out);
+        first.gen_gap.render_head(page.text());
         for (s, b) in self.series.iter().zip(&base).filter(|(s, _)| !s.gen_gap.is_empty()) {
-            s.gen_gap.render_series(&mut page.out, b);
+            s.gen_gap.render_series(page.text(), b);
         }
     }
 }
 
-/// A page in the making.
-struct Page {
-    out: String,
+fn count_tokens(models: &mut BTreeMap<String, Tokens>, x: &Exchange) {
+    let model = x.model.as_deref().unwrap_or_default();
+    let model = if models.len() < MOST_MODELS || models.contains_key(model) { model } else { "other" };
+    if !models.contains_key(model) {
+        models.insert(model.to_owned(), Tokens::default());
+    }
+    let Some(t) = models.get_mut(model) else { return };
+    t.prompt += u64::from(x.prompt_tokens.unwrap_or(0));
+    t.output += u64::from(x.tokens);
+    if let Some(cached) = x.cached_tokens {
+        t.cached = Some(t.cached.unwrap_or(0) + u64::from(cached));
+    }
 }
 
-impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to memory cannot fail.
-        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
+/// What upstreams with a price cost.
+fn costs(page: &mut Page, fleet: &Fleet, labels: &[String]) {
+    let all: Vec<_> = fleet.upstreams().iter().map(crate::fleet::Upstream::cost).collect();
+    let each = |of: fn(&(f64, f64, f64)) -> f64| -> Vec<(String, Option<f64>)> {
+        labels.iter().zip(&all).map(|(l, cost)| (l.clone(), cost.as_ref().map(of))).collect()
+    };
+    page.family("stopwatt_cost_dollars_per_hour", "gauge", "Price of the upstream's machine.", each(|c| c.0));
+    page.family(
+        "stopwatt_cost_dollars_total",
+        "counter",
+        "Cost of the upstream's machine since the start, at work or idle.",
+        each(|c| c.1),
+    );
+    page.family(
+        "stopwatt_busy_cost_dollars_total",
+        "counter",
+        "The part of it in which the upstream had requests: the sum of their shares.",
+        each(|c| c.2),
+    );
+}
 
-    fn line(&mut self, name: &str, labels: &str, value: f64) {
-        let _ = if labels.is_empty() {
-            writeln!(self.out, "{name} {value}")
-        } else {
-            writeln!(self.out, "{name}{{{labels}}} {value}")
-        };
-    }
-
-    fn by_failure(&mut self, name: &str, labels: &str, key: &str, counts: &[AtomicU64]) {
-        for (failure, count) in Failure::ALL.iter().zip(counts) {
-            let count = count.load(Relaxed);
-            // Kinds that never came stay out of the page, or it would be mostly zeros.
-            if count > 0 {
-                self.line(name, &format!("{labels},{key}=\"{}\"", failure.name()), count as f64);
-            }
+/// Kinds that never came stay out of the page, or it would be mostly zeros.
+fn by_failure(page: &mut Page, name: &str, labels: &str, key: &str, counts: &[AtomicU64]) {
+    for (failure, count) in Failure::ALL.iter().zip(counts) {
+        let count = count.load(Relaxed);
+        if count > 0 {
+            page.line(name, &format!("{labels},{key}=\"{}\"", failure.name()), count as f64);
         }
     }
 }
@@ -474,20 +547,19 @@ mod tests {
     fn exchange(end: End) -> Exchange {
         Exchange {
             upstream: Some(0),
-            path: "/v1/completions",
-            model: None,
+            model: Some("m".into()),
             status: 200,
             end,
             committed: true,
             streamed: true,
             attempts: 1,
-            received: 0,
             first_token: Some(50 * MS),
             last_token: Some(90 * MS),
             ended: 100 * MS,
             prompt_tokens: Some(7),
+            cached_tokens: Some(2),
             tokens: 5,
-            finish: None,
+            ..Exchange::new("/v1/completions", 0)
         }
     }
 
@@ -526,7 +598,11 @@ mod tests {
         }
         assert_eq!(value("stopwatt_streams_marked_total", None), Some(1.0));
         assert_eq!(value("stopwatt_retries_total", None), Some(1.0));
-        assert_eq!(value("stopwatt_generation_tokens_total", None), Some(15.0));
+        let of_model = |name: &str| value(name, Some(("model", "m")));
+        assert_eq!(of_model("stopwatt_output_tokens_total"), Some(15.0));
+        assert_eq!(of_model("stopwatt_prompt_tokens_total"), Some(21.0));
+        assert_eq!(of_model("stopwatt_cached_prompt_tokens_total"), Some(6.0));
+        assert_eq!(value("stopwatt_cost_dollars_total", None), None, "there is no price");
         assert_eq!(value("stopwatt_ttft_seconds_count", None), Some(3.0));
         assert_eq!(value("stopwatt_itl_seconds_count", None), Some(2.0));
         assert_eq!(value("stopwatt_itl_seconds_bucket", Some(("le", "0.0039"))), Some(0.0));
@@ -536,6 +612,28 @@ mod tests {
         assert_eq!(value(duration, Some(("error_type", "reset"))), Some(1.0));
         assert_eq!(value(duration, Some(("gen_ai_operation_name", "text_completion"))), Some(1.0));
         assert_eq!(value("stopwatt_upstream_running", None), None, "unknown is left out");
+    }
+
+    #[test]
+    fn clients_cannot_make_series_without_end() {
+        let telemetry = Telemetry::new(1);
+        for i in 0..100 {
+            telemetry.finished(&Exchange { model: Some(format!("m{i}")), ..exchange(End::Answered) });
+        }
+        let models = lock(&telemetry.series[0].tokens);
+        assert_eq!((models.len(), models["other"].output), (MOST_MODELS + 1, 5 * (100 - MOST_MODELS as u64)));
+    }
+
+    #[test]
+    fn a_price_makes_a_cost() {
+        let specs = ["http://h:1,name=a,gpu-hour=2.5", "http://h:2,name=b"];
+        let specs = specs.iter().map(|s| Spec::parse(s).unwrap()).collect();
+        let fleet = Fleet::new(specs, Settings::default(), |_| None).unwrap();
+        let page = Telemetry::new(2).render(&fleet);
+        let per_hour: Vec<_> =
+            samples(&page).filter(|s| s.name == "stopwatt_cost_dollars_per_hour").collect();
+        assert_eq!((per_hour.len(), per_hour[0].value), (1, 2.5), "the other has no price");
+        assert!(samples(&page).any(|s| s.name == "stopwatt_cost_dollars_total" && s.value > 0.0));
     }
 
     #[test]

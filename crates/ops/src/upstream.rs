@@ -1,4 +1,4 @@
-//! An upstream as the operator writes it: `URL,name=…,variant=…,weight=…,key-env=VAR,auth=pass`.
+//! An upstream as the operator writes it: `URL,name=…,variant=…,weight=…,key-env=VAR,auth=pass,gpu-hour=…`.
 
 use stopwatt_load::{Target, TargetError};
 
@@ -17,6 +17,8 @@ pub struct Spec {
     pub key_env: Option<String>,
     /// The client's own `Authorization` goes to it.
     pub passes_authorization: bool,
+    /// What its machine costs an hour, in dollars.
+    pub per_hour: Option<f64>,
 }
 
 /// The variant of upstreams that name none.
@@ -76,7 +78,7 @@ impl SpecError {
         Some(match self {
             Self::Address { .. } => "write http://HOST:PORT, then settings after commas",
             Self::Encrypted { .. } => "put the proxy on the engines' network and end TLS in front of it",
-            Self::Setting { .. } => "settings are name, variant, weight, key-env and auth",
+            Self::Setting { .. } => "settings are name, variant, weight, key-env, auth and gpu-hour",
             Self::Value { .. } => "weight is a number above 0, auth is `pass` or `drop`, names are not empty",
             Self::Twice { .. } => "give them names: --upstream URL,name=a --upstream URL,name=b",
             Self::Key { .. } => "export it before the proxy starts",
@@ -101,6 +103,7 @@ impl Spec {
             weight: 1.0,
             key_env: None,
             passes_authorization: false,
+            per_hour: None,
         };
         for given in settings.split(',').map(str::trim).filter(|s| !s.is_empty()) {
             let bad = || SpecError::Value { given: given.to_owned() };
@@ -114,6 +117,10 @@ impl Spec {
                 "weight" => {
                     spec.weight =
                         value.parse().ok().filter(|w: &f64| w.is_finite() && *w > 0.0).ok_or_else(bad)?;
+                }
+                "gpu-hour" => {
+                    let price = value.parse().ok().filter(|p: &f64| p.is_finite() && *p >= 0.0);
+                    spec.per_hour = Some(price.ok_or_else(bad)?);
                 }
                 "key-env" => spec.key_env = Some(value.to_owned()),
                 "auth" => {
@@ -154,7 +161,7 @@ impl Spec {
 }
 
 /// A name that can stand in a header and a label.
-fn label(text: &str) -> Option<String> {
+pub(crate) fn label(text: &str) -> Option<String> {
     let fine = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
     fine.then(|| text.to_owned())
 }
@@ -165,11 +172,14 @@ mod tests {
 
     #[test]
     fn settings_follow_the_address() {
-        let spec = Spec::parse("http://10.0.0.1:8000/v1,weight=9,name=a,variant=fp8,key-env=KEY_A,auth=pass")
-            .unwrap();
+        let spec = Spec::parse(
+            "http://10.0.0.1:8000/v1,weight=9,name=a,variant=fp8,key-env=KEY_A,auth=pass,gpu-hour=2.5",
+        )
+        .unwrap();
         assert_eq!(spec.target.base_url(), "http://10.0.0.1:8000");
         assert_eq!((spec.name.as_str(), spec.variant.as_str(), spec.weight), ("a", "fp8", 9.0));
         assert_eq!((spec.key_env.as_deref(), spec.passes_authorization), (Some("KEY_A"), true));
+        assert_eq!(spec.per_hour, Some(2.5));
         let plain = Spec::parse("http://localhost:8001").unwrap();
         assert_eq!((plain.name.as_str(), plain.variant.as_str()), ("localhost:8001", DEFAULT_VARIANT));
         assert!(!plain.passes_authorization);
@@ -181,7 +191,9 @@ mod tests {
         assert!(matches!(kind("localhost:8000"), SpecError::Address { .. }));
         assert!(matches!(kind("https://h"), SpecError::Encrypted { .. }));
         assert!(matches!(kind("http://h,wieght=2"), SpecError::Setting { .. }));
-        for bad in ["weight=0", "weight=x", "weight=inf", "name=", "name", "auth=maybe", "name=a\"b"] {
+        for bad in
+            ["weight=0", "weight=x", "weight=inf", "name=", "name", "auth=maybe", "gpu-hour=-1", "name=a\"b"]
+        {
             assert!(matches!(kind(&format!("http://h,{bad}")), SpecError::Value { .. }), "{bad}");
         }
         let a = Spec::parse("http://h").unwrap();

@@ -31,8 +31,8 @@ fn promtool_reads_every_rule() {
     };
     let dir = written(&settings);
     let said = promtool(dir.path(), &["check", "rules", "rules.yml"]);
-    // 4 objectives × 5 windows × 2 recorded, 4 × 3 burns, 2 of upstreams, 4 of GPUs.
-    assert!(said.contains("SUCCESS: 58 rules found"), "{said}");
+    // 4 objectives × 5 windows × 2 recorded, 4 × 3 burns, 2 of upstreams, 1 of quality, 4 of GPUs.
+    assert!(said.contains("SUCCESS: 59 rules found"), "{said}");
 }
 
 /// The same traffic as `a_fast_burn_pages_soon_and_ends_soon` and `gauges_fire_…` of the evaluator: one request a second,

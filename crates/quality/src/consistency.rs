@@ -117,22 +117,29 @@ pub fn consistency(prompts: &[Prompt], options: &Options) -> Option<Vec<Consiste
     if pairs.is_empty() {
         return None;
     }
-    let row = |measure: Measure| {
-        let lost = |a: &Agreement| (1.0 - measure.of(a)).clamp(0.0, 1.0);
-        let before: Vec<f64> = pairs.iter().map(|(a, _)| lost(a)).collect();
-        let now: Vec<f64> = pairs.iter().map(|(_, b)| lost(b)).collect();
-        let mean = |values: &[f64]| 1.0 - values.iter().sum::<f64>() / values.len() as f64;
-        let found = excess(&before, &now, Scale::Share, options);
-        Consistency {
-            measure,
-            prompts: pairs.len() as u64,
-            baseline: mean(&before),
-            candidate: mean(&now),
-            reason: found.as_ref().err().map(ToString::to_string),
-            loss: found.ok().map(|e| Loss { value: e.value, level: e.ci.level, lo: e.ci.lo, hi: e.ci.hi }),
-        }
+    let of_measure = |measure: Measure| {
+        let (before, now): (Vec<f64>, Vec<f64>) =
+            pairs.iter().map(|(a, b)| (measure.of(a), measure.of(b))).unzip();
+        row(measure, &before, &now, options)
     };
-    Some(Measure::ALL.into_iter().map(row).collect())
+    Some(Measure::ALL.into_iter().map(of_measure).collect())
+}
+
+/// One measure of prompts: the baseline's agreement with itself and that of the candidate with it, prompt by prompt,
+/// between 0 and 1.
+pub fn row(measure: Measure, before: &[f64], now: &[f64], options: &Options) -> Consistency {
+    let lost = |all: &[f64]| -> Vec<f64> { all.iter().map(|a| (1.0 - a).clamp(0.0, 1.0)).collect() };
+    let (before, now) = (lost(before), lost(now));
+    let mean = |values: &[f64]| 1.0 - values.iter().sum::<f64>() / values.len() as f64;
+    let found = excess(&before, &now, Scale::Share, options);
+    Consistency {
+        measure,
+        prompts: before.len() as u64,
+        baseline: mean(&before),
+        candidate: mean(&now),
+        reason: found.as_ref().err().map(ToString::to_string),
+        loss: found.ok().map(|e| Loss { value: e.value, level: e.ci.level, lo: e.ci.lo, hi: e.ci.hi }),
+    }
 }
 
 /// Agreement of answers with each other; `None` for fewer than two.

@@ -8,6 +8,7 @@
 //! pages ──► page ──► summary                                       micro, macro, intervals over documents
 //! answers ──► answer (repetition, ngram) ──► track                 versions and variants, with intervals
 //! repeated prompts ──► consistency                                 against the baseline's own agreement
+//!                      sketch                                      the same where texts may not be kept
 //! ```
 //!
 //! Invariants, held by tests:
@@ -34,6 +35,7 @@ pub mod number;
 pub mod order;
 pub mod page;
 pub mod repetition;
+pub mod sketch;
 pub mod summary;
 pub mod track;
 pub mod unit;

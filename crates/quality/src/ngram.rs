@@ -45,6 +45,31 @@ impl Vector {
     pub fn cosine(&self, other: &Self) -> f64 {
         self.values.iter().zip(&other.values).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     }
+
+    /// The signs of its projections onto 256 fixed directions of ±1.
+    pub(crate) fn signs(&self) -> [u64; 4] {
+        let mut sums = [0.0_f32; 256];
+        for (place, value) in self.values.iter().enumerate().filter(|(_, v)| **v != 0.0) {
+            for word in 0..4 {
+                let directions = mixed(place as u64 * 4 + word as u64);
+                for (bit, sum) in sums[word * 64..][..64].iter_mut().enumerate() {
+                    *sum += if directions >> bit & 1 == 1 { *value } else { -value };
+                }
+            }
+        }
+        std::array::from_fn(|word| {
+            let bits = sums[word * 64..][..64].iter().enumerate();
+            bits.fold(0, |all, (bit, sum)| all | u64::from(*sum > 0.0) << bit)
+        })
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014).
+fn mixed(z: u64) -> u64 {
+    let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// FNV-1a over the code points, its bits mixed (the low ones are used as a place).

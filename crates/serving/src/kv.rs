@@ -34,6 +34,7 @@ pub struct BlockPool {
     tail: u32,
     free: u32,
     index: PrefixIndex,
+    evicted: u64,
 }
 
 impl BlockPool {
@@ -46,6 +47,7 @@ impl BlockPool {
             tail: NIL,
             free: 0,
             index: PrefixIndex::default(),
+            evicted: 0,
         };
         (0..blocks).for_each(|block| pool.push_free(block));
         pool
@@ -69,6 +71,11 @@ impl BlockPool {
     /// Share of blocks with a holder, from 0 to 1.
     pub fn usage(&self) -> f64 {
         if self.blocks.is_empty() { 0.0 } else { 1.0 - f64::from(self.free) / f64::from(self.len()) }
+    }
+
+    /// Cached blocks whose content made room for another, since the start.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Holders of a block.
@@ -95,6 +102,7 @@ impl BlockPool {
             entry.holders = 1;
             if let Some(hash) = entry.hash.take() {
                 self.index.remove(hash, block);
+                self.evicted += 1;
             }
             table.push(block);
         }

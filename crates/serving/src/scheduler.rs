@@ -228,6 +228,25 @@ impl Scheduler {
         }
     }
 
+    /// Cached blocks whose content made room for another, since the start.
+    pub fn evictions(&self) -> u64 {
+        self.pool.evicted()
+    }
+
+    /// Share of the places in held KV blocks that hold no token: the end of each request's last block. `None` when
+    /// nothing is held.
+    pub fn fragmentation(&self) -> Option<f64> {
+        let size = u64::from(self.config.block_size);
+        let empty: u64 = self
+            .running
+            .iter()
+            .map(|slot| self.sequence(*slot))
+            .map(|s| (s.table.len() as u64 * size).saturating_sub(u64::from(s.computed)))
+            .sum();
+        let held = u64::from(self.pool.len() - self.pool.free()) * size;
+        (held > 0).then(|| (empty as f64 / held as f64).min(1.0))
+    }
+
     fn get(&self, handle: Handle) -> Option<&Sequence> {
         self.slots.get(handle.slot as usize)?.as_ref().filter(|s| s.serial == handle.serial)
     }

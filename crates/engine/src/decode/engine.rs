@@ -208,6 +208,7 @@ impl<E: Executor> Engine<E> {
         self.metrics.set_kv_usage(stats.kv_usage);
         self.metrics.set_prefix_cache(stats.prefix_queries_tokens, stats.prefix_hits_tokens);
         self.metrics.set_preemptions(stats.preemptions_total);
+        self.metrics.set_kv_blocks(self.scheduler.fragmentation(), self.scheduler.evictions());
     }
 }
 

@@ -43,6 +43,9 @@ pub(crate) struct Metrics {
     waiting: AtomicU64,
     /// Bits of an `f64` between 0 and 1.
     kv_usage: AtomicU64,
+    /// The same, NaN while no block is held.
+    kv_fragmentation: AtomicU64,
+    kv_evictions: AtomicU64,
     prefix_queries: AtomicU64,
     prefix_hits: AtomicU64,
     preemptions: AtomicU64,
@@ -70,6 +73,8 @@ impl Metrics {
             running: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             kv_usage: AtomicU64::new(0),
+            kv_fragmentation: AtomicU64::new(f64::NAN.to_bits()),
+            kv_evictions: AtomicU64::new(0),
             prefix_queries: AtomicU64::new(0),
             prefix_hits: AtomicU64::new(0),
             preemptions: AtomicU64::new(0),
@@ -132,6 +137,12 @@ impl Metrics {
     pub(crate) fn set_prefix_cache(&self, queries: u64, hits: u64) {
         self.prefix_queries.store(queries, Relaxed);
         self.prefix_hits.store(hits, Relaxed);
+    }
+
+    /// Share of the held blocks' places without a token, and cached blocks that were evicted since the start.
+    pub(crate) fn set_kv_blocks(&self, fragmentation: Option<f64>, evictions: u64) {
+        self.kv_fragmentation.store(fragmentation.unwrap_or(f64::NAN).to_bits(), Relaxed);
+        self.kv_evictions.store(evictions, Relaxed);
     }
 
     /// Requests that lost their KV blocks to others, since the start.
@@ -242,6 +253,13 @@ impl Metrics {
             "KV-cache usage. 1 means 100 percent usage.",
             &[(l, usage)],
         );
+        let fragmentation = f64::from_bits(self.kv_fragmentation.load(Relaxed));
+        if fragmentation.is_finite() {
+            let help = "Share of the places in held KV blocks that hold no token.";
+            plain("gauge", "stopwatt_kv_fragmentation_ratio", help, &[(l, fragmentation)]);
+        }
+        let evictions = "Cached KV blocks whose content made room for another.";
+        plain("counter", "stopwatt_kv_evictions_total", evictions, &[(l, n(&self.kv_evictions))]);
         let queries = "Prefix cache queries, in terms of number of queried tokens.";
         plain("counter", "vllm:prefix_cache_queries_total", queries, &[(l, n(&self.prefix_queries))]);
         let hits = "Prefix cache hits, in terms of number of cached tokens.";

@@ -11,8 +11,8 @@ use stopwatt_core::Nanos;
 use stopwatt_core::clock::monotonic_raw;
 use stopwatt_load::{RequestError, Target};
 use stopwatt_wire::engine_metrics::{
-    self, KV_USAGE, PATHS, PREEMPTIONS, PREFIX_CACHE_HITS_TOKENS, PREFIX_CACHE_QUERIES_TOKENS, RUNNING,
-    WAITING,
+    self, KV_EVICTIONS, KV_FRAGMENTATION, KV_USAGE, PATHS, PREEMPTIONS, PREFIX_CACHE_HITS_TOKENS,
+    PREFIX_CACHE_QUERIES_TOKENS, RUNNING, WAITING,
 };
 use stopwatt_wire::openai;
 
@@ -180,6 +180,8 @@ impl One {
                 prefix_queries: of(PREFIX_CACHE_QUERIES_TOKENS),
                 prefix_hits: of(PREFIX_CACHE_HITS_TOKENS),
                 preemptions: of(PREEMPTIONS),
+                kv_evictions: of(KV_EVICTIONS),
+                kv_fragmentation: of(KV_FRAGMENTATION),
             });
             if up.known().engine.is_none() {
                 up.learn(|k| k.engine = Some(reading.engine));

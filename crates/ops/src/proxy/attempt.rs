@@ -18,6 +18,7 @@ use stopwatt_core::clock::monotonic_raw;
 use super::pool::{Connection, Pool, dial};
 use super::request::Prepared;
 use super::settings::Deadlines;
+use crate::content::Kept;
 use crate::exchange::Failure;
 use crate::fleet::InFlight;
 use crate::stream_watch::Watch;
@@ -52,16 +53,18 @@ pub(super) struct Failed {
     pub(super) upstream: usize,
 }
 
-/// Makes an attempt. `pool` is that of the upstream of `in_flight`.
+/// Makes attempt `n`. `pool` is that of the upstream of `in_flight`.
 pub(super) async fn attempt(
     prepared: &Prepared,
+    n: usize,
     in_flight: InFlight,
     pool: &Pool,
     deadlines: &Deadlines,
+    keep: bool,
 ) -> Result<Begun, Failed> {
     let upstream = in_flight.index();
     let failed = |failure| Failed { failure, answer: None, upstream };
-    let (response, connection) = send(prepared, &in_flight, pool, deadlines).await.map_err(failed)?;
+    let (response, connection) = send(prepared, n, &in_flight, pool, deadlines).await.map_err(failed)?;
     let (parts, body) = response.into_parts();
     if matches!(parts.status.as_u16(), 429 | 500 | 502 | 503 | 504 | 529) {
         return Err(error_answer(parts, body, connection, &in_flight, pool).await);
@@ -70,7 +73,8 @@ pub(super) async fn attempt(
     let events = header(CONTENT_TYPE).to_ascii_lowercase().starts_with("text/event-stream");
     let plain = matches!(header(CONTENT_ENCODING), "" | "identity");
     if events && plain && parts.status.is_success() {
-        hold_stream(parts, body, connection, in_flight, pool).await.map_err(failed)
+        let kept = keep.then(|| Box::new(Kept::new(prepared.log_probs)));
+        hold_stream(parts, body, connection, in_flight, pool, kept).await.map_err(failed)
     } else {
         hold_body(parts, body, connection, in_flight, pool).await.map_err(failed)
     }
@@ -79,12 +83,13 @@ pub(super) async fn attempt(
 /// Sends the request on a connection that was kept, or a new one.
 async fn send(
     prepared: &Prepared,
+    n: usize,
     in_flight: &InFlight,
     pool: &Pool,
     deadlines: &Deadlines,
 ) -> Result<(Response<Incoming>, Connection), Failure> {
     let up = in_flight.upstream();
-    let mut request: Request<Full<Bytes>> = prepared.for_upstream(up);
+    let mut request: Request<Full<Bytes>> = prepared.for_upstream(up, n);
     let target = &up.spec.target;
     let mut kept = pool.take();
     loop {
@@ -97,7 +102,7 @@ async fn send(
             Ok(response) => return Ok((response, connection)),
             // The upstream closed a connection that was kept: that is its right and no failure.
             Err(mut error) if was_kept && (error.message().is_some() || is_closed(error.error())) => {
-                request = error.take_message().unwrap_or_else(|| prepared.for_upstream(up));
+                request = error.take_message().unwrap_or_else(|| prepared.for_upstream(up, n));
                 pool.clear();
             }
             Err(_) => return Err(Failure::Broken),
@@ -151,8 +156,9 @@ async fn hold_stream(
     connection: Connection,
     in_flight: InFlight,
     pool: &Pool,
+    kept: Option<Box<Kept>>,
 ) -> Result<Begun, Failure> {
-    let mut watch = Watch::default();
+    let mut watch = Watch::keeping(kept);
     let mut held = Held::default();
     loop {
         let frame = body.frame().await;

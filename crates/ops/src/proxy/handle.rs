@@ -23,10 +23,18 @@ use super::relay::{Answer, Relay, left};
 use super::request::{Prepared, clean_answer, route};
 use super::settings::Settings;
 use crate::admission::Reason;
+use crate::content::{Answered, Content};
 use crate::exchange::{End, Exchange, Failure};
+use crate::feedback::Feedback;
 use crate::fleet::{Fleet, InFlight};
 use crate::stream_watch::WholeEvents;
 use crate::telemetry::Telemetry;
+use crate::trace::{Try, hex};
+
+/// Longest body in one piece that is searched for its token counts.
+const MOST_READ: usize = 1 << 20;
+/// Longest body of a feedback.
+const MOST_FEEDBACK: usize = 16 << 10;
 
 /// Is told of every request that has ended.
 pub type Observer = Box<dyn Fn(&Exchange) + Send + Sync>;
@@ -50,6 +58,18 @@ type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Begun, Failed>> + Send + '
 struct Course {
     attempts: u32,
     upstream: Option<usize>,
+    /// For traces; empty without them.
+    tries: Vec<Try>,
+}
+
+impl Course {
+    /// An attempt failed.
+    fn failed(&mut self, failed: &Failed) {
+        let open = |t: &&mut Try| t.upstream == failed.upstream && t.failed.is_none();
+        if let Some(attempt) = self.tries.iter_mut().rev().find(open) {
+            attempt.failed = Some((monotonic_raw(), failed.failure));
+        }
+    }
 }
 
 impl Proxy {
@@ -79,6 +99,11 @@ impl Proxy {
                 let status = crate::status::of(&self.fleet).to_string();
                 return whole(200, "application/json", Bytes::from(status));
             }
+            (&Method::POST, "/feedback") => {
+                if let Some(feedback) = self.settings.feedback.clone() {
+                    return take_feedback(&feedback, request).await;
+                }
+            }
             _ => {}
         }
         let Some(route) = route(path) else {
@@ -102,12 +127,18 @@ impl Proxy {
         }
         let received = monotonic_raw();
         let serial = self.serial.fetch_add(1, Relaxed);
-        let prepared = Prepared::new(&parts, body, route, &self.settings.sticky_header, serial);
+        let mut prepared = Prepared::new(&parts, body, route, &self.settings.sticky_header, serial);
+        prepared.place = self.settings.tracing.map(|tracing| {
+            let parent = parts.headers.get("traceparent").map(HeaderValue::as_bytes);
+            tracing.ids.place(serial, parent)
+        });
         self.fleet.request_came();
         self.telemetry.began();
         // A client that goes away while nothing has come drops this future, and with it the guard.
-        let mut guard = Guard { proxy: &self, exchange: Some(self.begin(&prepared, received)) };
-        let mut course = Course { attempts: 0, upstream: None };
+        let request = (!self.settings.keepers.is_empty()).then(|| prepared.body());
+        let mut guard =
+            Guard { proxy: &self, exchange: Some(self.begin(&prepared, received)), request: request.clone() };
+        let mut course = Course { attempts: 0, upstream: None, tries: Vec::new() };
         let total = self.settings.deadlines.total;
         let result =
             match timeout(left(total, received, monotonic_raw()), self.ask(&prepared, &mut course)).await {
@@ -117,9 +148,12 @@ impl Proxy {
         let mut exchange = guard.exchange.take().unwrap_or_else(|| self.begin(&prepared, received));
         exchange.attempts = course.attempts;
         exchange.upstream = course.upstream;
+        if let Some(traced) = &mut exchange.traced {
+            traced.tries = course.tries;
+        }
         drop(guard);
         match result {
-            Ok(begun) => Arc::clone(&self).answer(begun, exchange),
+            Ok(begun) => Arc::clone(&self).answer(begun, exchange, request),
             Err((failure, own)) => {
                 let mut response = match own {
                     Some((mut parts, body)) => {
@@ -132,30 +166,14 @@ impl Proxy {
                 exchange.status = response.status().as_u16();
                 exchange.end = End::Failed(failure);
                 exchange.ended = monotonic_raw();
-                self.finished(&exchange);
+                self.finished(&exchange, request, Answered::Nothing);
                 response
             }
         }
     }
 
     fn begin(&self, prepared: &Prepared, received: Nanos) -> Exchange {
-        Exchange {
-            upstream: None,
-            path: prepared.route,
-            model: prepared.model.clone(),
-            status: 0,
-            end: End::ClientGone,
-            committed: false,
-            streamed: prepared.streams,
-            attempts: 0,
-            received,
-            first_token: None,
-            last_token: None,
-            ended: received,
-            prompt_tokens: None,
-            tokens: 0,
-            finish: None,
-        }
+        prepared.exchange(received, self.settings.tracing.is_some_and(|t| t.names))
     }
 
     /// Asks one upstream, and another when that fails before the first token.
@@ -171,7 +189,7 @@ impl Proxy {
             Ok(begun) => return Ok(begun),
             Err(failed) => failed,
         };
-        self.blame(&failed);
+        self.blame(&failed, course);
         // As many turns as there are others: a refused connection costs nothing, so it does not use up the turn.
         for _ in 1..self.fleet.upstreams().len() {
             let now = monotonic_raw();
@@ -182,7 +200,7 @@ impl Proxy {
             match self.single(prepared, next, course).await {
                 Ok(begun) => return Ok(begun),
                 Err(again) => {
-                    self.blame(&again);
+                    self.blame(&again, course);
                     failed = again;
                 }
             }
@@ -234,11 +252,11 @@ impl Proxy {
         tokio::select! {
             result = &mut one => match result {
                 Ok(begun) => { course.upstream = Some(first); Ok(begun) }
-                Err(failed) => { self.blame(&failed); two.await }
+                Err(failed) => { self.blame(&failed, course); two.await }
             },
             result = &mut two => match result {
                 Ok(begun) => Ok(begun),
-                Err(failed) => { self.blame(&failed); course.upstream = Some(first); one.await }
+                Err(failed) => { self.blame(&failed, course); course.upstream = Some(first); one.await }
             },
         }
     }
@@ -285,12 +303,17 @@ impl Proxy {
     ) -> Attempt<'a> {
         course.attempts += 1;
         course.upstream = Some(upstream);
+        let n = (course.attempts - 1) as usize;
+        if prepared.place.is_some() {
+            course.tries.push(Try { upstream, began: monotonic_raw(), failed: None });
+        }
+        let keep = !self.settings.keepers.is_empty();
         let in_flight = InFlight::new(&self.fleet, upstream);
         let deadlines = &self.settings.deadlines;
         // An answer that comes whole may take as long as the request.
         let limit = if prepared.streams { deadlines.first_token } else { deadlines.total };
         Box::pin(async move {
-            let going = attempt(prepared, in_flight, &self.pools[upstream], deadlines);
+            let going = attempt(prepared, n, in_flight, &self.pools[upstream], deadlines, keep);
             match timeout(limit, going).await {
                 Ok(result) => result,
                 Err(_) => Err(Failed { failure: Failure::FirstTokenTimeout, answer: None, upstream }),
@@ -298,7 +321,8 @@ impl Proxy {
         })
     }
 
-    fn blame(&self, failed: &Failed) {
+    fn blame(&self, failed: &Failed, course: &mut Course) {
+        course.failed(failed);
         self.telemetry.attempt_failed(failed.upstream, failed.failure);
         if failed.failure.blames_upstream() {
             self.fleet.outcome(failed.upstream, false);
@@ -306,8 +330,13 @@ impl Proxy {
     }
 
     /// The commit point: from here on the client gets what this upstream sends.
-    fn answer(self: Arc<Self>, begun: Begun, mut exchange: Exchange) -> Response<Answer> {
-        let Begun { mut parts, held, rest, watch, in_flight, first_token, last_read } = begun;
+    fn answer(
+        self: Arc<Self>,
+        begun: Begun,
+        mut exchange: Exchange,
+        request: Option<Bytes>,
+    ) -> Response<Answer> {
+        let Begun { mut parts, held, rest, watch, mut in_flight, first_token, last_read } = begun;
         clean_answer(&mut parts.headers);
         if watch.is_some() {
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -321,8 +350,12 @@ impl Proxy {
         if watch.is_none() && rest.is_none() {
             exchange.end = End::Answered;
             exchange.ended = monotonic_raw();
+            exchange.cost_dollars = in_flight.settle();
             drop(in_flight);
-            self.finished(&exchange);
+            if exchange.status < 400 && held.len() <= MOST_READ {
+                super::whole_answer::read(&held, &mut exchange);
+            }
+            self.finished(&exchange, request, Answered::Whole(held.clone()));
             return response.map(|()| Answer::Whole(Some(held)));
         }
         let limit = self.settings.deadlines.between_chunks;
@@ -337,6 +370,7 @@ impl Proxy {
             in_flight: Some(in_flight),
             last_read,
             exchange,
+            request,
             recorded: false,
         };
         response.map(|()| Answer::Relay(Box::new(relay)))
@@ -355,10 +389,15 @@ impl Proxy {
             }
         }
         headers.insert("x-stopwatt-attempts", HeaderValue::from(exchange.attempts));
+        if let Some(traced) = &exchange.traced
+            && let Ok(value) = HeaderValue::from_str(&hex(&traced.place.trace))
+        {
+            headers.insert("x-stopwatt-trace-id", value);
+        }
     }
 
-    /// A request has ended.
-    pub(super) fn finished(&self, exchange: &Exchange) {
+    /// A request has ended. `request` is its body where somebody asked for what was said.
+    pub(super) fn finished(&self, exchange: &Exchange, request: Option<Bytes>, answer: Answered) {
         if let Some(upstream) = exchange.upstream {
             match exchange.end {
                 End::Answered => self.fleet.outcome(upstream, true),
@@ -370,8 +409,29 @@ impl Proxy {
             }
         }
         self.telemetry.finished(exchange);
+        if let Some(feedback) = &self.settings.feedback {
+            feedback.expect(exchange);
+        }
         for observer in &self.observers {
             observer(exchange);
+        }
+        if let Some(request) = request {
+            let content = Arc::new(Content { request, answer });
+            self.settings.keepers.iter().for_each(|keeper| keeper.look(exchange, &content));
+        }
+    }
+}
+
+/// Takes what a user says of an answer.
+async fn take_feedback(feedback: &Feedback, request: Request<Incoming>) -> Response<Answer> {
+    let body = match Limited::new(request.into_body(), MOST_FEEDBACK).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return refuse(413, "the body is too long", "invalid_request_error", "too_long"),
+    };
+    match feedback.take(&body) {
+        Ok(()) => whole(202, "application/json", Bytes::from_static(b"{}")),
+        Err(problem) => {
+            refuse(problem.status(), &problem.to_string(), "invalid_request_error", problem.code())
         }
     }
 }
@@ -380,13 +440,14 @@ impl Proxy {
 struct Guard<'a> {
     proxy: &'a Proxy,
     exchange: Option<Exchange>,
+    request: Option<Bytes>,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.ended = monotonic_raw();
-            self.proxy.finished(&exchange);
+            self.proxy.finished(&exchange, self.request.take(), Answered::Nothing);
         }
     }
 }

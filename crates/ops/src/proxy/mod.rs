@@ -19,9 +19,11 @@ mod handle;
 mod pool;
 mod relay;
 mod request;
+mod said;
 mod server;
 mod settings;
+mod whole_answer;
 
 pub use handle::Observer;
 pub use server::{Listening, ProxyError, Running, bind};
-pub use settings::{Deadlines, Settings};
+pub use settings::{Deadlines, Settings, Tracing};

@@ -20,6 +20,7 @@ use super::answer::error_event;
 use super::handle::Proxy;
 use super::pool::Connection;
 use super::settings::Deadlines;
+use crate::content::Answered;
 use crate::exchange::{End, Exchange, Failure};
 use crate::fleet::InFlight;
 use crate::stream_watch::{Watch, WholeEvents};
@@ -51,6 +52,8 @@ pub(super) struct Relay {
     pub(super) last_read: Nanos,
     /// Becomes the record when it ends.
     pub(super) exchange: Exchange,
+    /// The body of the request, where somebody asked for what was said.
+    pub(super) request: Option<Bytes>,
     pub(super) recorded: bool,
 }
 
@@ -202,15 +205,20 @@ impl Relay {
         if std::mem::replace(&mut self.recorded, true) {
             return;
         }
-        self.in_flight = None;
+        self.exchange.cost_dollars = self.in_flight.take().and_then(|mut f| f.settle());
         self.exchange.end = end;
         self.exchange.ended = monotonic_raw();
-        if let Some(watch) = &self.watch {
+        let mut answer = Answered::Nothing;
+        if let Some(watch) = &mut self.watch {
+            if let Some(kept) = watch.kept.take() {
+                answer = Answered::Stream(*kept);
+            }
+            self.exchange.cached_tokens = watch.cached_tokens;
             self.exchange.tokens = watch.counted();
             self.exchange.prompt_tokens = watch.prompt_tokens;
             self.exchange.finish = watch.finish;
         }
-        self.proxy.finished(&self.exchange);
+        self.proxy.finished(&self.exchange, self.request.take(), answer);
     }
 }
 

@@ -4,13 +4,16 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
-use serde::Deserialize;
+use stopwatt_core::Nanos;
 
+use super::said::{Said, hash};
+use crate::exchange::Exchange;
 use crate::fleet::Upstream;
+use crate::trace::{Place, Traced};
 
 /// Headers of one connection or of this proxy; they go no further. `accept-encoding` is left out so that streams can
 /// be looked at.
-const NOT_PASSED: [&str; 15] = [
+const NOT_PASSED: [&str; 17] = [
     "host",
     "connection",
     "keep-alive",
@@ -26,12 +29,15 @@ const NOT_PASSED: [&str; 15] = [
     "x-stopwatt-upstream",
     "x-stopwatt-variant",
     "x-stopwatt-attempts",
+    "x-stopwatt-trace-id",
+    PROMPT_VERSION,
 ];
+/// Says which version of a prompt a request was made of.
+const PROMPT_VERSION: &str = "x-stopwatt-prompt-version";
 /// Headers that hold secrets; they go to upstreams that are told to get them.
 const SECRETS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key"];
 
 /// A request that can be sent to any upstream, again and again.
-#[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) method: Method,
     /// Path with query.
@@ -46,15 +52,13 @@ pub(super) struct Prepared {
     pub(super) model: Option<String>,
     /// What keeps the client at its variant.
     pub(super) key: Vec<u8>,
-}
-
-/// The keys of a body that the proxy needs.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Said {
-    stream: Option<bool>,
-    model: Option<String>,
-    user: Option<String>,
+    /// The tokens of the answer carry log-probabilities.
+    pub(super) log_probs: bool,
+    session: Option<String>,
+    said: Said,
+    prompt_version: Option<String>,
+    /// Where it stands in a trace; `None` without traces.
+    pub(super) place: Option<Place>,
 }
 
 /// Paths that are passed on, for labels; everything under `/v1/` is.
@@ -84,8 +88,7 @@ impl Prepared {
         sticky: &str,
         serial: u64,
     ) -> Self {
-        // A body that is no such object is the upstream's to refuse.
-        let said: Said = serde_json::from_slice(&body).unwrap_or_default();
+        let said = Said::of(&body);
         let (mut headers, mut secrets) = (HeaderMap::new(), HeaderMap::new());
         let named = connection_headers(&parts.headers);
         for (name, value) in &parts.headers {
@@ -95,10 +98,11 @@ impl Prepared {
                 headers.append(name, value.clone());
             }
         }
-        let session = parts.headers.get(sticky).map(|v| v.as_bytes().to_vec());
+        let session = parts.headers.get(sticky).map(HeaderValue::as_bytes);
         let key = session
-            .or_else(|| said.user.map(String::into_bytes))
-            .unwrap_or_else(|| serial.to_le_bytes().to_vec());
+            .or(said.user().map(str::as_bytes))
+            .map_or_else(|| serial.to_le_bytes().to_vec(), <[u8]>::to_vec);
+        let version = parts.headers.get(PROMPT_VERSION).and_then(|v| v.to_str().ok());
         Self {
             method: parts.method.clone(),
             path: parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned(),
@@ -106,14 +110,50 @@ impl Prepared {
             headers,
             secrets,
             body,
-            streams: said.stream == Some(true),
-            model: said.model,
+            streams: said.streams(),
+            model: said.model(),
             key,
+            log_probs: said.asks_log_probs(),
+            session: session.map(|s| String::from_utf8_lossy(s).into_owned()),
+            prompt_version: version.and_then(crate::upstream::label),
+            said,
+            place: None,
         }
     }
 
-    /// The request as this upstream gets it.
-    pub(super) fn for_upstream(&self, up: &Upstream) -> Request<Full<Bytes>> {
+    /// The body as the client sent it.
+    pub(super) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// What is known of the request before anybody is asked. `names` tells session and user as they are and not hashed.
+    pub(super) fn exchange(&self, received: Nanos, names: bool) -> Exchange {
+        let hashed = |text: &str| hash(text.as_bytes());
+        let (session, user) = (self.session.as_deref(), self.said.user());
+        let told = |text: &str| if names { text.to_owned() } else { format!("{:016x}", hashed(text)) };
+        let traced = self.place.map(|place| {
+            Box::new(Traced {
+                place,
+                tries: Vec::new(),
+                session: session.map(told),
+                user: user.map(told),
+                params: self.said.params(),
+            })
+        });
+        Exchange {
+            model: self.model.clone(),
+            streamed: self.streams,
+            session: session.map(hashed),
+            user: user.map(hashed),
+            template: self.said.template(),
+            prompt_version: self.prompt_version.clone(),
+            traced,
+            ..Exchange::new(self.route, received)
+        }
+    }
+
+    /// The request as this upstream gets it with attempt `n`.
+    pub(super) fn for_upstream(&self, up: &Upstream, n: usize) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         let prefix = up.spec.prefix();
@@ -126,6 +166,9 @@ impl Prepared {
         }
         if let Ok(host) = HeaderValue::from_str(&up.spec.authority()) {
             headers.insert(header::HOST, host);
+        }
+        if let Some(value) = self.place.and_then(|p| HeaderValue::from_str(&p.traceparent(n)).ok()) {
+            headers.insert("traceparent", value);
         }
         if let Some(key) = &up.key
             && let Ok(mut value) = HeaderValue::from_str(key)
@@ -184,10 +227,10 @@ mod tests {
         let fleet = Fleet::new(specs, Settings::default(), |_| Some("own".into())).unwrap();
         let prepared = prepared("{}");
         let seen = |i: usize, name: &str| {
-            let request = prepared.for_upstream(&fleet.upstreams()[i]);
+            let request = prepared.for_upstream(&fleet.upstreams()[i], 0);
             request.headers().get(name).map(|v| v.to_str().unwrap().to_owned())
         };
-        assert_eq!(prepared.for_upstream(&fleet.upstreams()[0]).uri(), "/base/v1/completions?x=1");
+        assert_eq!(prepared.for_upstream(&fleet.upstreams()[0], 0).uri(), "/base/v1/completions?x=1");
         assert_eq!(seen(0, "host").as_deref(), Some("a:1"));
         assert_eq!(seen(0, "authorization").as_deref(), Some("Bearer own"));
         assert_eq!((seen(1, "authorization"), seen(1, "cookie")), (None, None));

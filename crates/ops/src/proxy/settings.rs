@@ -1,9 +1,14 @@
 //! What the proxy is asked to be.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use stopwatt_wire::access::Token;
+
+use crate::content::Keeper;
+use crate::feedback::Feedback;
+use crate::trace::Ids;
 
 /// How long what may take. None includes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,21 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// How long streams may go on after a shutdown was asked for.
     pub drain: Duration,
+    /// Who is given what was said; with nobody it is not collected.
+    pub keepers: Vec<Keeper>,
+    /// Requests get a place in a trace.
+    pub tracing: Option<Tracing>,
+    /// Takes what users say of answers at `/feedback`.
+    pub feedback: Option<Arc<Feedback>>,
+}
+
+/// How requests are traced.
+#[derive(Debug, Clone, Copy)]
+pub struct Tracing {
+    /// Makes the ids.
+    pub ids: Ids,
+    /// Sessions and users are told as the client names them, and not hashed.
+    pub names: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +78,9 @@ impl Default for Settings {
             sticky_header: "x-session-id".to_owned(),
             max_body_bytes: 64 << 20,
             drain: Duration::from_secs(30),
+            keepers: Vec::new(),
+            tracing: None,
+            feedback: None,
         }
     }
 }

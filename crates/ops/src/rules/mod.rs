@@ -15,6 +15,8 @@
 pub mod alert;
 pub mod evaluate;
 pub mod history;
+#[cfg(test)]
+mod names;
 pub mod prometheus;
 pub mod webhook;
 
@@ -41,6 +43,8 @@ pub struct Settings {
     pub objectives: Vec<Objective>,
     /// Upstreams of the proxy.
     pub upstreams: Upstreams,
+    /// Whether a window of answers that is not as the reference was gives an alert (`stopwatt watch --quality`).
+    pub quality_drift: bool,
     /// GPUs, as dcgm-exporter tells of them.
     pub gpu: Gpu,
 }
@@ -60,6 +64,7 @@ impl Default for Settings {
                 Objective { target: 0.98, ..objective("quality", Kind::Quality) },
             ],
             upstreams: Upstreams::default(),
+            quality_drift: true,
             gpu: Gpu::default(),
         }
     }
@@ -360,6 +365,16 @@ impl Settings {
                     self.selected(Selector::new("stopwatt_upstream_kv_usage_ratio")),
                     kv_usage,
                 ),
+            });
+        }
+        if self.quality_drift {
+            alerts.push(Alert {
+                name: "StopwattQualityDrift".to_owned(),
+                severity: Severity::Ticket,
+                for_s: 0,
+                labels: BTreeMap::new(),
+                summary: "answers are not as those of the reference were".to_owned(),
+                condition: Condition::Above(self.selected(Selector::new("stopwatt_quality_drift")), 0.5),
             });
         }
         Ok(alerts)

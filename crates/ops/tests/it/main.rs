@@ -5,4 +5,5 @@
 mod chaos;
 mod faults;
 mod pass;
+mod quality;
 mod support;

@@ -30,7 +30,7 @@ fn a_stream_arrives_as_the_engine_sent_it() {
     let seen = proxy.recorded(1).remove(0);
     assert_eq!((seen.end, seen.tokens, seen.model.as_deref()), (End::Answered, 20, Some("stopwatt-exact")));
     // The engine is never early, but any one chunk can be late: only times since the request are bounded.
-    let since = |stamp: Option<u64>| stamp.unwrap() - seen.received;
+    let since = |stamp: Option<i64>| stamp.unwrap() - seen.received;
     assert!(since(seen.first_token) >= 5_000_000 && since(seen.last_token) >= 24_000_000, "{seen:?}");
     let page = proxy.get("/metrics").body;
     assert!(page.contains("stopwatt_ttft_seconds_count{"), "{page}");
@@ -187,5 +187,31 @@ fn a_stream_that_does_not_end_in_time_is_told_why() {
     assert_eq!(
         (answer.error_code().as_deref(), answer.is_done(), answer.whole),
         (Some("draining"), false, true)
+    );
+}
+
+#[test]
+fn tokens_and_cost_are_told_of_streams_and_of_whole_answers() {
+    let engine = engine(|_| {});
+    let proxy = Proxy::start(&[format!("{},gpu-hour=3600", spec(&engine))], |_| {});
+    proxy.chat();
+    let whole = CHAT.replace("\"stream\":true,\"stream_options\":{\"include_usage\":true},", "");
+    assert_eq!(proxy.post("/v1/chat/completions", "x-stopwatt-prompt-version: v2\r\n", &whole).status, 200);
+    let seen = proxy.recorded(2);
+    for x in &seen {
+        assert_eq!((x.tokens, x.prompt_tokens.is_some(), x.finish.is_some()), (20, true, true), "{x:?}");
+        let took = (x.ended - x.received) as f64 * 1e-9;
+        // A dollar a second, alone at the engine: the cost is the time at it.
+        assert!(x.cost_dollars.unwrap() > 0.02 && x.cost_dollars.unwrap() <= took + 0.005, "{x:?}");
+        assert!(x.traced.is_none() && x.session.is_none() && x.user.is_none());
+    }
+    assert_eq!(seen[0].template, seen[1].template);
+    assert_eq!((&seen[0].prompt_version, seen[1].prompt_version.as_deref()), (&None, Some("v2")));
+    let page = proxy.get("/metrics").body;
+    assert!(
+        page.lines()
+            .any(|l| l.starts_with("stopwatt_output_tokens_total{")
+                && l.ends_with("model=\"stopwatt-exact\"} 40")),
+        "{page}"
     );
 }

@@ -14,6 +14,7 @@
 
 mod choice;
 mod control;
+mod exported;
 mod facts;
 mod fixed_clock;
 mod gpm;
@@ -31,6 +32,7 @@ use crate::Unavailable;
 
 pub use choice::{Named, choose};
 pub use control::settable;
+pub use exported::{Exported, XidWatch};
 pub use fixed_clock::{ClockEvidence, fixed_clock};
 pub use gpm::{Gpm, Utilisation};
 pub use processes::{ForeignProcesses, GpuProcess, Whose};

@@ -52,7 +52,11 @@ mod tokenizer;
 #[cfg(feature = "ops")]
 pub(crate) mod watch;
 #[cfg(feature = "ops")]
+mod watch_cost;
+#[cfg(feature = "ops")]
 mod watch_dashboard;
+#[cfg(feature = "ops")]
+mod watch_quality;
 #[cfg(feature = "ops")]
 mod watch_rules;
 mod workload_flags;

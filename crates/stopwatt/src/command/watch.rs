@@ -12,7 +12,9 @@ use stopwatt_engine::Token;
 use stopwatt_ops::admission::{self, Change};
 use stopwatt_ops::fleet::{self, Event, Fleet, What};
 use stopwatt_ops::health::{self, Monitor, Pace};
+use stopwatt_ops::machine::Watcher;
 use stopwatt_ops::proxy::{self, Deadlines, Running};
+use stopwatt_ops::quality::Judge;
 use stopwatt_ops::telemetry::Telemetry;
 use stopwatt_ops::upstream::Spec;
 use stopwatt_record::config::environment;
@@ -39,7 +41,7 @@ Examples:
 pub(crate) struct WatchArgs {
     #[command(subcommand)]
     beside: Option<Beside>,
-    /// An engine: its address, then name=…, variant=…, weight=…, key-env=VAR and auth=pass after commas (repeatable)
+    /// An engine: its address, then name=…, variant=…, weight=…, key-env=VAR, auth=pass and gpu-hour=… after commas (repeatable)
     #[arg(long = "upstream", value_name = "URL[,…]", required = true)]
     upstreams: Vec<String>,
     /// Where to listen; an address that is not loopback needs --token-env
@@ -84,6 +86,11 @@ pub(crate) struct WatchArgs {
     /// Ask another upstream as well when no token has come after this time
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Second attempts")]
     hedge_after: Option<Duration>,
+
+    #[command(flatten)]
+    cost: super::watch_cost::WatchCostArgs,
+    #[command(flatten)]
+    quality: super::watch_quality::WatchQualityArgs,
 }
 
 /// What stands beside the proxy.
@@ -93,7 +100,7 @@ enum Beside {
     Dashboard(super::watch_dashboard::DashboardArgs),
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     let value: f64 = text.trim_end_matches('%').parse().map_err(|_| format!("`{text}` is not a number"))?;
     if (0.0..=100.0).contains(&value) { Ok(value) } else { Err("a share is between 0 and 100".to_owned()) }
 }
@@ -106,7 +113,8 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         None => {}
     }
     let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
-    let specs = specs.context("failed to read --upstream")?;
+    let mut specs = specs.context("failed to read --upstream")?;
+    args.cost.apply(&mut specs)?;
     let token = match &args.token_env {
         None => None,
         Some(name) => {
@@ -124,6 +132,12 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     };
     let fleet = Arc::new(Fleet::new(specs, fleet_settings, environment::var)?);
     let telemetry = Arc::new(Telemetry::new(fleet.upstreams().len()));
+    let machine = Watcher::start().context("failed to start a thread")?;
+    telemetry.add(machine.source());
+    let judge = args.quality.start(&fleet)?;
+    if let Some(judge) = &judge {
+        telemetry.add(judge.source());
+    }
     let listening = proxy::bind(proxy::Settings {
         listen: args.listen,
         token,
@@ -136,6 +150,7 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         hedge_after: args.hedge_after,
         sticky_header: args.sticky_header.to_ascii_lowercase(),
         drain: args.drain,
+        keepers: judge.iter().map(Judge::keeper).collect(),
         ..proxy::Settings::default()
     })?;
     let running = Running::new();

@@ -1,8 +1,8 @@
 //! Which engine calls which value what. Names change about twice a year, so each value lists the names it has had.
 
 use stopwatt_core::engine::{
-    GENERATION_TOKENS, KV_USAGE, PREEMPTIONS, PREFIX_CACHE_HITS_TOKENS, PREFIX_CACHE_QUERIES_TOKENS,
-    PROMPT_TOKENS, REQUESTS_SUCCESS, RUNNING, WAITING,
+    GENERATION_TOKENS, KV_EVICTIONS, KV_FRAGMENTATION, KV_USAGE, PREEMPTIONS, PREFIX_CACHE_HITS_TOKENS,
+    PREFIX_CACHE_QUERIES_TOKENS, PROMPT_TOKENS, REQUESTS_SUCCESS, RUNNING, WAITING,
 };
 
 /// How samples of one name join.
@@ -80,6 +80,16 @@ pub(super) const FAMILIES: &[Family] = &[
             value(PROMPT_TOKENS, Sum, &[way("", &["vllm:prompt_tokens"])]),
             value(GENERATION_TOKENS, Sum, &[way("", &["vllm:generation_tokens"])]),
             value(PREEMPTIONS, Sum, &[way("", &["vllm:num_preemptions"])]),
+            value(
+                KV_EVICTIONS,
+                Sum,
+                &[
+                    way("", &["stopwatt_kv_evictions"]),
+                    // Each evicted block is one observation, where vLLM is told to watch its blocks.
+                    way("", &["vllm:kv_block_idle_before_evict_seconds_count"]),
+                ],
+            ),
+            value(KV_FRAGMENTATION, Mean, &[way("", &["stopwatt_kv_fragmentation_ratio"])]),
             value(REQUESTS_SUCCESS, SumOfGood, &[way("", &["vllm:request_success"])]),
         ],
     },
