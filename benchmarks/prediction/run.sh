@@ -29,6 +29,10 @@ for pair in $shapes; do
     predict --format csv --cross-validate --calibrate "$truth/$shape"-* > "$data/$shape-cross.csv"
     # All loads of the shape fitted: for the other shapes.
     predict --save "$data/calibration-$shape.json" --calibrate "$truth/$shape"-* > "$data/calibration-$shape.txt"
+    # With AIC set to a copy of AIConfigurator: its kernels of the H100 and none of ours.
+    if [ -n "${AIC:-}" ]; then
+        predict --no-table --table "aic:$AIC" --format csv --validate "$truth/$shape"-* > "$data/$shape-imported.csv"
+    fi
     for how in calibrated kernels datasheet; do
         case $how in
             calibrated) with="--calibration $data/calibration.json" ;;

@@ -347,6 +347,8 @@ texts! {
     CostSource { "Price of {}, read at {}. Interactivity is 1 / TPOT: tokens a second that one user sees.", "{}의 가격, 출처 {}. 상호작용성은 1 / TPOT, 즉 사용자 한 명이 보는 초당 토큰 수입니다." }
     CostOutput { "1M output tokens", "출력 토큰 100만 개" }
     CostTotal { "1M tokens, in and out", "입출력 토큰 100만 개" }
+    RooflineParts { "Parts of a step", "스텝의 구성 요소" }
+    RooflineCaption { "The line is what the device can do at best; each dot is a part of a step as its kernels take it. Distance below the line is what they leave.", "선은 장치의 상한이고, 점은 스텝의 각 구성 요소가 커널 시간으로 도달한 값. 선 아래로 떨어진 거리만큼 여유가 남음." }
     PlanTitle { "Plan", "용량 계획" }
     PlanFleets { "Ways to serve the traffic", "트래픽을 처리하는 구성" }
     PlanPareto { "Speed for a user against work of a device", "사용자 체감 속도와 장치당 처리량" }

@@ -28,6 +28,7 @@ fn main() {
             workload: Workload::new(Length::uniform(900, 1100).unwrap(), Length::uniform(900, 1100).unwrap()),
             load: Load::Closed { concurrency },
             requests: 20 * concurrency,
+            duration_s: None,
             seed: 0,
             frontend: Frontend::GUESS,
         };

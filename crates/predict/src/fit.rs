@@ -383,6 +383,7 @@ fn of_load(question: &Question, load: &Observed, x: &Constants) -> Result<Equati
         workload,
         load: when,
         requests,
+        duration_s: None,
         drop_first_wave: false,
         corrector: corrector(x, 0),
         frontend: frontend(x),

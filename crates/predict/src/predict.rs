@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stopwatt_serving::arrival::ArrivalSpec;
 use stopwatt_serving::step::{StepModel, StepShape};
 use stopwatt_serving::workload::Workload;
 use stopwatt_stats::distribution::normal_quantile;
@@ -41,8 +42,10 @@ pub struct Question {
     pub workload: Workload,
     /// When they come.
     pub load: Load,
-    /// How many.
+    /// How many; at most, where `duration_s` ends it.
     pub requests: u32,
+    /// Seconds after which no request is sent; `None` sends all.
+    pub duration_s: Option<f64>,
     /// Whether the first requests of a closed loop, which come all at once, are left out.
     pub drop_first_wave: bool,
     /// Seed of lengths and times.
@@ -149,8 +152,14 @@ pub struct LoadDoc {
     pub output: String,
     /// Clients of a closed loop; `null` in an open one.
     pub concurrency: Option<u32>,
-    /// Mean requests a second of an open loop; `null` in a closed one.
+    /// How requests come: `closed`, `constant`, `poisson`, `gamma`, `ramp` or `trace`.
+    pub arrival: String,
+    /// Mean requests a second of an open loop, of a ramp those at its begin; `null` in a closed one.
     pub rate_rps: Option<f64>,
+    /// Requests a second at the end of a ramp; `null` otherwise.
+    pub rate_end_rps: Option<f64>,
+    /// Seconds after which no request is sent; `null` where their number ends it.
+    pub duration_s: Option<f64>,
     /// Requests simulated.
     pub requests: u32,
     /// Requests counted.
@@ -170,6 +179,22 @@ pub struct TableDoc {
     pub flagged: Vec<FlaggedRow>,
     /// Rows that are left out since the engine runs another kernel there.
     pub other_kernels: usize,
+    /// Rows that somebody else measured; `null` without any.
+    #[serde(default)]
+    pub imported: Option<ImportedDoc>,
+}
+
+/// Rows that somebody else measured, of lower trust: they answer where nothing else was measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ImportedDoc {
+    /// Files.
+    pub sources: Vec<String>,
+    /// Rows that are used.
+    pub rows: usize,
+    /// Rows that cannot be right and are left out.
+    pub flagged: usize,
+    /// Rows of operators or formats that are not predicted here, by why.
+    pub without_counterpart: BTreeMap<String, usize>,
 }
 
 /// The engine whose rules were followed.
@@ -348,6 +373,7 @@ pub(crate) fn scenario(q: &Question) -> Result<(Scenario, MemoryDoc), PredictErr
         workload: q.workload.clone(),
         load: q.load,
         requests: q.requests,
+        duration_s: q.duration_s,
         seed: q.seed,
         frontend: q.frontend,
     };
@@ -412,6 +438,7 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
     }
     // Left-out loads of a calibration give the interval itself; but in an open loop a queue may make more of it.
     let closed = matches!(q.load, Load::Closed { .. });
+    let (arrival, rate_rps, rate_end_rps) = arrival(q);
     let range = |of: &dyn Fn(&Summary) -> f64, seen: Option<[f64; 2]>| {
         let mean = of(&summary);
         let mut all = vec![mean];
@@ -453,12 +480,11 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
                 Load::Closed { concurrency } => Some(concurrency),
                 Load::Open(_) | Load::Recorded => None,
             },
-            rate_rps: match &q.load {
-                Load::Open(process) => Some(process.mean_rate_rps()),
-                Load::Recorded => q.workload.recorded.as_ref().and_then(|r| r.rate_rps()),
-                Load::Closed { .. } => None,
-            },
-            requests: q.requests,
+            arrival: arrival.to_owned(),
+            rate_rps,
+            rate_end_rps,
+            duration_s: q.duration_s,
+            requests: expected.requests.len() as u32,
             counted: summary.requests,
             seed: q.seed,
         },
@@ -490,6 +516,20 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         memory,
         notes,
     })
+}
+
+/// How requests come, at which rate, and at which in the end.
+fn arrival(q: &Question) -> (&'static str, Option<f64>, Option<f64>) {
+    match &q.load {
+        Load::Closed { .. } => ("closed", None, None),
+        Load::Recorded => ("trace", q.workload.recorded.as_ref().and_then(|r| r.rate_rps()), None),
+        Load::Open(process) => match process.spec() {
+            ArrivalSpec::Constant { rate_rps } => ("constant", Some(rate_rps), None),
+            ArrivalSpec::Poisson { rate_rps } => ("poisson", Some(rate_rps), None),
+            ArrivalSpec::Gamma { rate_rps, .. } => ("gamma", Some(rate_rps), None),
+            ArrivalSpec::Ramp { from_rps, to_rps, .. } => ("ramp", Some(from_rps), Some(to_rps)),
+        },
+    }
 }
 
 /// A simulated request with the time of every token. Nanoseconds from the begin.
@@ -538,12 +578,11 @@ pub fn simulate_trials(q: &Question, trials: u32) -> Result<Vec<Vec<SimulatedReq
             let z = normal_quantile((f64::from(trial) + 0.5) / f64::from(trials)) / 1.644_853_6;
             let factor = |[lo, hi]: [f64; 2]| (1.0 + z * if z < 0.0 { 1.0 - lo } else { hi - 1.0 }).max(0.05);
             let scaled = Scaled { inner: &model, prefill: factor(prefill), decode: factor(decode) };
-            let mut tokens: Vec<Vec<u64>> = vec![Vec::new(); scenario.requests as usize];
+            let mut tokens: Vec<Vec<u64>> = Vec::new();
             let outcome = simulate_watched(&scenario, &scaled, &mut |step| {
-                for &id in step.emitted {
-                    if let Some(of) = tokens.get_mut(id as usize) {
-                        of.push(step.delivered + after);
-                    }
+                for id in step.emitted.iter().map(|&id| id as usize) {
+                    tokens.resize_with(tokens.len().max(id + 1), Vec::new);
+                    tokens[id].push(step.delivered + after);
                 }
             })?;
             let requests = outcome.requests.iter().zip(tokens);
@@ -620,8 +659,12 @@ fn notes(
         )),
         Some(table) => {
             if table.other_kernels > 0 {
+                let instead = match table.imported {
+                    Some(_) => "imported rows or published times",
+                    None => "published times",
+                };
                 notes.push(format!(
-                    "{} rows of attention were measured with a kernel that vLLM does not run; published times of \
+                    "{} rows of attention were measured with a kernel that vLLM does not run; {instead} of \
                      FlashAttention stand for them",
                     table.other_kernels
                 ));
@@ -630,6 +673,13 @@ fn notes(
                 notes.push(format!(
                     "{} rows of the kernel table cannot be right and are left out (--check-table lists them)",
                     table.flagged.len()
+                ));
+            }
+            if let Some(imported) = &table.imported {
+                notes.push(format!(
+                    "{} rows were measured by somebody else, one sample each: they answer for kinds and formats without a \
+                     measured row, in wider intervals ({} that cannot be right are left out)",
+                    imported.rows, imported.flagged
                 ));
             }
             if decode.tiers.contains_key(&Tier::Datasheet) && table.other_kernels == 0 {
@@ -708,6 +758,7 @@ pub(crate) mod tests {
             workload: Workload::new(Length::fixed(1024).unwrap(), Length::fixed(128).unwrap()),
             load,
             requests,
+            duration_s: None,
             drop_first_wave: false,
             seed: 0,
             frontend: Frontend::GUESS,

@@ -228,7 +228,15 @@ fn of_load(question: &Question, load: &Observed) -> Result<Vec<PredictionDoc>, P
     let trials = (0..load.trials.len()).filter_map(|trial| load.replay(trial));
     let all: Vec<PredictionDoc> = trials
         .map(|(workload, when, requests)| {
-            predict(&Question { workload, load: when, requests, drop_first_wave: false, ..question.clone() })
+            let question = question.clone();
+            predict(&Question {
+                workload,
+                load: when,
+                requests,
+                duration_s: None,
+                drop_first_wave: false,
+                ..question
+            })
         })
         .collect::<Result<_, _>>()?;
     if all.is_empty() { Err(PredictError::NoneLeft) } else { Ok(all) }

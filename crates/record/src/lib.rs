@@ -8,6 +8,7 @@
 //! A run is a directory, and nothing else is needed to read it: the catalogue is an index that is rebuilt from
 //! the directories whenever it is missing or out of date.
 
+pub mod aic;
 pub mod artefacts;
 pub mod catalogue;
 pub mod config;

@@ -34,6 +34,7 @@ mod gpu;
 mod hardware;
 mod html;
 mod markup;
+mod model_roofline;
 mod notes;
 mod ocr;
 mod plan;
@@ -63,6 +64,7 @@ pub use csv::csv;
 pub use dialect::{dialect_csv, dialect_terminal};
 pub use hardware::{Hardware, kernels_text, movement_csv, movement_text, roofline_csv, roofline_text};
 pub use html::html;
+pub use model_roofline::{ModelRooflinePage, model_roofline_html};
 pub use ocr::{
     Bar, Block, Cell, Document, LineChart, Measured, OcrPage, Piece, Section, Series,
     Standing as OcrStanding, Stretch, Tone, ocr_html,

@@ -62,6 +62,11 @@ fn measured_kernels_are_checked_and_bad_ones_refused() {
     assert!(text.contains("each left out and predicted from the rest") && text.contains("in 90 %"), "{text}");
     let none = place.run(&["predict", "--gpu", "l40s", "--check-table"]).expect(2).stderr;
     assert!(none.contains("no measured kernels of NVIDIA L40S") && none.contains("--table"), "{none}");
+    let none = place.run(&[&LLAMA[..], &["--table", "aic:."]].concat()).expect(2).stderr;
+    assert!(
+        none.contains("there is no vllm/VERSION/*_perf.parquet") && none.contains("aiconfigurator"),
+        "{none}"
+    );
     let bad = place.path("bad.parquet");
     std::fs::write(&bad, "PAR1").unwrap();
     let said = place.run(&[&LLAMA[..], &["--table", bad.to_str().unwrap()]].concat()).expect(2).stderr;
@@ -133,7 +138,7 @@ fn recorded_traffic_is_predicted_at_its_own_times() {
     assert_eq!((doc["load"]["requests"].as_u64(), doc["load"]["rate_rps"].as_f64()), (Some(2), Some(0.5)));
     assert!(doc["ttft_parts"]["queue_s"].as_f64().unwrap() < 1e-3);
     std::fs::write(&file, "nothing").unwrap();
-    assert!(place.run(&[&LLAMA[..], &args].concat()).expect(2).stderr.contains("failed to read"));
+    assert!(place.run(&[&LLAMA[..], &args].concat()).expect(1).stderr.contains("the format is not known"));
 }
 
 #[test]
@@ -170,7 +175,7 @@ fn what_the_engine_would_refuse_is_refused() {
     assert!(refused(&["--engine-arg", "warp=9"]).contains("`warp` is not an argument"));
     assert!(refused(&["--engine-arg", "max_num_seqs=0"]).contains("expected a number"));
     assert!(refused(&["--input", "200000"]).contains("refused"));
-    assert!(refused(&["--rate=-1"]).contains("not above zero"));
+    assert!(refused(&["--rate=-1"]).contains("must be a positive number"));
     let said = place.run(&["predict", "--model", "llama-3.1-8b", "--gpu", "rtx-4090"]).expect(2).stderr;
     assert!(said.contains("max_model_len"), "{said}");
     let short =
@@ -195,6 +200,46 @@ fn a_virtual_device_answers_at_the_predicted_times() {
     let measured = metrics["metrics"]["tpot"]["mean"]["value"].as_f64().unwrap();
     // The server sleeps until each step's end, so a busy machine only adds.
     assert!((0.97..1.25).contains(&(measured / predicted)), "{measured} against {predicted}");
+}
+
+#[test]
+fn a_measured_ramp_is_replayed_and_a_planned_one_predicted() {
+    let place = Place::new();
+    let subject = ["--model", "llama-3.1-8b", "--gpu", "h100-sxm"];
+    let lengths = ["--input", "256", "--output", "8"];
+    let ramp = ["--arrival", "ramp", "--rate", "8", "--rate-end", "40", "--duration", "1s"];
+    let none = ["--frontend-ms", "0,0", "--format", "json"];
+    let ask = |load: &[&str]| place.run(&[&["predict"][..], &subject, &lengths, load, &none].concat());
+    let doc = ask(&ramp).expect(0).json();
+    follows("prediction.schema.json", &doc);
+    let load = &doc["load"];
+    assert_eq!((load["arrival"].as_str(), load["requests"].as_u64()), (Some("ramp"), Some(24)));
+    assert_eq!((load["rate_rps"].as_f64(), load["rate_end_rps"].as_f64()), (Some(8.0), Some(40.0)));
+    let even = ask(&["--arrival", "constant", "--rate", "5", "--requests", "10"]).expect(0).json();
+    assert_eq!(
+        (even["load"]["arrival"].as_str(), even["load"]["requests"].as_u64()),
+        (Some("constant"), Some(10))
+    );
+    for (wrong, says) in [
+        (&["--arrival", "ramp", "--rate", "5"][..], "needs the rate at its end"),
+        (&["--arrival", "gamma"], "needs a rate"),
+        (&["--arrival", "gamma", "--rate", "5", "--burstiness=0"], "positive"),
+        (&["--turns", "3"], "conversations need"),
+        (&["--workload", "chta"], "chta"),
+    ] {
+        let told = ask(wrong).expect(2).stderr;
+        assert!(told.contains(says), "{wrong:?}: {told}");
+    }
+
+    let server = common::Exact::of_kind("simulated", &subject);
+    let bench = ["bench", "--url", &server.url, "--repeats", "2", "--warmup", "1", "--out", "ramp"];
+    place.run(&[&bench[..], &lengths, &ramp].concat()).expect(0);
+    let validate = [&["predict"][..], &subject, &none, &["--validate", "ramp"]].concat();
+    let doc = place.run(&validate).expect(0).json();
+    let row = doc["rows"].as_array().unwrap().iter().find(|r| r["metric"] == "tpot").unwrap();
+    assert!(row["concurrency"].is_null() && row["input"] == 256.0, "{row}");
+    // Steps hold the sequences that the rate makes meet; a busy machine only adds.
+    assert!((-0.3..0.05).contains(&row["error"].as_f64().unwrap()), "{row}");
 }
 
 #[test]

@@ -57,3 +57,21 @@ fn own_devices_and_configurations_are_read() {
         place.run(&["roofline", "--model", "llama-3.1-8b", "--gpu", "h100", "--tp", "3"]).expect(2).stderr;
     assert!(said.contains("query heads"), "{said}");
 }
+
+#[test]
+fn kernels_stand_on_the_roofline() {
+    let place = Place::new();
+    let args = ["roofline", "--model", "llama-3.1-8b", "--gpu", "h100-sxm"];
+    let doc = place.run(&[&args[..], &["--format", "json"]].concat()).expect(0).json();
+    follows("roofline-model.schema.json", &doc);
+    for part in doc["parts"].as_array().unwrap() {
+        let of_roof = part["kernels"]["of_roof"].as_f64().unwrap();
+        assert!(of_roof > 0.0 && of_roof < 1.1, "{part}");
+    }
+    let text = place.run(&[&args[..], &["--html", "roof.html"]].concat()).expect(0).stdout;
+    assert!(text.contains("of the roof") && text.contains("measured"), "{text}");
+    let html = std::fs::read_to_string(place.path("roof.html")).unwrap();
+    assert!(html.contains("<svg") && html.contains("gate_up") && html.contains("prefill"), "{html}");
+    let bare = place.run(&[&args[..], &["--no-table", "--format", "json"]].concat()).expect(0).json();
+    assert!(bare["parts"][0]["kernels"].is_null());
+}

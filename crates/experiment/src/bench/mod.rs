@@ -7,6 +7,7 @@
 //! | `probe` | what the engine can do |
 //! | `child` | the built-in engine as a child process |
 //! | `material` | recorded requests, conversations, shared prefixes |
+//! | `offline` | the load of a benchmark without an engine, for predictions |
 //! | `prompts` | request bodies |
 //! | `images` | images that go with them |
 //! | `talks` | conversations: the next turn carries the answer |
@@ -35,6 +36,7 @@ mod guard;
 mod images;
 mod launch;
 mod material;
+mod offline;
 mod probe;
 mod progress;
 mod prompts;
@@ -62,6 +64,7 @@ pub use error::BenchError;
 pub(crate) use guard::Exit;
 pub use guard::guard;
 pub(crate) use launch::{CommandTemplate, Log};
+pub use offline::{Offline, Sending, offline};
 pub(crate) use probe::{model_of, template};
 pub use progress::Progress;
 pub use prompts::TokenCounter;

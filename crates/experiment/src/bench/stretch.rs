@@ -203,20 +203,33 @@ pub(super) fn schedule(
         LoadPlan::Open { arrival, rate } => (arrival, rate),
         LoadPlan::ShareOfCapacity { arrival, share } => (arrival, share),
     };
+    match process(config, arrival, rate, point.extent)? {
+        None => {
+            let recorded = point.workload.recorded.clone();
+            let times = (0..).map_while(move |i| recorded.as_ref()?.entries().get(i)?.at_ns);
+            Ok(Some(Box::new(times)))
+        }
+        Some(process) => Ok(Some(Box::new(process.offsets(stretch_seed(config.seed, index, trial))))),
+    }
+}
+
+/// The process of an open loop; `None` where the trace has the times.
+pub(super) fn process(
+    config: &BenchConfig,
+    arrival: ArrivalKind,
+    rate: f64,
+    extent: Extent,
+) -> Result<Option<ArrivalProcess>, BenchError> {
     let load = &config.load;
     let burstiness = load.burstiness.unwrap_or(1.0);
     let spec = match arrival {
-        ArrivalKind::Trace => {
-            let recorded = point.workload.recorded.clone();
-            let times = (0..).map_while(move |i| recorded.as_ref()?.entries().get(i)?.at_ns);
-            return Ok(Some(Box::new(times)));
-        }
+        ArrivalKind::Trace => return Ok(None),
         ArrivalKind::Constant | ArrivalKind::Closed => ArrivalSpec::Constant { rate_rps: rate },
         ArrivalKind::Poisson => ArrivalSpec::Poisson { rate_rps: rate },
         ArrivalKind::Gamma => ArrivalSpec::Gamma { rate_rps: rate, burstiness },
         ArrivalKind::Ramp => {
             let end = load.rate_end.unwrap_or(rate);
-            let duration_s = match point.extent {
+            let duration_s = match extent {
                 Extent::Time(d) => d.as_secs_f64(),
                 // As long as the mean rate needs for the requests.
                 Extent::Requests(n) => 2.0 * n as f64 / (rate + end),
@@ -224,8 +237,7 @@ pub(super) fn schedule(
             ArrivalSpec::Ramp { from_rps: rate, to_rps: end, duration_s, spacing: Default::default() }
         }
     };
-    let process = ArrivalProcess::try_from(spec).map_err(|source| BenchError::Arrival { source })?;
-    Ok(Some(Box::new(process.offsets(stretch_seed(config.seed, index, trial)))))
+    ArrivalProcess::try_from(spec).map(Some).map_err(|source| BenchError::Arrival { source })
 }
 
 /// The recorded entry that a stretch begins with: a replay begins with the first; other trials go on where the one

@@ -116,6 +116,7 @@ mod tests {
             workload: Workload::new(Length::fixed(300).unwrap(), Length::fixed(40).unwrap()),
             load: Load::Closed { concurrency: 2 },
             requests: 4,
+            duration_s: None,
             seed: 0,
             frontend: FRONTEND,
         };

@@ -19,7 +19,8 @@ const BANDS: [Option<u32>; 4] = [Some(64), Some(256), Some(1024), None];
 pub struct CheckRow {
     /// The operator.
     pub op: OpKind,
-    /// What was left out: `run` (one of several measurements), `row`, or `shape` (every row of its shape).
+    /// What was left out: `run` (one of several measurements), `row`, or `shape` (every row of its shape); `measured` is
+    /// a measured row that the imported ones predict.
     pub left_out: String,
     /// What answered instead.
     pub tier: Option<Tier>,
@@ -33,12 +34,13 @@ pub struct CheckRow {
     pub p90: f64,
     /// Median with its sign; above 0 is too long.
     pub bias: f64,
-    /// Share of rows inside the 90 % interval of the other residuals; `null` with too few for an interval.
+    /// Share of rows inside the 90 % interval of the other residuals, of measured rows inside that of the imported ones;
+    /// `null` with too few for an interval.
     pub coverage90: Option<f64>,
 }
 
 /// Leave-one-out check of a table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CheckDoc {
     /// Rows that were used.
     pub rows: usize,
@@ -46,6 +48,9 @@ pub struct CheckDoc {
     pub flagged: Vec<FlaggedRow>,
     /// Errors. Products of all tiers together come first, then by band and tier.
     pub errors: Vec<CheckRow>,
+    /// Rows that somebody else measured, the same of them; `null` without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Box<CheckDoc>>,
 }
 
 /// Checks a table.
@@ -85,5 +90,36 @@ pub fn check(table: &KernelTable) -> CheckDoc {
         })
         .collect();
     let flagged = table.flagged();
-    CheckDoc { rows: table.rows(), flagged, errors }
+    CheckDoc { rows: table.rows(), flagged, errors, imported: None }
+}
+
+/// Checks imported rows, against themselves and against measured ones of the same device where there are any.
+#[must_use]
+pub fn check_imported(imported: &KernelTable, measured: Option<&KernelTable>) -> CheckDoc {
+    let mut doc = check(imported);
+    let mut groups: BTreeMap<(OpKind, Option<u8>), Vec<(f64, bool)>> = BTreeMap::new();
+    for (op, roof, time) in measured.into_iter().flat_map(KernelTable::points) {
+        let Some(said) = imported.time(&op, roof, 0.0) else { continue };
+        let row = (said.s / time - 1.0, (said.lo..=said.hi).contains(&time));
+        groups.entry((op.kind, None)).or_default().push(row);
+        if op.kind == OpKind::Linear {
+            groups.entry((op.kind, Some(super::table::group(&op).1))).or_default().push(row);
+        }
+    }
+    doc.errors.extend(groups.into_iter().map(|((op, band), rows)| {
+        let off: Vec<f64> = rows.iter().map(|(off, _)| *off).collect();
+        let size = sorted(&off.iter().map(|e| e.abs()).collect::<Vec<_>>());
+        CheckRow {
+            op,
+            left_out: "measured".to_owned(),
+            tier: Some(Tier::Imported),
+            most_rows: band.and_then(|b| BANDS.get(usize::from(b)).copied().flatten()),
+            n: rows.len(),
+            median: quantile(&size, 0.5),
+            p90: quantile(&size, 0.9),
+            bias: quantile(&sorted(&off), 0.5),
+            coverage90: Some(rows.iter().filter(|(_, inside)| *inside).count() as f64 / rows.len() as f64),
+        }
+    }));
+    doc
 }

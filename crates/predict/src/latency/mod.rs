@@ -6,6 +6,7 @@
 //! | `blend` | measured rows on both sides of it, under one kernel |
 //! | `tile` | tiles and waves, with constants fitted to measured rows and the ratio of the nearest ones |
 //! | `roofline` | the roof, at the utilisation that measured rows of its kind reach |
+//! | `imported` | rows that somebody else measured; asked for kinds and formats without a measured row |
 //! | `datasheet` | the roof of the data sheet, at a utilisation that was published for another device |
 //!
 //! Every time carries a 90 % interval. For tiers that rest on rows it comes from leaving rows out and predicting them
@@ -13,6 +14,7 @@
 
 mod check;
 mod datasheet;
+mod imported;
 mod law;
 mod screen;
 mod spread;
@@ -23,7 +25,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_core::kernel_table::{Family, KernelRow, OpKind, Provider};
 
-pub use check::{CheckDoc, CheckRow, FlaggedRow, check};
+pub use check::{CheckDoc, CheckRow, FlaggedRow, check, check_imported};
+pub use screen::Defect;
 pub use table::{KernelTable, TierError};
 
 use crate::hardware::{Gpu, GpuError};
@@ -41,6 +44,8 @@ pub enum Tier {
     Tile,
     /// The roof, at a measured utilisation.
     Roofline,
+    /// Rows that somebody else measured.
+    Imported,
     /// The roof of the data sheet, at a published utilisation.
     Datasheet,
 }
@@ -54,6 +59,7 @@ impl Tier {
             Tier::Blend => "blend",
             Tier::Tile => "tile",
             Tier::Roofline => "roofline",
+            Tier::Imported => "imported",
             Tier::Datasheet => "datasheet",
         }
     }
@@ -77,19 +83,26 @@ pub struct Timed {
 pub struct Latency {
     gpu: Gpu,
     table: Option<KernelTable>,
+    imported: Option<KernelTable>,
 }
 
 impl Latency {
     /// By the data sheet alone.
     #[must_use]
     pub fn of_datasheet(gpu: Gpu) -> Self {
-        Self { gpu, table: None }
+        Self { gpu, table: None, imported: None }
     }
 
     /// By measured rows where they reach, else by the data sheet.
     #[must_use]
     pub fn of_table(gpu: Gpu, table: KernelTable) -> Self {
-        Self { gpu, table: Some(table) }
+        Self { gpu, table: Some(table), imported: None }
+    }
+
+    /// With rows that somebody else measured ([`KernelTable::imported`]), where there are none of the kind and format.
+    #[must_use]
+    pub fn with_imported(self, imported: KernelTable) -> Self {
+        Self { imported: Some(imported), ..self }
     }
 
     /// The device.
@@ -113,7 +126,11 @@ impl Latency {
             (Some(table), What::Copy { .. }) => table.copy(least),
             (None, _) => None,
         };
-        match measured {
+        let imported = || match (&self.imported, call.what) {
+            (Some(table), What::Op(op)) => table.time(&op, least, call.extra_bytes),
+            _ => None,
+        };
+        match measured.or_else(imported) {
             Some(timed) => Ok(timed),
             None => datasheet::time(&self.gpu, call),
         }

@@ -12,8 +12,9 @@ use stopwatt_core::kernel_table::{
     CacheState, Dtypes, KernelRow, Launch, Op, OpKind, Outcome, Provider, Shape,
 };
 
+use super::imported;
 use super::law::Law;
-use super::screen::{self, FlaggedRow, Seen};
+use super::screen::{self, Defect, FlaggedRow, Seen};
 use super::spread::Spread;
 use super::tile::{self, Product, TileModel};
 use super::{Tier, Timed, datasheet};
@@ -25,6 +26,8 @@ use crate::operators::{Call, Part, What};
 const RUN_TO_RUN: f64 = 0.054;
 /// Lines that a shape without one takes its ratio from.
 const NEAREST: usize = 4;
+/// Most points of a line that are left out one by one, and most lines of a kind that are left out, of imported rows.
+const MOST_LEFT_OUT: usize = 64;
 /// Points of a line that are predicted from other lines.
 const SAMPLED: usize = 8;
 
@@ -88,6 +91,8 @@ pub(super) struct Residual {
 #[derive(Debug, Clone)]
 pub struct KernelTable {
     gpu: Gpu,
+    /// Whether somebody else measured the rows.
+    imported: bool,
     lines: Vec<Line>,
     by_op: HashMap<Op, usize>,
     by_kind: BTreeMap<(OpKind, Dtypes), Vec<usize>>,
@@ -119,8 +124,19 @@ impl KernelTable {
     /// before single launches, and Stopwatt's own provider before others; of equal ones the median counts. Rows that
     /// cannot be right are left out, see [`Self::flagged`].
     pub fn new(rows: &[KernelRow], gpu: &Gpu) -> Result<Self, TierError> {
+        Self::of(rows, gpu, false)
+    }
+
+    /// A table of rows that somebody else measured: screened more strictly, in wider intervals, and of tier
+    /// [`Tier::Imported`].
+    pub fn imported(rows: &[KernelRow], gpu: &Gpu) -> Result<Self, TierError> {
+        Self::of(rows, gpu, true)
+    }
+
+    fn of(rows: &[KernelRow], gpu: &Gpu, imported: bool) -> Result<Self, TierError> {
         let mut table = Self {
             gpu: gpu.clone(),
+            imported,
             lines: Vec::new(),
             by_op: HashMap::new(),
             by_kind: BTreeMap::new(),
@@ -187,17 +203,36 @@ impl KernelTable {
 
     /// Takes out what cannot be right.
     fn screen(&mut self) {
+        let imported = self.imported;
+        let limit = if imported { screen::IMPORTED_LIMIT } else { screen::LIMIT };
         for line in &mut self.lines {
+            if imported {
+                let op = line.op;
+                let flagged = &mut self.flagged;
+                line.points.retain(|point| {
+                    let found = defect(point);
+                    flagged.extend(found.map(|(defect, ratio)| FlaggedRow {
+                        op: op.kind,
+                        shape: join(&op, &point.sizes).shape.label(),
+                        time_s: point.time,
+                        ratio,
+                        defect,
+                    }));
+                    found.is_none()
+                });
+            }
             let seen: Vec<Seen> =
                 line.points.iter().map(|p| Seen { sizes: p.sizes, roof: p.roof, time: p.time }).collect();
-            for &(index, ratio) in screen::too_long(&seen).iter().rev() {
+            for &(index, ratio) in screen::too_long(&seen, limit).iter().rev() {
                 let point = line.points.remove(index);
                 let op = join(&line.op, &point.sizes);
                 let shape = op.shape.label();
-                self.flagged.push(FlaggedRow { op: op.kind, shape, time_s: point.time, ratio });
+                let defect = Defect::TooLong;
+                self.flagged.push(FlaggedRow { op: op.kind, shape, time_s: point.time, ratio, defect });
             }
         }
-        // A row that stands alone cannot be taken out, so no line is empty.
+        self.lines.retain(|line| !line.points.is_empty());
+        self.by_op = self.lines.iter().enumerate().map(|(index, line)| (line.op, index)).collect();
     }
 
     fn prepare(&mut self) {
@@ -230,7 +265,9 @@ impl KernelTable {
     fn law(&self, kind: OpKind, dtypes: Dtypes, without: Option<usize>) -> Law {
         let lines = self.by_kind.get(&(kind, dtypes)).into_iter().flatten().filter(|&&i| Some(i) != without);
         let points = lines.flat_map(|&i| self.lines[i].points.iter().map(move |p| (&self.lines[i].op, p)));
+        // Without the names of kernels there is nothing to fit tiles to.
         if kind == OpKind::Linear
+            && !self.imported
             && let (Some(sms), Ok(peak)) = (self.gpu.sms, self.gpu.peak(dtypes.input))
         {
             let rows: Vec<_> =
@@ -249,7 +286,8 @@ impl KernelTable {
         for (index, line) in self.lines.iter().enumerate() {
             let (kind, dtypes) = (line.op.kind, line.op.dtypes);
             let tiles = self.laws.get(&(kind, dtypes)).is_some_and(Law::has_tiles);
-            for (i, point) in line.points.iter().enumerate() {
+            let every = self.every(line.points.len());
+            for (i, point) in line.points.iter().enumerate().step_by(every) {
                 let group = group(&join(&line.op, &point.sizes));
                 // Each run is predicted from the others.
                 for (j, time) in point.runs.iter().enumerate().filter(|_| point.runs.len() > 1) {
@@ -265,6 +303,10 @@ impl KernelTable {
                     all.push(Residual { group, tier: found.tier(tiles), whole_line: false, ratio });
                 }
             }
+            let of_kind = self.by_kind.get(&(kind, dtypes)).map_or(1, Vec::len);
+            if !index.is_multiple_of(self.every(of_kind)) {
+                continue;
+            }
             let law = self.law(kind, dtypes, Some(index));
             let every = line.points.len().div_ceil(SAMPLED).max(1);
             for point in line.points.iter().step_by(every) {
@@ -278,6 +320,11 @@ impl KernelTable {
             }
         }
         all
+    }
+
+    /// Of so many rows or lines, each how manieth is left out: imported ones are too many for all.
+    fn every(&self, n: usize) -> usize {
+        if self.imported { n.div_ceil(MOST_LEFT_OUT).max(1) } else { 1 }
     }
 
     /// Time of an operator; `roof` is its least time with everything counted, `extra` bytes beyond its operands
@@ -295,7 +342,7 @@ impl KernelTable {
             let tier = if law.has_tiles() { Tier::Tile } else { Tier::Roofline };
             return Some(self.spread(group(op), tier, by_law * ratio.exp(), None));
         };
-        if let Some(point) = found.exact {
+        if let Some(point) = found.exact.filter(|_| !self.imported) {
             let between = self.residuals.get(&(group(op), Tier::Measured)).map_or(
                 Spread { lo: 1.0 - RUN_TO_RUN, hi: 1.0 + RUN_TO_RUN },
                 |s| Spread { lo: s.lo.min(1.0), hi: s.hi.max(1.0) },
@@ -323,6 +370,13 @@ impl KernelTable {
         Some(self.spread((OpKind::Rope, 0), Tier::Roofline, roof * slowness, None))
     }
 
+    /// Every operator with a row, its least time, and its time. Seconds.
+    pub(crate) fn points(&self) -> impl Iterator<Item = (Op, f64, f64)> + '_ {
+        self.lines
+            .iter()
+            .flat_map(|line| line.points.iter().map(|p| (join(&line.op, &p.sizes), p.roof, p.time)))
+    }
+
     /// Rows that are used.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -339,7 +393,11 @@ impl KernelTable {
     fn spread(&self, group: Group, tier: Tier, s: f64, other: Option<f64>) -> Timed {
         let of = |tier| self.residuals.get(&(group, tier)).copied();
         let known = of(tier).or(of(Tier::Tile)).or(of(Tier::Roofline)).or(of(Tier::Blend));
-        let Spread { lo, hi } = known.unwrap_or(Spread { lo: 0.6, hi: 1.4 });
+        let known = known.unwrap_or(Spread { lo: 0.6, hi: 1.4 });
+        let (Spread { lo, hi }, tier) = match self.imported {
+            true => (imported::widened(known, group.0), Tier::Imported),
+            false => (known, tier),
+        };
         let (mut low, mut high) = (s * lo.min(1.0), s * hi.max(1.0));
         if let Some(other) = other {
             (low, high) = (low.min(other), high.max(other));
@@ -394,6 +452,17 @@ impl Found<'_> {
     }
 }
 
+/// What is wrong with an imported row by itself, and by how much.
+fn defect(point: &Point) -> Option<(Defect, f64)> {
+    let ends = |f: fn(f64, f64) -> f64, start| point.runs.iter().copied().fold(start, f);
+    let apart = ends(f64::max, 0.0) / ends(f64::min, f64::INFINITY);
+    if apart > screen::MOST_APART {
+        return Some((Defect::Disagrees, apart));
+    }
+    let faster = point.roof / point.time;
+    (faster * screen::LEAST_OF_ROOF > 1.0).then_some((Defect::AboveRoof, faster))
+}
+
 /// Median; of two, their mean.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
@@ -403,7 +472,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// Residuals differ by how many rows a product has: few are bound by memory, many by arithmetic, and waves bite between.
-fn group(op: &Op) -> Group {
+pub(super) fn group(op: &Op) -> Group {
     let band = match op.shape {
         Shape::Matrix { m, .. } => [64, 256, 1024].iter().filter(|limit| m > **limit).count() as u8,
         _ => 0,
@@ -691,6 +760,84 @@ mod tests {
         assert!((0.85..=1.0).contains(&share), "{share}");
         let t = ask(&table, linear(1017, 4096, 4096));
         assert!(t.tier == Tier::Blend && t.lo > 0.75 * t.s && t.hi < 1.3 * t.s, "{t:?}");
+    }
+
+    fn other_table(rows: &[KernelRow]) -> KernelTable {
+        KernelTable::imported(rows, preset("h100").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn defects_of_imported_rows_are_named_and_left_out() {
+        let roof = |m| table(&[row(linear(1, 4096, 4096), 1e-5, "a")]).roof(&linear(m, 4096, 4096)).unwrap();
+        let of = |m: u32, slow: f64| row(linear(m, 4096, 4096), slow * roof(m), "");
+        // 2.5 times as long as half of the rows beside it; twice measured; faster than the peak.
+        let mut rows: Vec<_> = (1..=16).map(|i| of(1024 * i, 1.3)).collect();
+        rows[4] = of(5 * 1024, 2.6);
+        rows.push(of(2048, 1.7));
+        rows[9] = of(10 * 1024, 0.8);
+        let other = other_table(&rows);
+        let mut found: Vec<_> = other.flagged().iter().map(|f| (f.defect, f.shape.clone())).collect();
+        found.sort();
+        let shape = |m: u32| linear(m, 4096, 4096).shape.label();
+        let expected = [
+            (Defect::TooLong, shape(5 * 1024)),
+            (Defect::AboveRoof, shape(10 * 1024)),
+            (Defect::Disagrees, shape(2048)),
+        ];
+        assert_eq!((found.as_slice(), other.rows()), (&expected[..], 13));
+    }
+
+    #[test]
+    fn imported_rows_answer_in_a_wider_interval_and_after_measured_ones() {
+        use super::super::Latency;
+        let rows: Vec<_> = (1..40).map(|i| row(linear(8 * i, 4096, 4096), 20e-6, "")).collect();
+        let (own, other) = (table(&rows), other_table(&rows));
+        let op = linear(8, 4096, 4096);
+        let (a, b) = (ask(&own, op), ask(&other, op));
+        assert_eq!((a.tier, b.tier), (Tier::Measured, Tier::Imported));
+        assert!((b.s / a.s - 1.0).abs() < 1e-9 && b.lo < a.lo && b.hi > a.hi);
+        let gpu = preset("h100").unwrap();
+        let of = |latency: &Latency, dtype| {
+            let op = Op { dtypes: Dtypes::all(dtype), ..op };
+            let call = Call { part: Part::Norm, what: What::Op(op), count: 1, extra_bytes: 0.0 };
+            latency.of(&call).unwrap().tier
+        };
+        let alone = Latency::of_datasheet(gpu.clone()).with_imported(other.clone());
+        assert_eq!((of(&alone, Dtype::Bf16), of(&alone, Dtype::F16)), (Tier::Imported, Tier::Datasheet));
+        assert_eq!(
+            of(&Latency::of_table(gpu.clone(), own).with_imported(other), Dtype::Bf16),
+            Tier::Measured
+        );
+    }
+
+    #[test]
+    fn intervals_of_imported_rows_hold_measured_ones() {
+        // The truth is off by a factor that a whole shape has in common, drawn from what tables of an H100 differ by,
+        // and by a ripple of its own.
+        let plain = table(&[row(linear(1, 4096, 4096), 1e-5, "a")]);
+        let mut draws = Draws::new(Purpose::Order, [9, 0, 0, 0]);
+        let Spread { lo, hi } = imported::between(OpKind::Linear);
+        let (mut inside, mut all) = (0, 0);
+        for _ in 0..40 {
+            let rows: Vec<_> = (1..60)
+                .map(|i| {
+                    let op = linear(i * 40, 4096, 4096);
+                    row(op, plain.roof(&op).unwrap() / 0.6 * (0.04 * draws.normal()).exp(), "")
+                })
+                .collect();
+            let other = other_table(&rows);
+            // 90 % of these factors lie between the two ends.
+            let shared = (lo.ln() + hi.ln()) / 2.0 + (hi / lo).ln() / 3.29 * draws.normal();
+            for i in 1..58 {
+                let op = linear(i * 40 + 17, 4096, 4096);
+                let truth = plain.roof(&op).unwrap() / 0.6 * (shared + 0.04 * draws.normal()).exp();
+                let t = ask(&other, op);
+                inside += u32::from((t.lo..=t.hi).contains(&truth));
+                all += 1;
+            }
+        }
+        let share = f64::from(inside) / f64::from(all);
+        assert!((0.85..=0.99).contains(&share), "{share}");
     }
 
     #[test]

@@ -29,6 +29,7 @@ fn four_at_once() -> Scenario {
         workload: Workload::new(Length::fixed(16).unwrap(), Length::fixed(10).unwrap()),
         load: Load::Closed { concurrency: 1 },
         requests: 600,
+        duration_s: None,
         seed: 3,
         frontend: Frontend::NONE,
     }

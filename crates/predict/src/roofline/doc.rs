@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::latency::Tier;
 use crate::operators::Part;
 
 /// How operations and bytes are counted.
@@ -155,6 +156,24 @@ pub struct PartRow {
     pub time_s: f64,
     /// Share of the step's time.
     pub share: f64,
+    /// What its kernels take; `null` without a kernel table.
+    #[serde(default)]
+    pub kernels: Option<KernelsOfPart>,
+}
+
+/// Kernels of a part by a kernel table, beside their roof.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelsOfPart {
+    /// Seconds.
+    pub time_s: f64,
+    /// 90 % interval.
+    pub interval90: [f64; 2],
+    /// The roof's time over theirs: 1 is on the roof.
+    pub of_roof: f64,
+    /// Operations a second; 0 where there are none.
+    pub flop_s: f64,
+    /// The weakest evidence that the time rests on.
+    pub tier: Tier,
 }
 
 /// The analysis.

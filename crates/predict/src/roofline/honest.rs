@@ -117,6 +117,15 @@ fn shape(phase: Phase, tokens: u32, sequences: u32, context: u32) -> StepShape {
     shape
 }
 
+/// The step whose parts are told: the longest prompt or the largest batch.
+pub(super) fn largest(phase: Phase, settings: &RooflineSettings) -> StepShape {
+    let most = |sizes: &[u32]| sizes.iter().max().copied().unwrap_or(1);
+    match phase {
+        Phase::Prefill => shape(phase, most(&settings.input_lengths), 1, settings.context),
+        Phase::Decode => shape(phase, 1, most(&settings.batches), settings.context),
+    }
+}
+
 pub(super) fn analyse(
     deployment: &Deployment,
     gpu: &Gpu,
@@ -180,6 +189,7 @@ pub(super) fn analyse(
                 bound: sum.bound(),
                 time_s: sum.time_s(),
                 share: sum.time_s() / s.time_s,
+                kernels: None,
             })
             .collect();
         of_phase.sort_by(|a, b| b.time_s.total_cmp(&a.time_s));
@@ -283,5 +293,29 @@ mod tests {
             step(&deployed("llama-3.1-8b", "bf16", 4), gpu, &shape(Phase::Decode, 1, 8, 1024)).unwrap();
         assert!(four.time_s < 0.28 * alone.time_s && four.time_s > 0.25 * alone.time_s);
         assert!(four.parts[&Part::AllReduce].seconds[2] > 0.0);
+    }
+
+    #[test]
+    fn kernels_of_a_table_stand_beside_their_roof() {
+        use crate::latency::{Latency, Tier};
+        use crate::roofline::place_kernels;
+
+        let gpu = preset("h100").unwrap();
+        let bf16 = Precision::parse("bf16").unwrap();
+        let d = Deployment::new(builtin("llama-3.1-8b").unwrap(), bf16, 1, 1).unwrap();
+        let settings = RooflineSettings::new(Method::Honest);
+        let mut doc = analyse(&d, gpu, &settings).unwrap();
+        place_kernels(&mut doc, &d, &Latency::of_datasheet(gpu.clone()), &settings).unwrap();
+        assert!(!doc.parts.is_empty());
+        for row in &doc.parts {
+            let k = row.kernels.as_ref().unwrap();
+            assert!((k.of_roof * k.time_s / row.time_s - 1.0).abs() < 1e-12 && k.of_roof < 1.0, "{row:?}");
+            assert!(k.interval90[0] < k.time_s && k.time_s < k.interval90[1] && k.tier == Tier::Datasheet);
+            assert!((k.flop_s * k.time_s - row.flop).abs() <= 1e-9 * row.flop);
+        }
+        // Gate and up of 4,096 tokens: 2·4096·28672·4096 operations a layer at 0.80 of 989.4 TFLOP/s, and 4 µs.
+        let gate = doc.parts.iter().find(|r| r.phase == Phase::Prefill && r.part == Part::GateUp).unwrap();
+        let by_hand = 32.0 * (4e-6 + 2.0 * 4096.0 * 28672.0 * 4096.0 / (0.8 * 989.4e12));
+        assert!((gate.kernels.as_ref().unwrap().time_s / by_hand - 1.0).abs() < 1e-3);
     }
 }

@@ -12,9 +12,13 @@ mod doc;
 pub mod honest;
 pub mod textbook;
 
-pub use doc::{Bound, GpuFacts, Method, ModelFacts, PartRow, Phase, PhaseRow, QuantRow, Ridge, RooflineDoc};
+pub use doc::{
+    Bound, GpuFacts, KernelsOfPart, Method, ModelFacts, PartRow, Phase, PhaseRow, QuantRow, Ridge,
+    RooflineDoc,
+};
 
 use crate::hardware::{Gpu, GpuError};
+use crate::latency::{Latency, Tier};
 use crate::operators::{Deployment, DeploymentError};
 use crate::precision::Precision;
 
@@ -89,6 +93,34 @@ pub fn analyse(
         Method::Textbook => textbook::analyse(deployment, gpu, settings),
         Method::Honest => honest::analyse(deployment, gpu, settings),
     }
+}
+
+/// Puts the kernels of a table beside the roof of each part.
+pub fn place_kernels(
+    doc: &mut RooflineDoc,
+    deployment: &Deployment,
+    latency: &Latency,
+    settings: &RooflineSettings,
+) -> Result<(), RooflineError> {
+    for row in &mut doc.parts {
+        let shape = honest::largest(row.phase, settings);
+        let (mut time_s, mut lo, mut hi, mut tier) = (0.0, 0.0, 0.0, Tier::Measured);
+        for call in deployment.calls(&shape, shape.tokens())?.iter().filter(|call| call.part == row.part) {
+            let (timed, count) = (latency.of(call)?, f64::from(call.count));
+            time_s += timed.s * count;
+            lo += timed.lo * count;
+            hi += timed.hi * count;
+            tier = tier.max(timed.tier);
+        }
+        row.kernels = Some(KernelsOfPart {
+            time_s,
+            interval90: [lo, hi],
+            of_roof: row.time_s / time_s,
+            flop_s: row.flop / time_s,
+            tier,
+        });
+    }
+    Ok(())
 }
 
 /// Formats that are compared: their names.

@@ -15,9 +15,11 @@ use std::collections::BinaryHeap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_serving::arrival::ArrivalProcess;
-use stopwatt_serving::scheduler::{ConfigError, Request, Sampled, Scheduler, SchedulerConfig, StepPlan};
+use stopwatt_serving::scheduler::{
+    ConfigError, Prompt, Request, Sampled, Scheduler, SchedulerConfig, StepPlan,
+};
 use stopwatt_serving::step::{StepModel, StepShape};
-use stopwatt_serving::workload::Workload;
+use stopwatt_serving::workload::{RequestShape, Workload};
 
 use parsing::{HAND_OVER, Parsing};
 pub use summary::{Statistic, Summary};
@@ -86,8 +88,10 @@ pub struct Scenario {
     pub workload: Workload,
     /// When they come.
     pub load: Load,
-    /// How many.
+    /// How many; at most, where `duration_s` ends it.
     pub requests: u32,
+    /// Seconds after which no request is sent; `None` sends all.
+    pub duration_s: Option<f64>,
     /// Seed of lengths and times.
     pub seed: u64,
     /// Time outside the engine's steps.
@@ -166,7 +170,7 @@ pub enum SimulateError {
 }
 
 /// Most requests of a scenario.
-const MOST_REQUESTS: u32 = 10_000_000;
+pub const MOST_REQUESTS: u32 = 10_000_000;
 
 /// A request on its way to the queue: earliest first, then by number.
 type Arrival = std::cmp::Reverse<(u64, u32)>;
@@ -199,6 +203,8 @@ struct Simulation<'a, 'w> {
     arrivals: BinaryHeap<Arrival>,
     /// Requests sent so far in a closed loop.
     sent: u32,
+    /// From when on none is sent.
+    until: u64,
     served: Vec<Served>,
     /// When each request's last token was sent.
     emitted: Vec<u64>,
@@ -255,8 +261,9 @@ fn simulate_by(
         handed: 0,
         arrivals: BinaryHeap::new(),
         sent: 0,
-        served: vec![Served::default(); n],
-        emitted: vec![0; n],
+        until: scenario.duration_s.map_or(u64::MAX, nanos),
+        served: Vec::new(),
+        emitted: Vec::new(),
         done: None,
         outcome,
     };
@@ -264,12 +271,13 @@ fn simulate_by(
         Load::Closed { concurrency: 0 } => return Err(SimulateError::Nothing { what: "the concurrency" }),
         Load::Closed { concurrency } => (0..concurrency.min(scenario.requests)).for_each(|_| s.send(0)),
         Load::Open(process) => {
-            process
-                .offsets(scenario.seed)
+            let offsets = process.offsets(scenario.seed).map(|at| u64::try_from(at).unwrap_or(0));
+            offsets
                 .take(n)
-                .for_each(|offset| s.send(u64::try_from(offset).unwrap_or(0)));
-            // A ramp may end before all requests are sent.
-            s.served.truncate(s.sent as usize);
+                .take_while(|at| *at < s.until)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|at| s.send(at));
         }
         Load::Recorded => {
             let Some(recorded) = scenario.workload.recorded.as_ref().filter(|r| r.is_timed()) else {
@@ -280,7 +288,6 @@ fn simulate_by(
             for index in 0..n {
                 s.send(u64::try_from(recorded.entry(index).at_ns.unwrap_or(0) - begin).unwrap_or(0));
             }
-            s.served.truncate(s.sent as usize);
         }
     }
     s.run(model)?;
@@ -304,13 +311,13 @@ impl Simulation<'_, '_> {
     /// The client sends its next request at `at`, if any is left.
     fn send(&mut self, at: u64) {
         let index = self.sent;
-        if index >= self.scenario.requests {
+        if index >= self.scenario.requests || at >= self.until {
             return;
         }
         self.sent += 1;
         let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
-        self.served[index as usize] =
-            Served { input: shape.input, output: shape.output, sent: at, ..Served::default() };
+        self.served.push(Served { input: shape.input, output: shape.output, sent: at, ..Served::default() });
+        self.emitted.push(0);
         let Some(mut parsing) = self.parsing.take() else { return self.hand_over(index, at, 0) };
         parsing.add(at, index, &mut |index, at| self.hand_over(index, at, HAND_OVER));
         self.parsing = Some(parsing);
@@ -331,6 +338,21 @@ impl Simulation<'_, '_> {
         nanos(front.before_s + front.per_prompt_token_s * f64::from(input))
     }
 
+    /// What a request begins with. A trace may number its blocks: equal numbers are equal tokens.
+    fn prompt(&self, index: u32, shape: RequestShape) -> Prompt {
+        let recorded = self.scenario.workload.recorded.as_deref();
+        let Some(recorded) = recorded.filter(|r| !r.entry(index.into()).blocks.is_empty()) else {
+            return shape.into();
+        };
+        // A block of the trace holds several of the engine's; one that is shorter says nothing about whole ones.
+        let each = u64::from(recorded.block_tokens / self.scenario.scheduler.block_size);
+        let blocks = recorded.entry(index.into()).blocks.iter();
+        Prompt::Numbered {
+            tokens: shape.input,
+            blocks: blocks.flat_map(|id| (0..each).map(move |part| id.wrapping_mul(each) + part)).collect(),
+        }
+    }
+
     fn next_arrival(&self) -> Option<u64> {
         let handed = self.arrivals.peek().map(|std::cmp::Reverse((at, _))| *at);
         let parsed = self.parsing.as_ref().and_then(Parsing::next);
@@ -346,7 +368,8 @@ impl Simulation<'_, '_> {
         while self.arrivals.peek().is_some_and(|std::cmp::Reverse((at, _))| *at <= self.now) {
             let Some(std::cmp::Reverse((_, index))) = self.arrivals.pop() else { break };
             let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
-            let request = Request { id: index.into(), prompt: shape.into(), max_tokens: shape.output };
+            let prompt = self.prompt(index, shape);
+            let request = Request { id: index.into(), prompt, max_tokens: shape.output };
             self.scheduler.add(request).map_err(|e| SimulateError::Refused {
                 index,
                 input: shape.input,
@@ -499,6 +522,7 @@ impl Simulation<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use stopwatt_serving::arrival::{ArrivalSpec, Spacing};
     use stopwatt_serving::step::{LinearCoefficients, LinearStepModel};
     use stopwatt_serving::workload::Length;
 
@@ -521,6 +545,7 @@ mod tests {
             workload: Workload::new(Length::fixed(input).unwrap(), Length::fixed(output).unwrap()),
             load,
             requests,
+            duration_s: None,
             seed: 1,
             frontend: Frontend::NONE,
         }
@@ -616,6 +641,46 @@ mod tests {
             out.requests.iter().map(|r| (r.sent / 1_000_000, r.first / 1_000_000)).unzip();
         // A one-token prompt counts as a decode: steps end at 10, 20 and 30 ms.
         assert_eq!((sent, firsts), (vec![0, 5, 10, 15], vec![10, 20, 20, 30]));
+    }
+
+    #[test]
+    fn clients_send_until_time_is_up() {
+        // Each request takes 120 ms: sent at 0, 120 and 240 ms, and no more at 360.
+        let mut s = scenario(1000, 11, Load::Closed { concurrency: 1 }, MOST_REQUESTS);
+        s.duration_s = Some(0.3);
+        let out = simulate(&s, &model()).unwrap();
+        assert_eq!((out.requests.len(), out.wall), (3, 360_000_000));
+        // A ramp from 0 to 100 a second over one second has its k-th request at √(2k/100) s: 12.5 in half a second.
+        let ramp =
+            ArrivalSpec::Ramp { from_rps: 0.0, to_rps: 100.0, duration_s: 1.0, spacing: Spacing::Even };
+        s.load = Load::Open(ramp.try_into().unwrap());
+        for (duration_s, requests) in [(0.5, 13), (2.0, 50)] {
+            s.duration_s = Some(duration_s);
+            let out = simulate(&s, &model()).unwrap();
+            assert_eq!(out.requests.len(), requests);
+            assert_eq!(out.requests[8].sent, 400_000_000);
+        }
+    }
+
+    #[test]
+    fn numbered_blocks_of_a_trace_are_found_in_the_cache() {
+        use std::sync::Arc;
+
+        use stopwatt_serving::trace::{Entry, Turn};
+        use stopwatt_serving::workload::Recorded;
+
+        let entry = |at, blocks: &[u64]| Entry {
+            at_ns: Some(at),
+            turns: vec![Turn { input: Some(1100), output: Some(1), ..Turn::default() }],
+            blocks: blocks.to_vec(),
+        };
+        let entries = vec![entry(0, &[7, 8, 9]), entry(1_000_000_000, &[7, 8, 10])];
+        let mut s = scenario(1, 1, Load::Recorded, 10);
+        s.workload.recorded = Recorded::new("t".to_owned(), entries, 512, 1, 0).map(Arc::new);
+        let out = simulate(&s, &model()).unwrap();
+        let took: Vec<_> = out.requests.iter().map(|r| (r.first - r.sent) / 10_000).collect();
+        // 10 ms and 1,100 tokens of 10 µs; then 1,024 of them are there.
+        assert_eq!(took, [2100, 1076]);
     }
 
     #[test]

@@ -104,6 +104,12 @@ pub(crate) struct BenchArgs {
     /// Arrival process; a rate alone means poisson, a concurrency alone closed
     #[arg(long, value_enum, help_heading = "Load")]
     arrival: Option<Arrival>,
+    /// Requests per second at the end of a ramp
+    #[arg(long, value_name = "R", help_heading = "Load")]
+    rate_end: Option<f64>,
+    /// Shape of gamma arrivals: 1 is poisson, below 1 comes in bursts
+    #[arg(long, value_name = "X", help_heading = "Load")]
+    burstiness: Option<f64>,
     /// Requests in a trial
     #[arg(long, value_name = "N", help_heading = "Load", conflicts_with = "duration")]
     requests: Option<u64>,
@@ -398,6 +404,8 @@ fn resolve(
         )
         .flag("load.rate", "--rate", some_if(!args.rate.is_empty(), args.rate.clone()))
         .flag("load.arrival", "--arrival", args.arrival.map(ArrivalKind::from))
+        .flag("load.rate_end", "--rate-end", args.rate_end)
+        .flag("load.burstiness", "--burstiness", args.burstiness)
         .flag("measure.requests", "--requests", args.requests)
         .flag("measure.duration_s", "--duration", seconds(args.duration.filter(|_| !soak)))
         .flag("measure.soak_s", "--duration", seconds(args.duration.filter(|_| soak)))
@@ -477,7 +485,7 @@ macro_rules! mirror {
     ($(#[$m:meta])* $name:ident => $target:ident { $($(#[doc = $doc:literal])+ $variant:ident),+ $(,)? }) => {
         $(#[$m])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-        enum $name { $($(#[doc = $doc])+ $variant),+ }
+        pub(super) enum $name { $($(#[doc = $doc])+ $variant),+ }
         impl From<$name> for $target {
             fn from(value: $name) -> Self { match value { $($name::$variant => Self::$variant),+ } }
         }
@@ -507,9 +515,9 @@ mirror! { Arrival => ArrivalKind {
     Constant,
     /// Exponential gaps
     Poisson,
-    /// Gamma gaps, see load.burstiness
+    /// Gamma gaps, see --burstiness
     Gamma,
-    /// A rate that rises linearly from --rate to load.rate_end
+    /// A rate that moves linearly from --rate to --rate-end
     Ramp,
     /// As recorded in --trace (default for a trace with times)
     Trace,

@@ -7,8 +7,9 @@ use clap::Args;
 use stopwatt_core::kernel_table::KernelRow;
 use stopwatt_core::log::Fact;
 use stopwatt_predict::hardware::{self, Gpu};
-use stopwatt_predict::latency::{KernelTable, Latency, stands_for_vllm};
-use stopwatt_predict::predict::TableDoc;
+use stopwatt_predict::latency::{CheckDoc, KernelTable, Latency, check, check_imported, stands_for_vllm};
+use stopwatt_predict::predict::{ImportedDoc, TableDoc};
+use stopwatt_record::aic::{self, Imported};
 use stopwatt_record::run_dir::Run;
 use stopwatt_record::shipped::ShippedRun;
 use stopwatt_record::{catalogue, kernel_table};
@@ -26,12 +27,21 @@ const BUILT_IN: &[(&str, &[u8])] = &[
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct TableFlags {
     /// Measured kernels: a run of `profile`, or a Parquet file of one; may be repeated [default: those that come with
-    /// Stopwatt for the device]
-    #[arg(long = "table", value_name = "RUN|FILE")]
+    /// Stopwatt for the device]; `aic:PATH` is a copy of AIConfigurator's tables, which answer where nothing was measured
+    #[arg(long = "table", value_name = "RUN|FILE|aic:PATH")]
     pub(super) tables: Vec<String>,
-    /// Use no measured kernels, the data sheet alone
-    #[arg(long, conflicts_with = "tables")]
+    /// Use no measured kernels that come with Stopwatt: those of --table, else the data sheet alone
+    #[arg(long)]
     pub(super) no_table: bool,
+}
+
+/// What names a copy of AIConfigurator's tables.
+const AIC: &str = "aic:";
+
+/// Rows that somebody else measured.
+struct Foreign {
+    table: KernelTable,
+    doc: ImportedDoc,
 }
 
 /// A table that was read.
@@ -100,12 +110,13 @@ pub(super) fn device_of(text: &str) -> anyhow::Result<Gpu> {
 impl TableFlags {
     /// Rows and where they are from; `gpu` is what `--gpu` said.
     pub(super) fn read(&self, asked: &str, gpu: &Gpu) -> anyhow::Result<(Vec<KernelRow>, Vec<String>)> {
-        if self.no_table {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        let mut names: Vec<&str> = self.tables.iter().map(String::as_str).collect();
+        let mut names: Vec<&str> =
+            self.tables.iter().map(String::as_str).filter(|name| !name.starts_with(AIC)).collect();
         if is_table(asked) {
             names.insert(0, asked);
+        }
+        if names.is_empty() && self.no_table {
+            return Ok((Vec::new(), Vec::new()));
         }
         if names.is_empty() {
             let Some((id, bytes)) = BUILT_IN.iter().find(|(id, _)| *id == gpu.id) else {
@@ -145,8 +156,21 @@ impl TableFlags {
     /// Times of operators as vLLM runs them, and what they rest on.
     pub(super) fn latency(&self, asked: &str, gpu: Gpu) -> anyhow::Result<(Latency, Option<TableDoc>)> {
         let (mut rows, sources) = self.read(asked, &gpu)?;
+        let foreign = self.foreign(&gpu)?;
+        let with = |latency: Latency| match &foreign {
+            Some(foreign) => latency.with_imported(foreign.table.clone()),
+            None => latency,
+        };
+        let imported = foreign.as_ref().map(|f| f.doc.clone());
         if sources.is_empty() {
-            return Ok((Latency::of_datasheet(gpu), None));
+            let doc = imported.map(|imported| TableDoc {
+                sources: Vec::new(),
+                rows: 0,
+                flagged: Vec::new(),
+                other_kernels: 0,
+                imported: Some(imported),
+            });
+            return Ok((with(Latency::of_datasheet(gpu)), doc));
         }
         let all = rows.len();
         rows.retain(stands_for_vllm);
@@ -157,14 +181,52 @@ impl TableFlags {
             rows: table.rows(),
             flagged: table.flagged(),
             other_kernels: all - rows.len(),
+            imported,
         };
-        Ok((Latency::of_table(gpu, table), Some(doc)))
+        Ok((with(Latency::of_table(gpu, table)), Some(doc)))
+    }
+
+    /// Rows of the device that somebody else measured; `None` where nobody asked for any.
+    fn foreign(&self, gpu: &Gpu) -> anyhow::Result<Option<Foreign>> {
+        let is_device = |name: &str| hardware::preset(name).is_some_and(|known| known.id == gpu.id);
+        let mut all = Imported::default();
+        for place in self.tables.iter().filter_map(|name| name.strip_prefix(AIC)) {
+            let found = aic::read(Path::new(place), &is_device).map_err(|e| {
+                Failure::new(Outcome::Configuration, e.into())
+                    .hint("give the folder of an installed aiconfigurator, or its systems/data/<gpu>")
+            })?;
+            all.rows.extend(found.rows);
+            all.files.extend(found.files);
+            found.left_out.into_iter().for_each(|(why, n)| *all.left_out.entry(why).or_default() += n);
+        }
+        if all.files.is_empty() {
+            return Ok(None);
+        }
+        let table = KernelTable::imported(&all.rows, gpu)
+            .map_err(|e| Failure::new(Outcome::Configuration, e.into()))?;
+        let doc = ImportedDoc {
+            sources: all.files.iter().map(|file| format!("aiconfigurator: {file}")).collect(),
+            rows: table.rows(),
+            flagged: table.flagged().len(),
+            without_counterpart: all.left_out,
+        };
+        Ok(Some(Foreign { table, doc }))
+    }
+
+    /// How well rows predict each other; `None` without any.
+    pub(super) fn check(&self, asked: &str, gpu: &Gpu) -> anyhow::Result<Option<CheckDoc>> {
+        let (own, foreign) = (self.table(asked, gpu)?, self.foreign(gpu)?);
+        if own.is_none() && foreign.is_none() {
+            return Ok(None);
+        }
+        let mut doc = own.as_ref().map(check).unwrap_or_default();
+        doc.imported = foreign.map(|f| Box::new(check_imported(&f.table, own.as_ref())));
+        Ok(Some(doc))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use stopwatt_predict::latency::check;
     use stopwatt_record::shipped::{Manifest, sha256};
 
     use super::*;

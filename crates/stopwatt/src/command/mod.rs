@@ -31,6 +31,7 @@ mod place;
 pub(crate) mod plan;
 mod plan_text;
 pub(crate) mod predict;
+mod predict_load;
 mod predict_measured;
 mod predict_out;
 mod predict_text;

@@ -263,6 +263,7 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                         workload: Workload::new(args.input.clone(), args.output.clone()),
                         load: Load::Closed { concurrency: 1 },
                         requests: args.requests,
+                        duration_s: None,
                         drop_first_wave: false,
                         seed: args.seed,
                         frontend: calibration.as_ref().map_or(Frontend::GUESS, |c| c.frontend),

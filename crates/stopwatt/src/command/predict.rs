@@ -2,25 +2,20 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use stopwatt_core::kernel_table::Dtype;
 use stopwatt_predict::engine::{Argument, DeploymentArgument, EngineSettings, EngineVersion};
 use stopwatt_predict::hardware::Gpu;
-use stopwatt_predict::latency::check;
 use stopwatt_predict::memory::{Known, MemoryDoc, memory};
 use stopwatt_predict::predict::{Question, predict};
-use stopwatt_predict::simulate::{Frontend, Load};
+use stopwatt_predict::simulate::Frontend;
 use stopwatt_predict::validate::cross_validate;
 use stopwatt_predict::{Deployment, Precision};
-use stopwatt_serving::arrival::ArrivalProcess;
-use stopwatt_serving::trace::{self, BadRows, Turn};
-use stopwatt_serving::workload::{Length, Recorded, Workload};
 
 use super::kernel_tables::{self, TableFlags};
 use super::model_and_gpu::{ModelAndGpu, precision, read_gpu};
+use super::predict_load::LoadFlags;
 use super::predict_text::{check_csv, check_text, csv, memory_csv, memory_text, text};
 use super::prove::{self, ProveFlags};
 use super::{Failure, Format, Language, measured_loads, predict_measured, predict_out};
@@ -37,6 +32,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
 #[command(after_help = "Examples:\n  \
     stopwatt predict --model llama-3.1-8b --gpu h100-sxm --input 1024 --output 128 --concurrency 16\n  \
     stopwatt predict --model qwen3-8b --gpu a100-80gb --input 256:1024 --output 128 --rate 4\n  \
+    stopwatt predict --model llama-3.1-8b --gpu h100-sxm --arrival ramp --rate 2 --rate-end 20 --duration 60s\n  \
     stopwatt predict --model llama-3.1-70b --gpu h100-sxm --memory\n  \
     stopwatt predict --model llama-3.2-3b --gpu h100-sxm --table latest --concurrency 8\n  \
     stopwatt predict --gpu h100-sxm --check-table\n  \
@@ -78,24 +74,8 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "BEFORE,AFTER", value_delimiter = ',', num_args = 1, help_heading = "Engine")]
     frontend_ms: Vec<f64>,
 
-    /// Prompt lengths in tokens: N, LO:HI, or as `bench --input`
-    #[arg(long, visible_alias = "isl", value_name = "LENGTH", default_value = "1024", help_heading = "Load")]
-    input: Length,
-    /// Output lengths in tokens
-    #[arg(long, visible_alias = "osl", value_name = "LENGTH", default_value = "128", help_heading = "Load")]
-    output: Length,
-    /// Clients of a closed loop [default: 1 where no rate is given]
-    #[arg(long, value_name = "N", conflicts_with = "rate", help_heading = "Load")]
-    concurrency: Option<u32>,
-    /// Requests a second, as a Poisson process
-    #[arg(long, value_name = "RPS", help_heading = "Load")]
-    rate: Option<f64>,
-    /// Recorded traffic, as `bench --trace` takes it, at its own times or from --concurrency clients
-    #[arg(long, value_name = "FILE", conflicts_with = "rate", help_heading = "Load")]
-    trace: Option<PathBuf>,
-    /// Requests to simulate [default: three for each client, 300 at a rate, all of a trace]
-    #[arg(long, value_name = "N", help_heading = "Load")]
-    requests: Option<u32>,
+    #[command(flatten)]
+    load: LoadFlags,
     /// Leave out the first requests of a closed loop, which come all at once
     #[arg(long, help_heading = "Load")]
     drop_first_wave: bool,
@@ -209,7 +189,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         }
         return Ok(Outcome::Done);
     }
-    let (workload, load, requests) = load(args)?;
+    let asked = args.load.read(args.seed)?;
     let (latency, table) = args.tables.latency(args.gpu(), gpu)?;
     let calibration = args.calibration.as_deref().map(predict_measured::read).transpose()?;
     let question = Question {
@@ -219,9 +199,10 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         settings,
         corrector: calibration.as_ref().map(|c| c.corrector).unwrap_or_default(),
         known,
-        workload,
-        load,
-        requests,
+        workload: asked.workload,
+        load: asked.load,
+        requests: asked.requests,
+        duration_s: asked.duration_s,
         drop_first_wave: args.drop_first_wave,
         seed: args.seed,
         frontend: calibration.as_ref().map_or_else(|| frontend(args), |c| Ok(c.frontend))?,
@@ -257,65 +238,13 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
     Ok(Outcome::Done)
 }
 
-/// What is asked of the engine, when, and how often.
-fn load(args: &PredictArgs) -> anyhow::Result<(Workload, Load, u32)> {
-    let mut workload = Workload::new(args.input.clone(), args.output.clone());
-    if let Some(file) = &args.trace {
-        let input =
-            std::fs::File::open(file).with_context(|| format!("failed to read {}", file.display()))?;
-        let trace = trace::read(std::io::BufReader::new(input), None, BadRows::Stop).map_err(|e| {
-            configuration(anyhow::Error::new(e).context(format!("failed to read {}", file.display())))
-        })?;
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let recorded = Recorded::new(name, trace.entries, 16, 1, args.seed)
-            .ok_or_else(|| configuration(anyhow::anyhow!("{} holds no request", file.display())))?;
-        // Lengths of memory and explanations are those of the mean request.
-        for (length, of) in [
-            (&mut workload.input, (|t: &Turn| t.input) as fn(&Turn) -> Option<u32>),
-            (&mut workload.output, |t: &Turn| t.output),
-        ] {
-            let known: Vec<u32> = recorded.entries().iter().filter_map(|e| of(e.turns.first()?)).collect();
-            let sum: f64 = known.iter().map(|n| f64::from(*n)).sum();
-            if !known.is_empty() {
-                *length = Length::fixed((sum / known.len() as f64).round().max(1.0) as u32)
-                    .map_err(configuration)?;
-            }
-        }
-        let requests = args.requests.unwrap_or(u32::try_from(recorded.len()).unwrap_or(u32::MAX));
-        let load = match args.concurrency {
-            Some(concurrency) => Load::Closed { concurrency },
-            None if recorded.is_timed() => Load::Recorded,
-            None => {
-                let problem = anyhow::anyhow!("{} says no times", file.display());
-                return Err(configuration(problem)
-                    .hint("say how many clients send it, with --concurrency")
-                    .into());
-            }
-        };
-        workload.recorded = Some(Arc::new(recorded));
-        return Ok((workload, load, requests));
-    }
-    Ok(match (args.rate, args.concurrency) {
-        (Some(rate), _) => {
-            let process = ArrivalProcess::poisson(rate).map_err(configuration)?;
-            (workload, Load::Open(process), args.requests.unwrap_or(300))
-        }
-        (None, concurrency) => {
-            let concurrency = concurrency.unwrap_or(1);
-            let requests = args.requests.unwrap_or(concurrency.saturating_mul(3));
-            (workload, Load::Closed { concurrency }, requests)
-        }
-    })
-}
-
 /// How well the table predicts its own rows.
 fn check_table(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
     let gpu = read_gpu(args.gpu())?;
-    let table = args.tables.table(args.gpu(), &gpu)?.ok_or_else(|| {
+    let doc = args.tables.check(args.gpu(), &gpu)?.ok_or_else(|| {
         configuration(anyhow::anyhow!("there are no measured kernels of {}", gpu.name))
             .hint("give a run of `stopwatt profile` with --table")
     })?;
-    let doc = check(&table);
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
         Format::Csv => write!(out, "{}", check_csv(&doc))?,

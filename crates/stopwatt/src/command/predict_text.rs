@@ -1,8 +1,10 @@
 //! What `stopwatt predict` prints.
 
+use std::collections::BTreeMap;
+
 use stopwatt_predict::Deployment;
 use stopwatt_predict::hardware::Gpu;
-use stopwatt_predict::latency::{CheckDoc, CheckRow};
+use stopwatt_predict::latency::{CheckDoc, CheckRow, FlaggedRow};
 use stopwatt_predict::memory::{Bytes, Forecast, MemoryDoc};
 use stopwatt_predict::predict::{LatencyDoc, PredictionDoc, StepDoc};
 
@@ -147,11 +149,15 @@ pub(super) fn text(doc: &PredictionDoc) -> String {
         1 => String::new(),
         n => format!("{n} × "),
     };
-    let how = match (load.concurrency, load.rate_rps) {
-        (Some(n), _) => format!("{n} clients"),
-        (None, Some(rate)) => format!("{} requests/s", digits(rate)),
-        (None, None) => String::new(),
+    let mut how = match (load.concurrency, load.rate_rps, load.rate_end_rps) {
+        (Some(n), ..) => format!("{n} clients"),
+        (None, Some(from), Some(to)) => format!("{} to {} requests/s", digits(from), digits(to)),
+        (None, Some(rate), None) => format!("{} requests/s, {}", digits(rate), load.arrival),
+        (None, None, _) => load.arrival.clone(),
     };
+    if let Some(time) = load.duration_s {
+        how += &format!(", for {}", seconds(time));
+    }
     let mut text = format!(
         "{} in {} on {devices}{}, {} {}\n{how}, input {}, output {}, {} requests\n\n",
         doc.model, doc.dtype, doc.gpu, engine.name, engine.version, load.input, load.output, load.counted
@@ -182,7 +188,15 @@ pub(super) fn text(doc: &PredictionDoc) -> String {
 
     text += &match &doc.kernel_table {
         None => "  kernels           none measured, by the data sheet\n".to_owned(),
-        Some(t) => format!("  kernels           {} measured rows ({})\n", t.rows, t.sources.join(", ")),
+        Some(t) => {
+            let own = match t.rows {
+                0 => "none measured".to_owned(),
+                n => format!("{n} measured rows ({})", t.sources.join(", ")),
+            };
+            let imported =
+                t.imported.as_ref().map(|i| format!(", {} imported ({})", i.rows, i.sources.join(", ")));
+            format!("  kernels           {own}{}\n", imported.unwrap_or_default())
+        }
     };
     let parts = doc.ttft_parts;
     text += &format!(
@@ -217,8 +231,34 @@ fn evidence(step: &StepDoc) -> String {
     shares.iter().map(|(name, share)| format!("{name} {:.1} %", 100.0 * share)).collect::<Vec<_>>().join(", ")
 }
 
+/// Flagged rows that are printed; JSON has all.
+const MOST_FLAGGED: usize = 20;
+
 /// A leave-one-out check.
 pub(super) fn check_text(gpu: &Gpu, doc: &CheckDoc) -> String {
+    let mut text = String::new();
+    if doc.rows > 0 {
+        text += &format!(
+            "{} measured rows of {}, each left out and predicted from the rest\n\n{}",
+            doc.rows,
+            gpu.name,
+            check_rows(doc)
+        );
+    }
+    if let Some(imported) = &doc.imported {
+        let gap = if text.is_empty() { "" } else { "\n" };
+        text += &format!(
+            "{gap}{} imported rows of {}, some left out and predicted from the rest; `measured` are measured rows that \
+             they predict\n\n{}",
+            imported.rows,
+            gpu.name,
+            check_rows(imported)
+        );
+    }
+    text
+}
+
+fn check_rows(doc: &CheckDoc) -> String {
     let percent = |v: f64| format!("{:.1} %", 100.0 * v);
     let rows: Vec<_> = doc
         .errors
@@ -239,21 +279,31 @@ pub(super) fn check_text(gpu: &Gpu, doc: &CheckDoc) -> String {
         })
         .collect();
     let header = ["operator", "left out", "tier", "rows", "n", "median", "p90", "bias", "in 90 %"];
-    let mut text = format!(
-        "{} measured rows of {}, each left out and predicted from the rest\n\n{}",
-        doc.rows,
-        gpu.name,
-        table(header, &rows)
-    );
+    let mut text = table(header, &rows);
     if !doc.flagged.is_empty() {
-        let rows: Vec<_> = doc
-            .flagged
+        let mut flagged: Vec<&FlaggedRow> = doc.flagged.iter().collect();
+        flagged.sort_by(|a, b| b.ratio.total_cmp(&a.ratio));
+        let rows: Vec<_> = flagged
             .iter()
-            .map(|f| [f.op.name().to_owned(), f.shape.clone(), seconds(f.time_s), format!("{:.1}×", f.ratio)])
+            .take(MOST_FLAGGED)
+            .map(|f| {
+                let times = format!("{:.1}×", f.ratio);
+                [
+                    f.op.name().to_owned(),
+                    f.shape.clone(),
+                    seconds(f.time_s),
+                    times,
+                    f.defect.text().to_owned(),
+                ]
+            })
             .collect();
+        let mut by: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        doc.flagged.iter().for_each(|f| *by.entry((f.op.name(), f.defect.text())).or_default() += 1);
+        let counts: Vec<String> = by.iter().map(|((op, what), n)| format!("{n} {op} {what}")).collect();
         text += &format!(
-            "\nRows that cannot be right\n{}",
-            table(["operator", "shape", "time", "too long"], &rows)
+            "\nRows that cannot be right and are left out: {}\n{}",
+            counts.join("; "),
+            table(["operator", "shape", "time", "by", "what is wrong"], &rows)
         );
     }
     text
@@ -263,7 +313,7 @@ pub(super) fn check_text(gpu: &Gpu, doc: &CheckDoc) -> String {
 pub(super) fn check_csv(doc: &CheckDoc) -> String {
     let mut text = "op,left_out,tier,most_rows,n,median,p90,bias,coverage90\n".to_owned();
     let cell = |v: Option<String>| v.unwrap_or_default();
-    for r in &doc.errors {
+    for r in doc.errors.iter().chain(doc.imported.iter().flat_map(|doc| &doc.errors)) {
         text += &format!(
             "{},{},{},{},{},{},{},{},{}\n",
             r.op.name(),

@@ -182,6 +182,7 @@ impl Subject {
                 workload: self.workload(input)?,
                 load: Load::Closed { concurrency },
                 requests: self.requests,
+                duration_s: None,
                 seed: self.seed,
                 frontend: FRONTEND,
             })
@@ -253,6 +254,7 @@ impl Subject {
             rows: table.rows(),
             flagged: table.flagged(),
             other_kernels: 0,
+            imported: None,
         };
         Ok(Question {
             deployment: self.deployment.clone(),
@@ -264,6 +266,7 @@ impl Subject {
             workload: self.workload(1)?,
             load: Load::Closed { concurrency: 1 },
             requests: self.requests,
+            duration_s: None,
             drop_first_wave: false,
             seed: self.seed,
             frontend: FRONTEND,

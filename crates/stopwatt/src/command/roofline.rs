@@ -7,6 +7,7 @@ use clap::Args;
 use stopwatt_experiment::profile::DeviceName;
 use stopwatt_predict::Precision;
 
+use super::kernel_tables::TableFlags;
 use super::model_and_gpu::{ModelAndGpu, precision};
 use super::roofline_measure::{self, RooflineMeasure};
 use super::roofline_model::{self, MethodName, RooflineModel};
@@ -18,7 +19,8 @@ use crate::exit::Outcome;
 /// Without --model: operations a second by number format, bandwidth over working sets, latency of each level, reads and
 /// writes mixed, strides and random places, the steps of matrix products, and what launching costs, as a run with plots
 /// in report.html. With --model and --gpu nothing is measured: prefill over prompt lengths, decode over batches, formats
-/// of weights against each other, and the parts of a step, as bounds and not as predictions.
+/// of weights against each other, and the parts of a step, as bounds and not as predictions; beside them what the kernels
+/// of a table take.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,6 +28,7 @@ Examples:
   stopwatt roofline --device cuda --full --out hardware-here
   stopwatt profile --roofs latest
   stopwatt roofline --model llama-3.1-8b --gpu h100-sxm
+  stopwatt roofline --model llama-3.1-8b --gpu h100-sxm --table RUN --html roofline.html
   stopwatt roofline --model qwen2.5-7b --gpu a100-80gb --dtype fp16 --method textbook
   stopwatt roofline --model llama-3.1-8b --gpu measured:hardware-here
   stopwatt roofline --model config.json --gpu my-gpu.toml --dtype int4 --format json")]
@@ -45,8 +48,8 @@ pub(crate) struct RooflineArgs {
     #[arg(long, value_name = "DIR", value_parser = super::place::folder,
         conflicts_with = "model", help_heading = "A device, measured")]
     out: Option<PathBuf>,
-    /// Language of the report
-    #[arg(long, value_enum, default_value_t, conflicts_with = "model", help_heading = "A device, measured")]
+    /// Language of the report, and of the page of --html
+    #[arg(long, value_enum, default_value_t, help_heading = "A device, measured")]
     lang: Language,
     /// No progress on stderr
     #[arg(long, short, conflicts_with = "model", help_heading = "A device, measured")]
@@ -76,6 +79,11 @@ pub(crate) struct RooflineArgs {
         help_heading = "A model, by figures"
     )]
     tp: u32,
+    #[command(flatten, next_help_heading = "A model, by figures")]
+    tables: TableFlags,
+    /// File for a page with the plot: the roof, and on it the kernels of the parts
+    #[arg(long, value_name = "FILE", requires = "model", help_heading = "A model, by figures")]
+    html: Option<PathBuf>,
     /// How operations and bytes are counted
     #[arg(long, value_enum, default_value_t, requires = "model", help_heading = "A model, by figures")]
     method: MethodName,
@@ -120,6 +128,9 @@ pub(crate) fn run(args: &RooflineArgs, out: &mut dyn Write) -> anyhow::Result<Ou
         let subject = ModelAndGpu { model: model.clone(), gpu: gpu.clone(), dtype: args.dtype, tp: args.tp };
         let asked = RooflineModel {
             subject,
+            tables: args.tables.clone(),
+            html: args.html.clone(),
+            lang: args.lang,
             method: args.method,
             input_lengths: args.input_lengths.clone(),
             batches: args.batches.clone(),

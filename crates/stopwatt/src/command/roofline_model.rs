@@ -1,18 +1,28 @@
 //! `stopwatt roofline --model`: what bounds a model on a device, by its figures.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
-use stopwatt_predict::roofline::{self, Method, Phase, RooflineDoc, RooflineSettings};
+use stopwatt_predict::Precision;
+use stopwatt_predict::roofline::{self, Method, PartRow, Phase, RooflineDoc, RooflineSettings};
+use stopwatt_record::run_dir::write_atomically;
+use stopwatt_report::{ModelRooflinePage, model_roofline_html};
 
 use super::columns::{bytes, digits, seconds, table};
+use super::kernel_tables::TableFlags;
 use super::model_and_gpu::ModelAndGpu;
-use super::{Failure, Format};
+use super::{Failure, Format, Language};
 use crate::exit::Outcome;
 
 /// What is asked.
 pub(super) struct RooflineModel {
     pub(super) subject: ModelAndGpu,
+    /// Kernels that are placed on the roofline.
+    pub(super) tables: TableFlags,
+    /// File for a page.
+    pub(super) html: Option<PathBuf>,
+    pub(super) lang: Language,
     /// How operations and bytes are counted.
     pub(super) method: MethodName,
     /// Prompt lengths in tokens.
@@ -47,14 +57,84 @@ pub(super) fn run(args: &RooflineModel, out: &mut dyn Write) -> anyhow::Result<O
         context: args.context,
         ..RooflineSettings::new(method)
     };
-    let doc = roofline::analyse(&deployment, &gpu, &settings)
-        .map_err(|e| Failure::new(Outcome::Configuration, e.into()))?;
+    let configuration = |e: roofline::RooflineError| Failure::new(Outcome::Configuration, e.into());
+    let mut doc = roofline::analyse(&deployment, &gpu, &settings).map_err(configuration)?;
+    let (latency, table) = args.tables.latency(&args.subject.gpu, gpu)?;
+    if table.is_some() {
+        roofline::place_kernels(&mut doc, &deployment, &latency, &settings).map_err(configuration)?;
+    }
+    if let Some(file) = &args.html {
+        write_atomically(file, model_roofline_html(&page(&doc), args.lang.into()).as_bytes())?;
+    }
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
         Format::Csv => write!(out, "{}", csv(&doc))?,
         Format::Table => write!(out, "{}", text(&doc))?,
     }
     Ok(Outcome::Done)
+}
+
+/// Columns of kernels of a table.
+const KERNEL_COLUMNS: [&str; 3] = ["kernels", "of the roof", "evidence"];
+
+/// Their cells; `None` without a table.
+fn kernel_cells(part: &PartRow) -> Option<[String; 3]> {
+    let k = part.kernels.as_ref()?;
+    Some([seconds(k.time_s), format!("{:.0} %", 100.0 * k.of_roof), k.tier.name().to_owned()])
+}
+
+/// What a part is under its roof.
+fn part_cells(p: &PartRow) -> [String; 6] {
+    let intensity = p.intensity.map_or_else(|| "–".to_owned(), digits);
+    let share = format!("{:.1} %", 100.0 * p.share);
+    let (part, bound) = (p.part.name().to_owned(), p.bound.name().to_owned());
+    [part, p.calls.to_string(), intensity, bound, seconds(p.time_s), share]
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Prefill => "prefill",
+        Phase::Decode => "decode",
+    }
+}
+
+/// The page: the roof of the format that the weights have, and every part that computes.
+fn page(doc: &RooflineDoc) -> ModelRooflinePage {
+    let of_phase = |phase: Phase| {
+        let points = doc.parts.iter().filter(|p| p.phase == phase && p.flop > 0.0).filter_map(|p| {
+            let rate = p.kernels.as_ref().map_or(p.flop / p.time_s, |k| k.flop_s);
+            Some((p.intensity?, rate))
+        });
+        (phase_name(phase).to_owned(), points.collect::<Vec<_>>())
+    };
+    let top = doc.ridges.iter().max_by(|a, b| a.flop_s.total_cmp(&b.flop_s));
+    let own = doc.ridges.iter().find(|r| Some(r.dtype.as_str()) == own_format(&doc.dtype)).or(top);
+    let placed = doc.parts.iter().any(|p| p.kernels.is_some());
+    let header = ["step", "part", "calls", "FLOP/byte", "bound", "roof", "share"].into_iter();
+    ModelRooflinePage {
+        title: format!("{} · {} · {}", doc.model.name, doc.gpu.name, doc.dtype),
+        bandwidth: doc.gpu.bandwidth_bytes_s,
+        peak: own.map_or_else(|| (String::new(), 1.0), |r| (r.dtype.clone(), r.flop_s)),
+        kernels: [Phase::Prefill, Phase::Decode].map(of_phase).into(),
+        header: header
+            .chain(placed.then_some(KERNEL_COLUMNS).into_iter().flatten())
+            .map(str::to_owned)
+            .collect(),
+        rows: doc
+            .parts
+            .iter()
+            .map(|p| {
+                let kernels = kernel_cells(p).into_iter().flatten();
+                std::iter::once(phase_name(p.phase).to_owned()).chain(part_cells(p)).chain(kernels).collect()
+            })
+            .collect(),
+        notes: doc.notes.clone(),
+    }
+}
+
+/// The format in which products of these weights are computed, as ridges name it.
+fn own_format(dtype: &str) -> Option<&'static str> {
+    Precision::parse(dtype).map(|p| p.product().input.name())
 }
 
 fn csv(doc: &RooflineDoc) -> String {
@@ -147,27 +227,26 @@ fn text(doc: &RooflineDoc) -> String {
     text += &format!("\nFormats of weights, decode of {batch}\n{}", table(header, &formats));
 
     for (phase, title) in [(Phase::Prefill, "longest prompt"), (Phase::Decode, "largest batch")] {
-        let parts: Vec<_> = doc
-            .parts
-            .iter()
-            .filter(|p| p.phase == phase)
-            .map(|p| {
-                let intensity = p.intensity.map_or_else(|| "–".to_owned(), digits);
-                let (time, share) = (seconds(p.time_s), format!("{:.1} %", 100.0 * p.share));
-                [
-                    p.part.name().to_owned(),
-                    p.calls.to_string(),
-                    intensity,
-                    p.bound.name().to_owned(),
-                    time,
-                    share,
-                ]
-            })
-            .collect();
-        if !parts.is_empty() {
-            let header = ["part", "calls", "FLOP/byte", "bound", "time", "share"];
-            text += &format!("\nParts of the {title}\n{}", table(header, &parts));
+        let of_phase = || doc.parts.iter().filter(|p| p.phase == phase);
+        let parts: Vec<[String; 6]> = of_phase().map(part_cells).collect();
+        if parts.is_empty() {
+            continue;
         }
+        let [part, calls, intensity, bound, time, share] =
+            ["part", "calls", "FLOP/byte", "bound", "time", "share"];
+        let kernels: Vec<[String; 3]> = of_phase().filter_map(kernel_cells).collect();
+        let told = if kernels.is_empty() {
+            table([part, calls, intensity, bound, time, share], &parts)
+        } else {
+            let rows: Vec<[String; 9]> = parts
+                .into_iter()
+                .zip(kernels)
+                .map(|([a, b, c, d, e, f], [g, h, i])| [a, b, c, d, e, f, g, h, i])
+                .collect();
+            let [time_s, of_roof, tier] = KERNEL_COLUMNS;
+            table([part, calls, intensity, bound, time, share, time_s, of_roof, tier], &rows)
+        };
+        text += &format!("\nParts of the {title}\n{told}");
     }
     if !doc.notes.is_empty() {
         text += "\nNotes\n";

@@ -78,6 +78,11 @@ pub(super) struct ShareFlags {
 }
 
 impl WorkloadFlags {
+    /// Whether recorded requests are sent.
+    pub(super) fn has_trace(&self) -> bool {
+        self.trace.is_some()
+    }
+
     pub(super) fn lay(&self, layers: Layers<BenchConfig>) -> Layers<BenchConfig> {
         let seconds = |d: Option<Duration>| d.map(|d| d.as_secs_f64());
         layers
