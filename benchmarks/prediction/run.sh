@@ -36,8 +36,8 @@ for pair in $shapes; do
     for how in calibrated kernels datasheet; do
         case $how in
             calibrated) with="--calibration $data/calibration.json" ;;
-            kernels) with= ;;
-            datasheet) with=--no-table ;;
+            kernels) with=--no-calibration ;;
+            datasheet) with="--no-calibration --no-table" ;;
         esac
         predict $with --format csv --validate "$truth/$shape"-* > "$data/$shape-$how.csv"
         predict $with --validate "$truth/$shape"-* > "$data/$shape-$how.txt"
@@ -50,14 +50,22 @@ for other in 3b 8b; do
     "$stopwatt" predict --model llama-3.2-1b $engine --calibration "$data/calibration-$other-before.json" --format csv \
         --validate "$truth"/1b-* > "$data/1b-unseen-by-$other.csv"
 done
-# Every shape left out once, another fitted.
+# Runs of a shape, or of all but one, as `--calibrate` takes them.
+of() {
+    model=$(echo "$shapes" | tr ' ' '\n' | grep "^$1:" | cut -d: -f2)
+    for run in "$truth/$1"-*; do [ ! -d "$run" ] || echo "$model=$run"; done
+}
+but() {
+    for pair in $shapes; do [ "${pair%%:*}" = "$1" ] || of "${pair%%:*}"; done
+}
+# Every shape left out once, the others fitted together; and all fitted, which is what comes with Stopwatt.
 for pair in $shapes; do
     shape=${pair%%:*} model=${pair#*:}
-    for other in $shapes; do
-        other=${other%%:*}
-        [ "$other" != "$shape" ] && [ -f "$data/calibration-$other.json" ] || continue
-        "$stopwatt" predict --model "$model" $engine --calibration "$data/calibration-$other.json" --format csv \
-            --validate "$truth/$shape"-* > "$data/$shape-by-$other.csv"
-    done
+    ls -d "$truth/$shape"-* > /dev/null 2>&1 || continue
+    "$stopwatt" predict --model "$model" $engine --calibrate $(but "$shape") --save "$runs/others.json" > /dev/null
+    "$stopwatt" predict --model "$model" $engine --calibration "$runs/others.json" --format csv \
+        --validate "$truth/$shape"-* > "$data/$shape-by-others.csv"
 done
+"$stopwatt" predict --model llama-3.1-8b $engine --calibrate $(but none) --save "$data/../../../hardware/vllm-0.26.json" \
+    > "$data/calibration-all.txt"
 python3 "$(dirname "$0")/tables.py"

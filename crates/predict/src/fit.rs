@@ -300,25 +300,32 @@ fn frontend(x: &Constants) -> Frontend {
     Frontend { before_s, per_prompt_token_s, after_s: 0.0, parsing_s: parsing_s.max(1e-6) }
 }
 
-/// Fits to measured loads. `question` says model, device, engine and kernels; its load and constants are not looked at.
-pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationDoc, FitError> {
-    if loads.len() < FEWEST {
+/// Measured loads with what was asked of whom: a question says model, device, engine and kernels; its load and constants
+/// are not looked at.
+pub type Asked<'a> = (&'a Question, &'a Observed);
+
+/// Fits one set of constants to measured loads, of one model or of several on the same device and host.
+pub fn calibrate(asked: &[Asked<'_>]) -> Result<CalibrationDoc, FitError> {
+    let loads: Vec<&Observed> = asked.iter().map(|(_, load)| *load).collect();
+    let Some((question, _)) = asked.first().filter(|_| loads.len() >= FEWEST) else {
         return Err(FitError::TooFew { found: loads.len() });
-    }
+    };
     if let Some(load) = loads.iter().find(|load| load.without_text > 0) {
         let (run, label) = (load.run.clone(), load.label.clone());
         return Err(FitError::WithoutText { run, label, requests: load.without_text });
     }
     let simulated = |x: &Constants| {
-        let of = |load: &Observed| {
+        let of = |&(question, load): &Asked<'_>| {
             of_load(question, load, x).map_err(|source| FitError::Predict {
                 run: load.run.clone(),
                 label: load.label.clone(),
                 source: Box::new(source),
             })
         };
-        loads.iter().map(of).collect::<Result<Vec<_>, _>>()
+        asked.iter().map(of).collect::<Result<Vec<_>, _>>()
     };
+    let mut models: Vec<&str> = asked.iter().map(|(q, _)| q.deployment.model.name.as_str()).collect();
+    models.dedup();
     let measured = || loads.iter().map(|l| &l.measured);
     // Which steps are taken jumps with the constants, so the last round need not be the best one.
     let mut best: Option<(f64, Constants, Vec<Equations>)> = None;
@@ -364,7 +371,7 @@ pub fn calibrate(question: &Question, loads: &[Observed]) -> Result<CalibrationD
     }
     Ok(CalibrationDoc {
         stopwatt: env!("CARGO_PKG_VERSION").to_owned(),
-        model: question.deployment.model.name.clone(),
+        model: models.join(", "),
         dtype: question.deployment.precision.name().to_owned(),
         gpu: question.latency.gpu().name.clone(),
         engine_version: question.settings.version.to_string(),
@@ -425,6 +432,10 @@ mod tests {
     use crate::predict::{predict, tests::question};
     use crate::simulate::Load;
 
+    fn of<'a>(question: &'a Question, loads: &'a [Observed]) -> Vec<Asked<'a>> {
+        loads.iter().map(|load| (question, load)).collect()
+    }
+
     /// What an engine with these constants would measure, each mean off by `noise`.
     fn measured(truth: &Constants, noise: f64) -> (Question, Vec<Observed>) {
         let mut draws = Draws::new(Purpose::Order, [5, 0, 0, 0]);
@@ -462,7 +473,7 @@ mod tests {
     fn an_engine_is_found_from_what_its_clients_see() {
         let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.0);
-        let doc = calibrate(&question, &loads).unwrap();
+        let doc = calibrate(&of(&question, &loads)).unwrap();
         let mut errors = Vec::new();
         for load in &doc.loads {
             let [first, next] = load.fitted_s.map(Option::unwrap);
@@ -483,7 +494,7 @@ mod tests {
     fn noise_does_not_make_constants_wild() {
         let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.02);
-        let c = calibrate(&question, &loads).unwrap();
+        let c = calibrate(&of(&question, &loads)).unwrap();
         let x = [
             c.corrector.scale,
             c.corrector.per_step_s,
@@ -491,10 +502,10 @@ mod tests {
             c.corrector.per_admitted_s,
         ];
         assert!(x.iter().all(|v| *v >= 0.0) && (0.95..1.2).contains(&x[0]) && x[1] < 1.5e-3, "{c:?}");
-        assert!(matches!(calibrate(&question, &loads[..2]), Err(FitError::TooFew { found: 2 })));
+        assert!(matches!(calibrate(&of(&question, &loads[..2])), Err(FitError::TooFew { found: 2 })));
         let mut unseen = loads;
         unseen[3].without_text = 7;
-        assert!(matches!(calibrate(&question, &unseen), Err(FitError::WithoutText { requests: 7, .. })));
+        assert!(matches!(calibrate(&of(&question, &unseen)), Err(FitError::WithoutText { requests: 7, .. })));
     }
 
     #[test]

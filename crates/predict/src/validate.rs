@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use stopwatt_stats::quantile::{quantile, sorted};
 
 use crate::built_in::BEST_SEEN;
-use crate::fit::{CalibrationDoc, FitError, calibrate};
+use crate::fit::{Asked, CalibrationDoc, FitError, calibrate};
 use crate::observed::Observed;
 use crate::predict::{LatencyDoc, PredictError, PredictionDoc, Question, predict};
 
@@ -181,12 +181,12 @@ pub fn validate(
 }
 
 /// The same with every load predicted by a fit to the others.
-pub fn cross_validate(question: &Question, loads: &[Observed]) -> Result<ValidationDoc, FitError> {
+pub fn cross_validate(asked: &[Asked<'_>]) -> Result<ValidationDoc, FitError> {
     let mut rows = Vec::new();
-    for (i, load) in loads.iter().enumerate() {
-        let others: Vec<Observed> =
-            loads.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, load)| load.clone()).collect();
-        let fit = calibrate(question, &others)?;
+    for (i, &(question, load)) in asked.iter().enumerate() {
+        let others: Vec<Asked<'_>> =
+            asked.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, asked)| *asked).collect();
+        let fit = calibrate(&others)?;
         let calibrated = Question {
             corrector: fit.corrector,
             frontend: fit.frontend,
@@ -198,6 +198,7 @@ pub fn cross_validate(question: &Question, loads: &[Observed]) -> Result<Validat
         })?;
         rows.extend(doc.rows);
     }
+    let Some((question, _)) = asked.first() else { return Err(FitError::TooFew { found: 0 }) };
     Ok(document(question, Some(format!("{}, each load left out", question.deployment.model.name)), rows))
 }
 

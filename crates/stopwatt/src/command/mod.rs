@@ -12,6 +12,7 @@ pub(crate) mod cuda_check;
 pub(crate) mod doctor;
 #[cfg(feature = "ops")]
 mod endpoint;
+mod engine_constants;
 pub(crate) mod expect;
 pub(crate) mod explain;
 pub(crate) mod export;

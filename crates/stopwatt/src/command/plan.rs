@@ -13,17 +13,18 @@ use stopwatt_predict::engine::EngineVersion;
 use stopwatt_predict::memory::Known;
 use stopwatt_predict::plan::{Candidate, Latency, Limit, Offer, Wanted, Which, plan};
 use stopwatt_predict::predict::Question;
-use stopwatt_predict::simulate::{Frontend, Load};
+use stopwatt_predict::simulate::Load;
 use stopwatt_record::config;
 use stopwatt_record::run_dir::write_atomically;
 use stopwatt_report::plan_html;
 use stopwatt_serving::price::PriceTable;
 use stopwatt_serving::workload::{Length, Workload};
 
+use super::engine_constants::Constants;
 use super::kernel_tables::TableFlags;
 use super::model_and_gpu::{ModelAndGpu, precision};
 use super::predict::{engine, version};
-use super::{Failure, Format, Language, plan_text, predict_measured};
+use super::{Failure, Format, Language, plan_text};
 use crate::exit::Outcome;
 
 /// Prices older than this are warned of.
@@ -228,7 +229,7 @@ fn prices(args: &PlanArgs) -> anyhow::Result<Vec<(String, Offer)>> {
 
 /// Every combination, cheapest to look at first.
 fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec<Candidate>> {
-    let calibration = args.calibration.as_deref().map(predict_measured::read).transpose()?;
+    let constants = Constants::read(args.calibration.as_deref())?;
     let formats: Vec<Option<Precision>> =
         if args.dtype.is_empty() { vec![None] } else { args.dtype.iter().copied().map(Some).collect() };
     let mut shares: Vec<Option<f64>> = args.gpu_memory_utilization.iter().copied().map(Some).collect();
@@ -253,12 +254,13 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                     let arguments: Vec<String> = args.engine_arg.iter().cloned().chain(own).collect();
                     let (settings, deployment) =
                         engine(args.engine_version, &arguments, deployment.clone(), &device)?;
+                    let constants = constants.of(&device, settings.version);
                     let question = Question {
                         deployment,
                         latency: latency.clone(),
                         table: table.clone(),
                         settings,
-                        corrector: calibration.as_ref().map(|c| c.corrector).unwrap_or_default(),
+                        corrector: constants.corrector,
                         known: Known::default(),
                         workload: Workload::new(args.input.clone(), args.output.clone()),
                         load: Load::Closed { concurrency: 1 },
@@ -266,8 +268,8 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                         duration_s: None,
                         drop_first_wave: false,
                         seed: args.seed,
-                        frontend: calibration.as_ref().map_or(Frontend::GUESS, |c| c.frontend),
-                        spreads: calibration.as_ref().map(|c| c.spreads.clone()),
+                        frontend: constants.frontend,
+                        spreads: constants.spreads,
                     };
                     all.push(Candidate { question, offers: offers.clone() });
                 }

@@ -1,11 +1,13 @@
 //! `stopwatt predict`: what vLLM does with a model on a device under a load, without either.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use stopwatt_core::kernel_table::Dtype;
 use stopwatt_predict::engine::{Argument, DeploymentArgument, EngineSettings, EngineVersion};
+use stopwatt_predict::fit::Asked;
 use stopwatt_predict::hardware::Gpu;
 use stopwatt_predict::memory::{Known, MemoryDoc, memory};
 use stopwatt_predict::predict::{Question, predict};
@@ -13,6 +15,7 @@ use stopwatt_predict::simulate::Frontend;
 use stopwatt_predict::validate::cross_validate;
 use stopwatt_predict::{Deployment, Precision};
 
+use super::engine_constants::Constants;
 use super::kernel_tables::{self, TableFlags};
 use super::model_and_gpu::{ModelAndGpu, precision, read_gpu};
 use super::predict_load::LoadFlags;
@@ -83,7 +86,8 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Load")]
     seed: u64,
 
-    /// Fit what the engine adds to kernels to measured runs of it, from TTFT and TPOT alone (a folder stands for its runs)
+    /// Fit what the engine adds to kernels to measured runs of it, from TTFT and TPOT alone (a folder stands for its runs;
+    /// MODEL=RUN for one of another model on the same host)
     #[arg(long, value_name = "RUN", num_args = 1.., help_heading = "Measured runs",
         conflicts_with_all = ["validate", "calibration"])]
     calibrate: Vec<String>,
@@ -99,6 +103,9 @@ pub(crate) struct PredictArgs {
     /// A calibration to predict with
     #[arg(long, value_name = "FILE", conflicts_with = "frontend_ms", help_heading = "Measured runs")]
     calibration: Option<PathBuf>,
+    /// Predict with published guesses of what engine and host add, and not with the calibration that comes with Stopwatt
+    #[arg(long, conflicts_with_all = ["calibration", "calibrate"], help_heading = "Measured runs")]
+    no_calibration: bool,
     /// Predict measured runs from their own recorded load and print the errors
     #[arg(long, value_name = "RUN", num_args = 1.., help_heading = "Measured runs")]
     validate: Vec<String>,
@@ -191,13 +198,18 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
     }
     let asked = args.load.read(args.seed)?;
     let (latency, table) = args.tables.latency(args.gpu(), gpu)?;
-    let calibration = args.calibration.as_deref().map(predict_measured::read).transpose()?;
+    let constants = if args.no_calibration || !args.frontend_ms.is_empty() {
+        Constants::guessed(frontend(args)?)
+    } else {
+        Constants::read(args.calibration.as_deref())?
+    };
+    let constants = constants.of(latency.gpu(), settings.version);
     let question = Question {
         deployment,
         latency,
         table,
         settings,
-        corrector: calibration.as_ref().map(|c| c.corrector).unwrap_or_default(),
+        corrector: constants.corrector,
         known,
         workload: asked.workload,
         load: asked.load,
@@ -205,25 +217,19 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         duration_s: asked.duration_s,
         drop_first_wave: args.drop_first_wave,
         seed: args.seed,
-        frontend: calibration.as_ref().map_or_else(|| frontend(args), |c| Ok(c.frontend))?,
-        spreads: calibration.as_ref().map(|c| c.spreads.clone()),
+        frontend: constants.frontend,
+        spreads: constants.spreads.clone(),
     };
-    if let Some(calibration) = &calibration {
-        predict_measured::remark(calibration, &question);
-    }
     if !args.calibrate.is_empty() {
-        let loads = measured_loads::read(&args.calibrate, &args.loads)?;
-        if args.cross_validate {
-            let doc = cross_validate(&question, &loads).map_err(predict_measured::unfitted)?;
-            return predict_measured::print_validation(&doc, args.format, out);
-        }
-        return predict_measured::run_calibrate(&question, &loads, args.save.as_deref(), args.format, out);
+        return fit(args, &question, out);
     }
     if !args.validate.is_empty() {
         let loads = measured_loads::read(&args.validate, &args.loads)?;
-        return predict_measured::run_validate(&question, &loads, calibration.as_ref(), args.format, out);
+        let calibration = constants.calibration.as_ref();
+        return predict_measured::run_validate(&question, &loads, calibration, args.format, out);
     }
-    let doc = predict(&question)?;
+    let mut doc = predict(&question)?;
+    doc.notes.extend(constants.note());
     if let Some(folder) = &args.out {
         let load = [(question, doc.clone())];
         if let Some(written) = predict_out::write(&load, &args.engine_arg, folder.clone(), args.lang)? {
@@ -236,6 +242,40 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
         Format::Table => write!(out, "{}", text(&doc))?,
     }
     Ok(Outcome::Done)
+}
+
+/// Fits constants to measured runs. A run may be of another model than the question: `MODEL=RUN`.
+fn fit(args: &PredictArgs, question: &Question, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let mut models: BTreeMap<&str, (Question, Vec<String>)> = BTreeMap::new();
+    let own = args.model.as_deref().unwrap_or_default();
+    models.insert(own, (question.clone(), Vec::new()));
+    for name in &args.calibrate {
+        let (model, run) = match name.split_once('=') {
+            Some((model, run)) if !model.contains('/') => (model, run),
+            _ => (own, name.as_str()),
+        };
+        if !models.contains_key(model) {
+            let gpu = args.gpu().to_owned();
+            let subject = ModelAndGpu { model: model.to_owned(), gpu, dtype: args.dtype, tp: args.tp };
+            let (deployment, gpu) = subject.read_for_steps()?;
+            let (settings, deployment) = engine(args.engine_version, &args.engine_arg, deployment, &gpu)?;
+            models.insert(model, (Question { deployment, settings, ..question.clone() }, Vec::new()));
+        }
+        if let Some((_, runs)) = models.get_mut(model) {
+            runs.push(run.to_owned());
+        }
+    }
+    let mut measured = Vec::new();
+    for (question, runs) in models.values().filter(|(_, runs)| !runs.is_empty()) {
+        measured.push((question, measured_loads::read(runs, &args.loads)?));
+    }
+    let asked: Vec<Asked<'_>> =
+        measured.iter().flat_map(|(question, loads)| loads.iter().map(|load| (*question, load))).collect();
+    if args.cross_validate {
+        let doc = cross_validate(&asked).map_err(predict_measured::unfitted)?;
+        return predict_measured::print_validation(&doc, args.format, out);
+    }
+    predict_measured::run_calibrate(&asked, args.save.as_deref(), args.format, out)
 }
 
 /// How well the table predicts its own rows.

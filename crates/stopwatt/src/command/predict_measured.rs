@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
-use stopwatt_predict::fit::{CalibrationDoc, FitError, calibrate};
+use stopwatt_predict::fit::{Asked, CalibrationDoc, FitError, calibrate};
 use stopwatt_predict::observed::Observed;
 use stopwatt_predict::predict::Question;
 use stopwatt_predict::regime::Regime;
@@ -26,18 +26,6 @@ pub(super) fn read(path: &Path) -> anyhow::Result<CalibrationDoc> {
     })
 }
 
-/// Warns where a calibration is of another engine or device than what is asked.
-pub(super) fn remark(calibration: &CalibrationDoc, question: &Question) {
-    let (gpu, version) = (&question.latency.gpu().name, question.settings.version.to_string());
-    for (what, theirs, ours) in
-        [("device", &calibration.gpu, gpu), ("engine version", &calibration.engine_version, &version)]
-    {
-        if theirs != ours {
-            eprintln!("warning: the calibration is of {what} {theirs}, the question of {ours}");
-        }
-    }
-}
-
 /// Why there is no calibration, with what to try.
 pub(super) fn unfitted(error: FitError) -> Failure {
     let hint = error.hint();
@@ -50,13 +38,12 @@ pub(super) fn unfitted(error: FitError) -> Failure {
 
 /// Fits, keeps and prints.
 pub(super) fn run_calibrate(
-    question: &Question,
-    loads: &[Observed],
+    asked: &[Asked<'_>],
     save: Option<&Path>,
     format: Format,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
-    let doc = calibrate(question, loads).map_err(unfitted)?;
+    let doc = calibrate(asked).map_err(unfitted)?;
     if let Some(path) = save {
         write_atomically(path, (serde_json::to_string_pretty(&doc)? + "\n").as_bytes())?;
     }

@@ -11,7 +11,6 @@ use stopwatt_engine::{
     ExactConfig, Kind, RealConfig, ServeConfig, Shutdown, SimulatedConfig, Token, WeightPrecision, Weights,
 };
 use stopwatt_experiment::bench::ReadyLine;
-use stopwatt_predict::corrector::Corrector;
 use stopwatt_predict::engine::{EngineSettings, EngineVersion};
 use stopwatt_predict::memory::Known;
 use stopwatt_predict::predict::start;
@@ -19,6 +18,7 @@ use stopwatt_predict::step::StepPredictor;
 use stopwatt_record::config::environment;
 
 use super::Failure;
+use super::engine_constants::Constants;
 use super::kernel_tables::TableFlags;
 use super::model_and_gpu::ModelAndGpu;
 use crate::exit::Outcome;
@@ -290,7 +290,8 @@ fn simulated_device(
         enable_prefix_caching: !args.no_prefix_caching,
     };
     let (latency, _) = args.tables.latency(&subject.gpu, gpu)?;
-    let steps = StepPredictor::new(deployment, latency, &settings, Corrector::default())
+    let corrector = Constants::read(None)?.corrector;
+    let steps = StepPredictor::new(deployment, latency, &settings, corrector)
         .map_err(|e| Failure::new(Outcome::Configuration, e.into()))?;
     Ok(Kind::SimulatedBy(config, Box::new(steps)))
 }
