@@ -27,7 +27,7 @@ const RUN_TO_RUN: f64 = 0.054;
 /// Lines that a shape without one takes its ratio from.
 const NEAREST: usize = 4;
 /// Most points of a line that are left out one by one, and most lines of a kind that are left out, of imported rows.
-const MOST_LEFT_OUT: usize = 64;
+const MOST_LEFT_OUT: usize = 24;
 /// Points of a line that are predicted from other lines.
 const SAMPLED: usize = 8;
 
