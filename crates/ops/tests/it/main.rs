@@ -7,3 +7,4 @@ mod faults;
 mod pass;
 mod quality;
 mod support;
+mod trace;

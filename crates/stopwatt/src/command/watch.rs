@@ -91,6 +91,8 @@ pub(crate) struct WatchArgs {
     cost: super::watch_cost::WatchCostArgs,
     #[command(flatten)]
     quality: super::watch_quality::WatchQualityArgs,
+    #[command(flatten)]
+    trace: super::watch_trace::WatchTraceArgs,
 }
 
 /// What stands beside the proxy.
@@ -138,6 +140,8 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     if let Some(judge) = &judge {
         telemetry.add(judge.source());
     }
+    let traces = args.trace.start(&fleet)?;
+    traces.announce(&telemetry);
     let listening = proxy::bind(proxy::Settings {
         listen: args.listen,
         token,
@@ -150,7 +154,9 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         hedge_after: args.hedge_after,
         sticky_header: args.sticky_header.to_ascii_lowercase(),
         drain: args.drain,
-        keepers: judge.iter().map(Judge::keeper).collect(),
+        keepers: judge.iter().map(Judge::keeper).chain(traces.keeper()).collect(),
+        tracing: traces.tracing(),
+        feedback: traces.feedback(),
         ..proxy::Settings::default()
     })?;
     let running = Running::new();
@@ -175,7 +181,9 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         listening.addr
     )?;
     out.flush()?;
-    listening.run(Arc::clone(&fleet), telemetry, Vec::new(), &running)?;
+    listening.run(Arc::clone(&fleet), telemetry, traces.observers(), &running)?;
+    // Sends what waits.
+    drop(traces);
     drop(monitor);
     // Ctrl-C is how a proxy is ended; it did what it was asked.
     let _ = signals.outcome();
