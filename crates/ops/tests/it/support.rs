@@ -64,13 +64,27 @@ impl Proxy {
         Self::start_with(specs, Vec::new(), change, Some(health::Settings::default()))
     }
 
+    /// One before these.
+    pub(crate) fn of_specs(specs: Vec<Spec>) -> Self {
+        Self::with_specs(specs, Vec::new(), |_| {}, None)
+    }
+
     fn start_with(
         specs: &[String],
+        observers: Vec<proxy::Observer>,
+        change: impl FnOnce(&mut proxy::Settings),
+        health: Option<health::Settings>,
+    ) -> Self {
+        let specs = specs.iter().map(|s| Spec::parse(s).unwrap()).collect();
+        Self::with_specs(specs, observers, change, health)
+    }
+
+    fn with_specs(
+        specs: Vec<Spec>,
         mut observers: Vec<proxy::Observer>,
         change: impl FnOnce(&mut proxy::Settings),
         health: Option<health::Settings>,
     ) -> Self {
-        let specs: Vec<Spec> = specs.iter().map(|s| Spec::parse(s).unwrap()).collect();
         let key = |name: &str| (name == "KEY").then(|| "own-key".to_owned());
         let fleet = Arc::new(Fleet::new(specs, fleet::Settings::default(), key).unwrap());
         let telemetry = Arc::new(Telemetry::new(fleet.upstreams().len()));

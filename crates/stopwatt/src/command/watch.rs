@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -50,6 +51,9 @@ pub(crate) struct WatchArgs {
     /// Environment variable with the token that requests must carry
     #[arg(long, value_name = "VAR")]
     token_env: Option<String>,
+    /// PEM file with the authority of upstreams with https://, beside the system's
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
     /// Header whose value keeps a client at its variant
     #[arg(long, value_name = "HEADER", default_value = "x-session-id")]
     sticky_header: String,
@@ -117,6 +121,12 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
     let mut specs = specs.context("failed to read --upstream")?;
     args.cost.apply(&mut specs)?;
+    if let Some(file) = &args.ca_cert {
+        let pem = std::fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+        for spec in specs.iter_mut().filter(|s| s.target.is_https()) {
+            spec.target = spec.target.clone().with_ca_cert(&pem).context("failed to read --ca-cert")?;
+        }
+    }
     let token = match &args.token_env {
         None => None,
         Some(name) => {
