@@ -7,7 +7,7 @@ use std::fmt;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 
-use crate::error::TargetError;
+use crate::error::{RequestError, TargetError};
 
 /// A server to measure.
 #[derive(Clone)]
@@ -117,6 +117,14 @@ impl Target {
     /// Port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How it is trusted: by the system's authorities and those given. `None` for plain HTTP.
+    ///
+    /// # Errors
+    /// There is no authority to trust, or one that cannot be used.
+    pub fn tls_config(&self) -> Result<Option<std::sync::Arc<rustls::ClientConfig>>, RequestError> {
+        crate::tls::config(self).map_err(|source| RequestError::Tls { source })
     }
 
     /// Whether the connection is encrypted.

@@ -3,7 +3,7 @@
 //! TLS runs on the same loop as plain sockets: bytes are read and stamped first, then handed to `rustls`.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use rustls_pki_types::ServerName;
@@ -18,9 +18,7 @@ pub(crate) fn config(target: &Target) -> Result<Option<Arc<ClientConfig>>, Reaso
     if !target.tls {
         return Ok(None);
     }
-    let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(system.certs);
+    let mut roots = system_roots().clone();
     for certificate in &target.authorities {
         roots.add(certificate.clone())?;
     }
@@ -34,6 +32,16 @@ pub(crate) fn config(target: &Target) -> Result<Option<Arc<ClientConfig>>, Reaso
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(Arc::new(config)))
+}
+
+/// The system's authorities, read once: a monitor asks for a configuration several times a second.
+fn system_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    })
 }
 
 /// The client side of a new connection.

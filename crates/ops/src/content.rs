@@ -46,6 +46,18 @@ pub struct Kept {
     pub cut: bool,
 }
 
+impl Content {
+    /// About how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let answer = match &self.answer {
+            Answered::Nothing => 0,
+            Answered::Stream(kept) => kept.text.len() + kept.events.as_ref().map_or(0, Vec::len),
+            Answered::Whole(body) => body.len(),
+        };
+        self.request.len() + answer
+    }
+}
+
 impl Kept {
     /// Collects text, and events when asked to.
     pub(crate) fn new(events: bool) -> Self {

@@ -14,6 +14,8 @@ pub enum Failure {
     Refused,
     /// The connection was not made in time.
     ConnectTimeout,
+    /// TLS: the upstream's certificate is not trusted, or it speaks none.
+    Tls,
     /// An HTTP status that tells of the upstream and not of the request: 429, 500, 502, 503, 504 or 529.
     Status(u16),
     /// The connection broke before the first token.
@@ -42,9 +44,10 @@ pub enum Failure {
 
 impl Failure {
     /// Every kind; a status stands for all of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Refused,
         Self::ConnectTimeout,
+        Self::Tls,
         Self::Status(500),
         Self::Broken,
         Self::FirstTokenTimeout,
@@ -64,6 +67,7 @@ impl Failure {
         match self {
             Self::Refused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls_handshake",
             Self::Status(_) => "http_status",
             Self::Broken => "broken_before_first_token",
             Self::FirstTokenTimeout => "first_token_timeout",
@@ -89,6 +93,7 @@ impl Failure {
         match self {
             Self::Refused => "the upstream refused the connection",
             Self::ConnectTimeout => "the upstream did not accept the connection in time",
+            Self::Tls => "the upstream could not be spoken to over TLS",
             Self::Status(_) => "the upstream answered with an error",
             Self::Broken => "the connection to the upstream broke before the first token",
             Self::FirstTokenTimeout => "the upstream sent no token in time",

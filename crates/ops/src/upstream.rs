@@ -37,12 +37,6 @@ pub enum SpecError {
         #[source]
         source: TargetError,
     },
-    /// `https://`.
-    #[error("`{given}` is encrypted, which upstreams of the proxy cannot be yet")]
-    Encrypted {
-        /// The address.
-        given: String,
-    },
     /// A setting that does not exist.
     #[error("`{given}` is no setting of an upstream")]
     Setting {
@@ -76,8 +70,7 @@ impl SpecError {
     /// What to try.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Address { .. } => "write http://HOST:PORT, then settings after commas",
-            Self::Encrypted { .. } => "put the proxy on the engines' network and end TLS in front of it",
+            Self::Address { .. } => "write http://HOST:PORT or https://HOST, then settings after commas",
             Self::Setting { .. } => "settings are name, variant, weight, key-env, auth and gpu-hour",
             Self::Value { .. } => "weight is a number above 0, auth is `pass` or `drop`, names are not empty",
             Self::Twice { .. } => "give them names: --upstream URL,name=a --upstream URL,name=b",
@@ -93,9 +86,6 @@ impl Spec {
         let (url, settings) = text.split_once(',').unwrap_or((text, ""));
         let target =
             Target::parse(url).map_err(|source| SpecError::Address { given: url.to_owned(), source })?;
-        if target.is_https() {
-            return Err(SpecError::Encrypted { given: target.base_url() });
-        }
         let mut spec = Self {
             name: format!("{}:{}", target.host(), target.port()),
             target,
@@ -189,7 +179,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let kind = |text: &str| Spec::parse(text).unwrap_err();
         assert!(matches!(kind("localhost:8000"), SpecError::Address { .. }));
-        assert!(matches!(kind("https://h"), SpecError::Encrypted { .. }));
+        assert!(Spec::parse("https://h").unwrap().target.is_https());
         assert!(matches!(kind("http://h,wieght=2"), SpecError::Setting { .. }));
         for bad in
             ["weight=0", "weight=x", "weight=inf", "name=", "name", "auth=maybe", "gpu-hour=-1", "name=a\"b"]

@@ -15,7 +15,7 @@ use hyper::{Request, Response};
 use stopwatt_core::Nanos;
 use stopwatt_core::clock::monotonic_raw;
 
-use super::pool::{Connection, Pool, dial};
+use super::pool::{Connection, Pool};
 use super::request::Prepared;
 use super::settings::Deadlines;
 use crate::content::Kept;
@@ -96,7 +96,7 @@ async fn send(
         let was_kept = kept.is_some();
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => dial(target.host(), target.port(), deadlines.connect).await?,
+            None => pool.dial(target, deadlines.connect).await?,
         };
         match connection.sender.try_send_request(request).await {
             Ok(response) => return Ok((response, connection)),

@@ -196,7 +196,7 @@ impl Proxy {
             let next = self.fleet.choose(&prepared.key, Some(failed.upstream), now);
             let Some(next) = next.filter(|n| self.may_ask_again(&failed, *n, course, now)) else { break };
             self.telemetry.retried(failed.upstream, failed.failure);
-            let cheap = matches!(failed.failure, Failure::Refused | Failure::ConnectTimeout);
+            let cheap = matches!(failed.failure, Failure::Refused | Failure::ConnectTimeout | Failure::Tls);
             match self.single(prepared, next, course).await {
                 Ok(begun) => return Ok(begun),
                 Err(again) => {
@@ -218,8 +218,11 @@ impl Proxy {
             return false;
         }
         let gone = self.fleet.upstreams()[failed.upstream].ejected().is_some();
-        let free =
-            gone || matches!(failed.failure, Failure::Refused | Failure::ConnectTimeout | Failure::Ejected);
+        let free = gone
+            || matches!(
+                failed.failure,
+                Failure::Refused | Failure::ConnectTimeout | Failure::Tls | Failure::Ejected
+            );
         course.attempts < self.fleet.upstreams().len() as u32 + 1 && (free || self.fleet.may_retry(now))
     }
 

@@ -22,6 +22,7 @@ mod request;
 mod said;
 mod server;
 mod settings;
+mod tls;
 mod whole_answer;
 
 pub use handle::Observer;

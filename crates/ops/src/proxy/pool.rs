@@ -7,9 +7,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use stopwatt_load::Target;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::tls::Tls;
 use crate::exchange::Failure;
 
 /// Connections that are kept while nobody uses them.
@@ -29,13 +32,20 @@ impl Drop for Connection {
 }
 
 /// The idle connections of one upstream, the last used on top.
-#[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Connection>>);
+pub(super) struct Pool {
+    idle: Mutex<Vec<Connection>>,
+    tls: Option<Tls>,
+}
 
 impl Pool {
+    /// No connection yet.
+    pub(super) fn new(tls: Option<Tls>) -> Self {
+        Self { idle: Mutex::default(), tls }
+    }
+
     /// An idle connection that can take a request.
     pub(super) fn take(&self) -> Option<Connection> {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(connection) = idle.pop() {
             if connection.sender.is_ready() {
                 return Some(connection);
@@ -46,7 +56,7 @@ impl Pool {
 
     /// Keeps a connection whose answer was read to its end.
     pub(super) fn put(&self, connection: Connection) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !connection.sender.is_closed() && idle.len() < MOST_IDLE {
             idle.push(connection);
         }
@@ -54,19 +64,29 @@ impl Pool {
 
     /// Closes what is idle.
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Opens a connection, and shakes hands on it where that is needed, within `limit`.
+    pub(super) async fn dial(&self, target: &Target, limit: Duration) -> Result<Connection, Failure> {
+        let dialled = async {
+            let stream = TcpStream::connect((target.host(), target.port())).await;
+            let stream = stream.map_err(|_| Failure::Refused)?;
+            stream.set_nodelay(true).map_err(|_| Failure::Refused)?;
+            match &self.tls {
+                None => connection(stream).await,
+                Some(tls) => connection(tls.connect(stream).await.map_err(|_| Failure::Tls)?).await,
+            }
+        };
+        tokio::time::timeout(limit, dialled).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
 }
 
-/// Opens a connection.
-pub(super) async fn dial(host: &str, port: u16, limit: Duration) -> Result<Connection, Failure> {
-    let connect = TcpStream::connect((host, port));
-    let stream = match tokio::time::timeout(limit, connect).await {
-        Err(_) => return Err(Failure::ConnectTimeout),
-        Ok(Err(_)) => return Err(Failure::Refused),
-        Ok(Ok(stream)) => stream,
-    };
-    stream.set_nodelay(true).map_err(|_| Failure::Refused)?;
+/// HTTP on a stream.
+async fn connection<S>(stream: S) -> Result<Connection, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Refused)?;
     let task = tokio::spawn(async move {
         // What goes wrong on it is told to whoever uses it.

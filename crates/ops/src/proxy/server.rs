@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::handle::{Observer, Proxy};
 use super::pool::Pool;
 use super::settings::Settings;
+use super::tls::Tls;
 use crate::fleet::Fleet;
 use crate::telemetry::Telemetry;
 
@@ -46,6 +47,15 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    /// Trust for an upstream.
+    #[error("failed to prepare TLS for {upstream}")]
+    Tls {
+        /// Its address.
+        upstream: String,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The runtime.
     #[error("failed to start the proxy")]
     Runtime(#[source] io::Error),
@@ -57,6 +67,7 @@ impl ProxyError {
         match self {
             Self::NoToken { .. } => Some("name a variable with --token-env, or listen on 127.0.0.1"),
             Self::Listen { .. } => Some("is something else there? --listen 127.0.0.1:0 takes a free port"),
+            Self::Tls { .. } => Some("name the authority that signed its certificate with --ca-cert"),
             Self::Runtime(_) => None,
         }
     }
@@ -109,7 +120,7 @@ impl Listening {
     /// One thread serves all connections: a stream costs little, and one thread keeps pieces in order and latency even.
     ///
     /// # Errors
-    /// The runtime cannot be started.
+    /// The runtime cannot be started, or there is nobody to trust for an upstream with TLS.
     pub fn run(
         self,
         fleet: Arc<Fleet>,
@@ -121,7 +132,9 @@ impl Listening {
             .enable_all()
             .build()
             .map_err(ProxyError::Runtime)?;
-        let pools = fleet.upstreams().iter().map(|_| Pool::default()).collect();
+        let pool = |up: &crate::fleet::Upstream| Tls::of(&up.spec.target).map(Pool::new);
+        let pools: Result<Vec<Pool>, ProxyError> = fleet.upstreams().iter().map(pool).collect();
+        let pools = pools?;
         let drain = self.settings.drain;
         let cut = CancellationToken::new();
         let proxy = Arc::new(Proxy {

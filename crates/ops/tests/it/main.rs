@@ -7,3 +7,5 @@ mod faults;
 mod pass;
 mod quality;
 mod support;
+mod tls;
+mod trace;

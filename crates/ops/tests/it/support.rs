@@ -47,20 +47,44 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// A proxy that does not look at the health of its upstreams.
     pub(crate) fn start(specs: &[String], change: impl FnOnce(&mut proxy::Settings)) -> Self {
-        Self::start_with(specs, change, None)
+        Self::start_with(specs, Vec::new(), change, None)
+    }
+
+    /// One that tells others of what has ended.
+    pub(crate) fn observed(
+        specs: &[String],
+        observers: Vec<proxy::Observer>,
+        change: impl FnOnce(&mut proxy::Settings),
+    ) -> Self {
+        Self::start_with(specs, observers, change, None)
     }
 
     /// One that does.
     pub(crate) fn watching(specs: &[String], change: impl FnOnce(&mut proxy::Settings)) -> Self {
-        Self::start_with(specs, change, Some(health::Settings::default()))
+        Self::start_with(specs, Vec::new(), change, Some(health::Settings::default()))
+    }
+
+    /// One before these.
+    pub(crate) fn of_specs(specs: Vec<Spec>) -> Self {
+        Self::with_specs(specs, Vec::new(), |_| {}, None)
     }
 
     fn start_with(
         specs: &[String],
+        observers: Vec<proxy::Observer>,
         change: impl FnOnce(&mut proxy::Settings),
         health: Option<health::Settings>,
     ) -> Self {
-        let specs: Vec<Spec> = specs.iter().map(|s| Spec::parse(s).unwrap()).collect();
+        let specs = specs.iter().map(|s| Spec::parse(s).unwrap()).collect();
+        Self::with_specs(specs, observers, change, health)
+    }
+
+    fn with_specs(
+        specs: Vec<Spec>,
+        mut observers: Vec<proxy::Observer>,
+        change: impl FnOnce(&mut proxy::Settings),
+        health: Option<health::Settings>,
+    ) -> Self {
         let key = |name: &str| (name == "KEY").then(|| "own-key".to_owned());
         let fleet = Arc::new(Fleet::new(specs, fleet::Settings::default(), key).unwrap());
         let telemetry = Arc::new(Telemetry::new(fleet.upstreams().len()));
@@ -72,8 +96,8 @@ impl Proxy {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (f, t, r, s) = (Arc::clone(&fleet), Arc::clone(&telemetry), running.clone(), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
-            let observer: proxy::Observer = Box::new(move |x| s.lock().unwrap().push(x.clone()));
-            listening.run(f, t, vec![observer], &r).unwrap();
+            observers.push(Box::new(move |x| s.lock().unwrap().push(x.clone())));
+            listening.run(f, t, observers, &r).unwrap();
         });
         let monitor = health.map(|h| Monitor::start(&fleet, &telemetry, h, Pace::default()).unwrap());
         Self { addr, fleet, telemetry, seen, running, thread: Some(thread), _monitor: monitor }

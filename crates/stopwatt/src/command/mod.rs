@@ -61,6 +61,8 @@ mod watch_dashboard;
 mod watch_quality;
 #[cfg(feature = "ops")]
 mod watch_rules;
+#[cfg(feature = "ops")]
+mod watch_trace;
 mod workload_flags;
 
 pub(crate) use explain::metric;

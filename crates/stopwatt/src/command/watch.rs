@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -50,6 +51,9 @@ pub(crate) struct WatchArgs {
     /// Environment variable with the token that requests must carry
     #[arg(long, value_name = "VAR")]
     token_env: Option<String>,
+    /// PEM file with the authority of upstreams with https://, beside the system's
+    #[arg(long, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
     /// Header whose value keeps a client at its variant
     #[arg(long, value_name = "HEADER", default_value = "x-session-id")]
     sticky_header: String,
@@ -91,6 +95,8 @@ pub(crate) struct WatchArgs {
     cost: super::watch_cost::WatchCostArgs,
     #[command(flatten)]
     quality: super::watch_quality::WatchQualityArgs,
+    #[command(flatten)]
+    trace: super::watch_trace::WatchTraceArgs,
 }
 
 /// What stands beside the proxy.
@@ -115,6 +121,12 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
     let mut specs = specs.context("failed to read --upstream")?;
     args.cost.apply(&mut specs)?;
+    if let Some(file) = &args.ca_cert {
+        let pem = std::fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+        for spec in specs.iter_mut().filter(|s| s.target.is_https()) {
+            spec.target = spec.target.clone().with_ca_cert(&pem).context("failed to read --ca-cert")?;
+        }
+    }
     let token = match &args.token_env {
         None => None,
         Some(name) => {
@@ -138,6 +150,8 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     if let Some(judge) = &judge {
         telemetry.add(judge.source());
     }
+    let traces = args.trace.start(&fleet)?;
+    traces.announce(&telemetry);
     let listening = proxy::bind(proxy::Settings {
         listen: args.listen,
         token,
@@ -150,7 +164,9 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         hedge_after: args.hedge_after,
         sticky_header: args.sticky_header.to_ascii_lowercase(),
         drain: args.drain,
-        keepers: judge.iter().map(Judge::keeper).collect(),
+        keepers: judge.iter().map(Judge::keeper).chain(traces.keeper()).collect(),
+        tracing: traces.tracing(),
+        feedback: traces.feedback(),
         ..proxy::Settings::default()
     })?;
     let running = Running::new();
@@ -175,7 +191,9 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         listening.addr
     )?;
     out.flush()?;
-    listening.run(Arc::clone(&fleet), telemetry, Vec::new(), &running)?;
+    listening.run(Arc::clone(&fleet), telemetry, traces.observers(), &running)?;
+    // Sends what waits.
+    drop(traces);
     drop(monitor);
     // Ctrl-C is how a proxy is ended; it did what it was asked.
     let _ = signals.outcome();
