@@ -123,6 +123,7 @@ impl Listening {
             .map_err(ProxyError::Runtime)?;
         let pools = fleet.upstreams().iter().map(|_| Pool::default()).collect();
         let drain = self.settings.drain;
+        let page = self.settings.page.clone();
         let cut = CancellationToken::new();
         let proxy = Arc::new(Proxy {
             fleet,
@@ -152,6 +153,9 @@ impl Listening {
                 }
             }
             drop((listener, alive));
+            if let Some(page) = page {
+                page.close();
+            }
             if timeout(drain, ended.recv()).await.is_err() {
                 cut.cancel();
                 // They have been told; who does not read it is left.

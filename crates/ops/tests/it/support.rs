@@ -47,17 +47,25 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// A proxy that does not look at the health of its upstreams.
     pub(crate) fn start(specs: &[String], change: impl FnOnce(&mut proxy::Settings)) -> Self {
-        Self::start_with(specs, change, None)
+        Self::start_with(specs, |settings, _, _| change(settings), None)
     }
 
     /// One that does.
     pub(crate) fn watching(specs: &[String], change: impl FnOnce(&mut proxy::Settings)) -> Self {
+        Self::start_with(specs, |settings, _, _| change(settings), Some(health::Settings::default()))
+    }
+
+    /// One whose settings need to know its upstreams and counters.
+    pub(crate) fn with_page(
+        specs: &[String],
+        change: impl FnOnce(&mut proxy::Settings, &Arc<Fleet>, &Arc<Telemetry>),
+    ) -> Self {
         Self::start_with(specs, change, Some(health::Settings::default()))
     }
 
     fn start_with(
         specs: &[String],
-        change: impl FnOnce(&mut proxy::Settings),
+        change: impl FnOnce(&mut proxy::Settings, &Arc<Fleet>, &Arc<Telemetry>),
         health: Option<health::Settings>,
     ) -> Self {
         let specs: Vec<Spec> = specs.iter().map(|s| Spec::parse(s).unwrap()).collect();
@@ -65,7 +73,8 @@ impl Proxy {
         let fleet = Arc::new(Fleet::new(specs, fleet::Settings::default(), key).unwrap());
         let telemetry = Arc::new(Telemetry::new(fleet.upstreams().len()));
         let mut settings = proxy::Settings { deadlines: short(), ..proxy::Settings::default() };
-        change(&mut settings);
+        change(&mut settings, &fleet, &telemetry);
+        let page = settings.page.as_ref().map(|p| p.observer(Arc::clone(&fleet)));
         let listening = proxy::bind(settings).unwrap();
         let addr = listening.addr;
         let running = Running::new();
@@ -73,7 +82,8 @@ impl Proxy {
         let (f, t, r, s) = (Arc::clone(&fleet), Arc::clone(&telemetry), running.clone(), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             let observer: proxy::Observer = Box::new(move |x| s.lock().unwrap().push(x.clone()));
-            listening.run(f, t, vec![observer], &r).unwrap();
+            let observers = [observer].into_iter().chain(page).collect();
+            listening.run(f, t, observers, &r).unwrap();
         });
         let monitor = health.map(|h| Monitor::start(&fleet, &telemetry, h, Pace::default()).unwrap());
         Self { addr, fleet, telemetry, seen, running, thread: Some(thread), _monitor: monitor }

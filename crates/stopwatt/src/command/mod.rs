@@ -59,7 +59,11 @@ mod watch_dashboard;
 #[cfg(feature = "ops")]
 mod watch_quality;
 #[cfg(feature = "ops")]
+mod watch_query;
+#[cfg(feature = "ops")]
 mod watch_rules;
+#[cfg(feature = "ops")]
+mod watch_store;
 mod workload_flags;
 
 pub(crate) use explain::metric;
