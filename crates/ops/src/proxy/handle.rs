@@ -88,6 +88,12 @@ impl Proxy {
         if let Err(refusal) =
             access::admit(self.settings.token.as_ref(), host, text(header::ORIGIN), authorization)
         {
+            // The page asks for the token, so its files, which hold no data, come without.
+            if refusal == access::Refusal::NoToken
+                && let Some(file) = self.page_file(request.method(), path)
+            {
+                return file;
+            }
             return refuse(refusal.status(), &refusal.to_string(), "invalid_request_error", "not_allowed");
         }
         match (request.method(), path) {
@@ -102,6 +108,11 @@ impl Proxy {
             (&Method::POST, "/feedback") => {
                 if let Some(feedback) = self.settings.feedback.clone() {
                     return take_feedback(&feedback, request).await;
+                }
+            }
+            (&Method::GET, _) => {
+                if let Some(answer) = self.page(path, request.uri().query()).await {
+                    return answer;
                 }
             }
             _ => {}

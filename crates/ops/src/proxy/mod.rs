@@ -16,6 +16,7 @@
 mod answer;
 mod attempt;
 mod handle;
+mod live_page;
 mod pool;
 mod relay;
 mod request;

@@ -31,6 +31,8 @@ pub(super) enum Answer {
     Whole(Option<Bytes>),
     /// From an upstream.
     Relay(Box<Relay>),
+    /// Events of the live page: the first of them, and those that come.
+    Live(Option<Bytes>, tokio::sync::mpsc::Receiver<Bytes>),
 }
 
 /// An answer that was cut off; hyper closes the connection when it sees it.
@@ -67,20 +69,24 @@ impl Body for Answer {
                 Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
             }
             Self::Relay(relay) => relay.poll(cx),
+            Self::Live(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => rest.poll_recv(cx).map(|event| event.map(|e| Ok(Frame::data(e)))),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Relay(_) => false,
+            Self::Relay(_) | Self::Live(..) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Relay(_) => SizeHint::default(),
+            Self::Relay(_) | Self::Live(..) => SizeHint::default(),
         }
     }
 }

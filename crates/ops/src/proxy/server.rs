@@ -136,6 +136,7 @@ impl Listening {
         let pools: Result<Vec<Pool>, ProxyError> = fleet.upstreams().iter().map(pool).collect();
         let pools = pools?;
         let drain = self.settings.drain;
+        let page = self.settings.page.clone();
         let cut = CancellationToken::new();
         let proxy = Arc::new(Proxy {
             fleet,
@@ -165,6 +166,9 @@ impl Listening {
                 }
             }
             drop((listener, alive));
+            if let Some(page) = page {
+                page.close();
+            }
             if timeout(drain, ended.recv()).await.is_err() {
                 cut.cancel();
                 // They have been told; who does not read it is left.

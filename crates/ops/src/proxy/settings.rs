@@ -57,6 +57,8 @@ pub struct Settings {
     pub tracing: Option<Tracing>,
     /// Takes what users say of answers at `/feedback`.
     pub feedback: Option<Arc<Feedback>>,
+    /// The live page at `/`.
+    pub page: Option<crate::page::Page>,
 }
 
 /// How requests are traced.
@@ -81,6 +83,7 @@ impl Default for Settings {
             keepers: Vec::new(),
             tracing: None,
             feedback: None,
+            page: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod faults;
+mod page;
 mod pass;
 mod quality;
 mod support;

@@ -47,7 +47,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// A proxy that does not look at the health of its upstreams.
     pub(crate) fn start(specs: &[String], change: impl FnOnce(&mut proxy::Settings)) -> Self {
-        Self::start_with(specs, Vec::new(), change, None)
+        Self::start_with(specs, Vec::new(), |settings, _, _| change(settings), None)
     }
 
     /// One that tells others of what has ended.
@@ -56,23 +56,36 @@ impl Proxy {
         observers: Vec<proxy::Observer>,
         change: impl FnOnce(&mut proxy::Settings),
     ) -> Self {
-        Self::start_with(specs, observers, change, None)
+        Self::start_with(specs, observers, |settings, _, _| change(settings), None)
     }
 
     /// One that does.
     pub(crate) fn watching(specs: &[String], change: impl FnOnce(&mut proxy::Settings)) -> Self {
-        Self::start_with(specs, Vec::new(), change, Some(health::Settings::default()))
+        Self::start_with(
+            specs,
+            Vec::new(),
+            |settings, _, _| change(settings),
+            Some(health::Settings::default()),
+        )
     }
 
     /// One before these.
     pub(crate) fn of_specs(specs: Vec<Spec>) -> Self {
-        Self::with_specs(specs, Vec::new(), |_| {}, None)
+        Self::with_specs(specs, Vec::new(), |_, _, _| {}, None)
+    }
+
+    /// One whose settings need to know its upstreams and counters.
+    pub(crate) fn with_page(
+        specs: &[String],
+        change: impl FnOnce(&mut proxy::Settings, &Arc<Fleet>, &Arc<Telemetry>),
+    ) -> Self {
+        Self::start_with(specs, Vec::new(), change, Some(health::Settings::default()))
     }
 
     fn start_with(
         specs: &[String],
         observers: Vec<proxy::Observer>,
-        change: impl FnOnce(&mut proxy::Settings),
+        change: impl FnOnce(&mut proxy::Settings, &Arc<Fleet>, &Arc<Telemetry>),
         health: Option<health::Settings>,
     ) -> Self {
         let specs = specs.iter().map(|s| Spec::parse(s).unwrap()).collect();
@@ -82,14 +95,15 @@ impl Proxy {
     fn with_specs(
         specs: Vec<Spec>,
         mut observers: Vec<proxy::Observer>,
-        change: impl FnOnce(&mut proxy::Settings),
+        change: impl FnOnce(&mut proxy::Settings, &Arc<Fleet>, &Arc<Telemetry>),
         health: Option<health::Settings>,
     ) -> Self {
         let key = |name: &str| (name == "KEY").then(|| "own-key".to_owned());
         let fleet = Arc::new(Fleet::new(specs, fleet::Settings::default(), key).unwrap());
         let telemetry = Arc::new(Telemetry::new(fleet.upstreams().len()));
         let mut settings = proxy::Settings { deadlines: short(), ..proxy::Settings::default() };
-        change(&mut settings);
+        change(&mut settings, &fleet, &telemetry);
+        let page = settings.page.as_ref().map(|p| p.observer(Arc::clone(&fleet)));
         let listening = proxy::bind(settings).unwrap();
         let addr = listening.addr;
         let running = Running::new();
@@ -97,6 +111,7 @@ impl Proxy {
         let (f, t, r, s) = (Arc::clone(&fleet), Arc::clone(&telemetry), running.clone(), Arc::clone(&seen));
         let thread = std::thread::spawn(move || {
             observers.push(Box::new(move |x| s.lock().unwrap().push(x.clone())));
+            observers.extend(page);
             listening.run(f, t, observers, &r).unwrap();
         });
         let monitor = health.map(|h| Monitor::start(&fleet, &telemetry, h, Pace::default()).unwrap());

@@ -60,7 +60,11 @@ mod watch_dashboard;
 #[cfg(feature = "ops")]
 mod watch_quality;
 #[cfg(feature = "ops")]
+mod watch_query;
+#[cfg(feature = "ops")]
 mod watch_rules;
+#[cfg(feature = "ops")]
+mod watch_store;
 #[cfg(feature = "ops")]
 mod watch_trace;
 mod workload_flags;

@@ -14,8 +14,10 @@ use stopwatt_ops::admission::{self, Change};
 use stopwatt_ops::fleet::{self, Event, Fleet, What};
 use stopwatt_ops::health::{self, Monitor, Pace};
 use stopwatt_ops::machine::Watcher;
+use stopwatt_ops::page::{Hub, Page, Sources};
 use stopwatt_ops::proxy::{self, Deadlines, Running};
 use stopwatt_ops::quality::Judge;
+use stopwatt_ops::rules;
 use stopwatt_ops::telemetry::Telemetry;
 use stopwatt_ops::upstream::Spec;
 use stopwatt_record::config::environment;
@@ -30,7 +32,7 @@ use crate::stop::Signals;
 /// Requests to /v1/… go to the upstream that is well and least loaded; streams pass through as they come. An upstream
 /// whose work does not advance gets no more requests, even when it answers /health. A request that fails before its
 /// first token is sent to another upstream; a stream that breaks after it ends with an SSE error event, never with a
-/// false end. /metrics is for Prometheus, /status shows the upstreams, /health says whether any is usable.
+/// false end. / is a live page for a browser, /metrics is for Prometheus, /status shows the upstreams, /health says whether any is usable.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
@@ -97,6 +99,8 @@ pub(crate) struct WatchArgs {
     quality: super::watch_quality::WatchQualityArgs,
     #[command(flatten)]
     trace: super::watch_trace::WatchTraceArgs,
+    #[command(flatten)]
+    store: super::watch_store::WatchStoreArgs,
 }
 
 /// What stands beside the proxy.
@@ -104,6 +108,7 @@ pub(crate) struct WatchArgs {
 enum Beside {
     Rules(super::watch_rules::RulesArgs),
     Dashboard(super::watch_dashboard::DashboardArgs),
+    Query(super::watch_query::QueryArgs),
 }
 
 pub(super) fn percent(text: &str) -> Result<f64, String> {
@@ -116,6 +121,7 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     match &args.beside {
         Some(Beside::Rules(args)) => return super::watch_rules::run(args, out),
         Some(Beside::Dashboard(args)) => return super::watch_dashboard::run(args, out),
+        Some(Beside::Query(args)) => return super::watch_query::run(args, out),
         None => {}
     }
     let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
@@ -152,6 +158,17 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     }
     let traces = args.trace.start(&fleet)?;
     traces.announce(&telemetry);
+    let store = args.store.open()?;
+    if let Some((store, _)) = &store {
+        let counts = store.counts();
+        telemetry.add(Box::new(move |page, _| counts.render(page)));
+    }
+    let rules = rules::Settings::default().alerts().context("failed to make the default rules")?;
+    let (scraped, of) = (Arc::clone(&telemetry), Arc::clone(&fleet));
+    let scrape = Box::new(move || scraped.render(&of));
+    let hub = Hub::start(Sources { fleet: Arc::clone(&fleet), scrape, rules, store })
+        .context("failed to start a thread")?;
+    let page = hub.page();
     let listening = proxy::bind(proxy::Settings {
         listen: args.listen,
         token,
@@ -167,6 +184,7 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         keepers: judge.iter().map(Judge::keeper).chain(traces.keeper()).collect(),
         tracing: traces.tracing(),
         feedback: traces.feedback(),
+        page: Some(page.clone()),
         ..proxy::Settings::default()
     })?;
     let running = Running::new();
@@ -174,10 +192,11 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     let signals = Signals::install(move || on_signal.stop())?;
     let (sender, events) = channel();
     fleet.tell(sender);
+    let observers = traces.observers().into_iter().chain([page.observer(Arc::clone(&fleet))]).collect();
     let names = fleet.upstreams().iter().map(|u| u.spec.name.clone()).collect();
     std::thread::Builder::new()
         .name("events".to_owned())
-        .spawn(move || tell(&events, names))
+        .spawn(move || tell(&events, names, &page))
         .context("failed to start a thread")?;
     let health = health::Settings { stall_after: args.stall_after, ..health::Settings::default() };
     let pace = Pace { every: args.check_every, ..Pace::default() };
@@ -191,18 +210,21 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         listening.addr
     )?;
     out.flush()?;
-    listening.run(Arc::clone(&fleet), telemetry, traces.observers(), &running)?;
+    listening.run(Arc::clone(&fleet), telemetry, observers, &running)?;
     // Sends what waits.
     drop(traces);
     drop(monitor);
+    // It writes what the store has not written yet.
+    drop(hub);
     // Ctrl-C is how a proxy is ended; it did what it was asked.
     let _ = signals.outcome();
     Ok(Outcome::Done)
 }
 
-/// Says on standard error what changes.
-fn tell(events: &Receiver<Event>, names: Vec<String>) {
+/// Says on standard error what changes, and on the page.
+fn tell(events: &Receiver<Event>, names: Vec<String>, page: &Page) {
     for event in events {
+        page.event(event);
         let what = match event.what {
             What::Health(state) => format!("is {}", state.name()),
             What::Admission(Change::Ejected(reason)) => format!("gets no more requests ({})", reason.name()),
