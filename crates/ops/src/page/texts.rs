@@ -145,6 +145,9 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ("out_stalled", "no: stalled", "아니요: 멈춤"),
     ("out_dead", "no: dead", "아니요: 죽음"),
     ("out_failures", "no: failures", "아니요: 실패"),
+    ("why_stalled", "stood still", "멈춤"),
+    ("why_dead", "refused connections", "연결 거부"),
+    ("why_failures", "its requests failed", "요청 실패"),
     ("alert", "alert", "경보"),
     ("severity", "severity", "심각도"),
     ("severity_page", "page", "즉시"),
@@ -313,6 +316,7 @@ mod tests {
         asked.extend(Failure::ALL.map(|f| format!("end_{}", f.name())));
         asked.extend(State::ALL.map(|s| format!("state_{}", s.name())));
         asked.extend(Reason::ALL.map(|r| format!("out_{}", r.name())));
+        asked.extend(Reason::ALL.map(|r| format!("why_{}", r.name())));
         // Beginnings of keys that a value completes.
         let whole = |k: &&String| !k.ends_with('_');
         let missing: Vec<_> = asked.iter().filter(whole).filter(|k| !keys.contains(k.as_str())).collect();

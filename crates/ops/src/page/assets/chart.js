@@ -7,6 +7,8 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 export function say(value, unit) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   const digits = (v, n = 3) => {
+    // Rounded first: 9.998 is 10.0 and not 10.00.
+    v = Number(v.toPrecision(n));
     const a = Math.abs(v);
     return a >= 100 ? v.toFixed(0) : a >= 10 ? v.toFixed(Math.max(0, n - 2)) : a >= 1 ? v.toFixed(n - 1) : a === 0 ? "0" : v.toPrecision(n);
   };

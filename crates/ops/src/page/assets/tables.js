@@ -76,7 +76,7 @@ function incidents(state, t) {
   if (!state.incidents.length) return words(box, t("no_incidents")), box;
   grid(box, ["began", "kind", "what", "took", "why"].map(t), state.incidents.slice(0, 12).map((i) => {
     const took = i.ended_unix_ns === null ? { text: t("goes_on"), kind: "bad" } : (i.cut ? "≥ " : "") + say((i.ended_unix_ns - i.began_unix_ns) / 1e9, "s");
-    return [moment(i.began_unix_ns / 1e6), t("kind_" + i.kind), i.subject || "–", took, { text: i.kind === "upstream" ? t("out_" + i.reason) : i.kind === "service" ? t("all_out") : i.reason, kind: "wrap" }];
+    return [moment(i.began_unix_ns / 1e6), t("kind_" + i.kind), i.subject || "–", took, { text: i.kind === "upstream" ? t("why_" + i.reason) : i.kind === "service" ? t("all_out") : i.reason, kind: "wrap" }];
   }));
   return box;
 }
