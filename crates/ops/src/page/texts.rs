@@ -255,6 +255,7 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ),
     ("end_connect_refused", "connection refused", "연결 거부"),
     ("end_connect_timeout", "connecting took too long", "연결 시간 초과"),
+    ("end_tls_handshake", "TLS handshake failed", "TLS 핸드셰이크 실패"),
     ("end_http_status", "error status", "오류 상태 코드"),
     ("end_broken_before_first_token", "broke before the first token", "첫 토큰 전에 끊김"),
     ("end_first_token_timeout", "no token in time", "첫 토큰 시간 초과"),
