@@ -31,7 +31,7 @@ for pair in $shapes; do
     predict --save "$data/calibration-$shape.json" --calibrate "$truth/$shape"-* > "$data/calibration-$shape.txt"
     # With AIC set to a copy of AIConfigurator: its kernels of the H100 and none of ours.
     if [ -n "${AIC:-}" ]; then
-        predict --no-table --table "aic:$AIC" --format csv --validate "$truth/$shape"-* > "$data/$shape-imported.csv"
+        predict --no-calibration --no-table --table "aic:$AIC" --format csv --validate "$truth/$shape"-* > "$data/$shape-imported.csv"
     fi
     for how in calibrated kernels datasheet; do
         case $how in

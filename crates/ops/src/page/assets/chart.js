@@ -126,7 +126,7 @@ export class Chart {
     const most = this.spec.most;
     return {
       ...this.size(),
-      padding: [8, 6, 0, 0],
+      padding: [8, 22, 0, 0],
       legend: { show: false },
       cursor: { points: { size: 5 }, drag: { x: false, y: false }, sync: { key: "stopwatt" } },
       scales: { x: { time: true }, y: { range: (_, lo, hi) => [Math.min(0, lo ?? 0), most ?? ((hi || 0) > 0 ? hi * 1.08 : 1)] } },
