@@ -86,6 +86,7 @@ fn the_counters_have_the_names_of_vllm() {
         (engine_metrics::PROMPT_TOKENS, 3.0),
         (engine_metrics::GENERATION_TOKENS, 5.0),
         (engine_metrics::PREEMPTIONS, 0.0),
+        (engine_metrics::KV_EVICTIONS, 0.0),
         (engine_metrics::REQUESTS_SUCCESS, 1.0),
     ];
     assert_eq!(counters, expected.map(|(name, value)| (name.to_owned(), value)).into());
