@@ -97,7 +97,7 @@ pub fn check(table: &KernelTable) -> CheckDoc {
 #[must_use]
 pub fn check_imported(imported: &KernelTable, measured: Option<&KernelTable>) -> CheckDoc {
     let mut doc = check(imported);
-    let mut groups: BTreeMap<(OpKind, Option<u8>), Vec<(f64, bool)>> = BTreeMap::new();
+    let mut groups = BTreeMap::<(OpKind, Option<u8>), Vec<(f64, bool)>>::new();
     for (op, roof, time) in measured.into_iter().flat_map(KernelTable::points) {
         let Some(said) = imported.time(&op, roof, 0.0) else { continue };
         let row = (said.s / time - 1.0, (said.lo..=said.hi).contains(&time));

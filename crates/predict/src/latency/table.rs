@@ -836,8 +836,9 @@ mod tests {
                 all += 1;
             }
         }
+        // Wider than they need be: the parts are added as if a row left out were as far from the rest as a shape can be.
         let share = f64::from(inside) / f64::from(all);
-        assert!((0.85..=0.99).contains(&share), "{share}");
+        assert!((0.9..1.0).contains(&share), "{share}");
     }
 
     #[test]
