@@ -8,8 +8,10 @@ use std::path::{Component, Path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use stopwatt_core::Phase;
 use stopwatt_core::clock::monotonic_raw;
-use stopwatt_quality::page::{PageScore, Reading};
+use stopwatt_quality::Counts;
+use stopwatt_quality::page::{self, PageScore, Reading};
 use stopwatt_stats::quantile::quantile;
 
 use crate::confusion::{Tally, Told};
@@ -194,6 +196,30 @@ pub struct RunDoc {
     pub verdict: Verdict,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// What reading took of the machine that asked.
+    #[serde(default)]
+    pub resources: Option<Resources>,
+}
+
+/// What reading took of this machine, from the first page to the last. `None` has its reason in `missing`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Resources {
+    /// From the first page to the last, in seconds.
+    pub wall_s: f64,
+    /// CPU time of Stopwatt itself, in seconds.
+    pub client_cpu_s: Option<f64>,
+    /// Its largest resident memory.
+    pub client_rss_bytes: Option<u64>,
+    /// CPU time of the programs that read, in seconds.
+    pub program_cpu_s: Option<f64>,
+    /// Largest resident memory of those that ran at once, of looks a fifth of a second apart.
+    pub program_rss_bytes: Option<u64>,
+    /// Largest memory in use on the GPUs of this machine, of all that run on them.
+    pub gpu_memory_bytes: Option<u64>,
+    /// Energy of these GPUs, in joules.
+    pub gpu_energy_j: Option<f64>,
+    /// Why a value is not known, by its name.
+    pub missing: BTreeMap<String, String>,
 }
 
 /// Why a set cannot be read.
@@ -233,16 +259,70 @@ type Images<'a> = (Option<u32>, Option<&'a str>);
 /// Pages by the type that the truth gives them.
 type ByType<'a> = BTreeMap<&'a str, Vec<&'a Line<Page>>>;
 
-/// Reads and judges pages; `read` reads images in their order. Pages come back in the order in which they were read.
+/// Pages that are read together: a number of pages at once, a resolution and a degradation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Pages read at once.
+    pub concurrency: usize,
+    /// Dots per inch.
+    pub dpi: Option<u32>,
+    /// Name of the degradation.
+    pub degrade: Option<String>,
+}
+
+/// What is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    /// Position of its point in the plan.
+    pub point: u32,
+    /// Which time the pages of the point are read, from 0.
+    pub trial: u32,
+    /// Whether it counts.
+    pub phase: Phase,
+    /// Pages read at once.
+    pub concurrency: usize,
+}
+
+/// Who reads pages, and hears what they are part of.
+pub trait Reads {
+    /// Why it cannot.
+    type Error: From<RunError>;
+
+    /// The points, in their order, and how often each is read. Told before anything is read.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    fn planned(&mut self, points: &[Point], trials: u32) -> Result<(), Self::Error> {
+        let _ = (points, trials);
+        Ok(())
+    }
+
+    /// Reads images; answers are in their order.
+    ///
+    /// # Errors
+    /// Nothing can be read.
+    fn read(&mut self, tasks: &[Task], pass: Pass) -> Result<Vec<Attempt>, Self::Error>;
+
+    /// All types of a point were read once more, with so many errors.
+    ///
+    /// # Errors
+    /// It cannot be recorded.
+    fn trial_ended(&mut self, pass: Pass, errors: Counts) -> Result<(), Self::Error> {
+        let _ = (pass, errors);
+        Ok(())
+    }
+}
+
+/// Reads and judges pages. They come back in the order in which they were read.
 ///
 /// # Errors
-/// Pages without images, no pages, and those of `read`.
-pub fn run<E: From<RunError>>(
+/// Pages without images, no pages, and those of `reads`.
+pub fn run<R: Reads>(
     pages: &[Line<Page>],
     folder: &Path,
     plan: &Plan,
-    mut read: impl FnMut(&[Task], usize) -> Result<Vec<Attempt>, E>,
-) -> Result<(RunDoc, Vec<PageResult>), E> {
+    reads: &mut R,
+) -> Result<(RunDoc, Vec<PageResult>), R::Error> {
     let synthetic = pages.iter().all(|p| p.value.synthetic);
     let mut groups: BTreeMap<Images<'_>, ByType<'_>> = BTreeMap::new();
     for page in pages {
@@ -253,102 +333,147 @@ pub fn run<E: From<RunError>>(
     if groups.is_empty() {
         return Err(RunError::Nothing.into());
     }
-    let first: Vec<&Line<Page>> = pages.iter().take(plan.warmup).collect();
-    let warmup = tasks(&first, folder)?;
-    let (&judged_at, others) = plan.concurrency.split_last().unwrap_or((&1, &[]));
-    if !warmup.is_empty() {
-        read(&warmup, judged_at)?;
-    }
-    // No page is sent twice as it is: what a service remembers of it would count.
+    let levels = if plan.concurrency.is_empty() { &[1][..] } else { &plan.concurrency };
+    let judged_at = levels[levels.len() - 1];
+    let trials = plan.repeat.max(1);
+    let points: Vec<Point> = levels
+        .iter()
+        .flat_map(|&concurrency| {
+            groups.keys().map(move |&(dpi, degrade)| Point {
+                concurrency,
+                dpi,
+                degrade: degrade.map(str::to_owned),
+            })
+        })
+        .collect();
+    reads.planned(&points, trials)?;
+    // No page is sent twice as it is: what a service remembers of it would count. The first time it is.
     let mut variant = 0;
-    let mut sweep = Vec::new();
-    let everything = tasks(&pages.iter().collect::<Vec<_>>(), folder)?;
-    for at_once in others {
-        variant += 1;
-        let tasks: Vec<Task> = everything.iter().map(|t| Task { variant, ..t.clone() }).collect();
-        let begin = monotonic_raw();
-        let attempts = read(&tasks, *at_once)?;
-        let wall_s = (monotonic_raw() - begin) as f64 / 1e9;
-        sweep.push(sweep_point(*at_once, &attempts.iter().collect::<Vec<_>>(), wall_s));
+    let first: Vec<&Line<Page>> = pages.iter().take(plan.warmup).collect();
+    let after_all = levels.len() as u32 * trials;
+    let warmup: Vec<Task> =
+        tasks(&first, folder)?.into_iter().map(|t| Task { variant: after_all, ..t }).collect();
+    if !warmup.is_empty() {
+        let pass = Pass { point: 0, trial: 0, phase: Phase::Warmup, concurrency: judged_at };
+        reads.read(&warmup, pass)?;
     }
-    let first_variant = variant;
+    let mut sweep = Vec::new();
     let mut settings = Vec::new();
     let mut all = Vec::new();
-    let mut sweep_of_last: Vec<Rounds> = Vec::new();
-    for ((dpi, degrade), types) in groups {
-        let mut readings = Vec::new();
-        let mut members: Vec<Line<Page>> = Vec::new();
-        let mut attempts_of: BTreeMap<&str, Rounds> = BTreeMap::new();
-        let (mut alike, mut compared) = (0_u64, 0_u64);
-        for (name, pages) in &types {
-            let tasks = tasks(pages, folder)?;
-            let mut rounds = Rounds::default();
-            for round in 0..plan.repeat.max(1) {
-                // The first time of a run that reads nothing else, the image is sent as it is.
-                let variant = if first_variant + round == 0 { 0 } else { first_variant + round + 1 };
-                let tasks: Vec<Task> = tasks.iter().map(|t| Task { variant, ..t.clone() }).collect();
-                let begin = monotonic_raw();
-                rounds.attempts.push(read(&tasks, judged_at)?);
-                rounds.wall_s += (monotonic_raw() - begin) as f64 / 1e9;
+    let mut point = 0;
+    for (level, &concurrency) in levels.iter().enumerate() {
+        let mut times = Rounds::default();
+        for ((dpi, degrade), types) in &groups {
+            let pass = Pass { point, trial: 0, phase: Phase::Measure, concurrency };
+            let rounds = rounds(types, folder, plan, reads, pass, variant)?;
+            point += 1;
+            rounds.values().for_each(|r| times.take(r));
+            if level + 1 == levels.len() {
+                let index = settings.len();
+                let (setting, results) = judged_setting((*dpi, *degrade), types, rounds, plan, index);
+                settings.push(setting);
+                all.extend(results);
             }
-            for (i, page) in pages.iter().enumerate() {
-                let first = &rounds.attempts[0][i];
-                readings.push(Line { number: page.number, value: reading(page, first) });
-                members.push((*page).clone());
-                compared += u64::from(plan.repeat > 1);
-                alike +=
-                    u64::from(plan.repeat > 1 && rounds.attempts.iter().all(|r| r[i].text == first.text));
-            }
-            attempts_of.insert(name, rounds);
         }
-        // Failed pages are scored as empty ones, so that every page has its line.
-        let (score, lines) = score::score(&members, &readings, &plan.score);
-        let repeatable = (compared > 0).then(|| alike as f64 / compared as f64);
-        let types = judged(&score, &attempts_of, plan);
-        if !others.is_empty() {
-            sweep_of_last.extend(attempts_of.values().map(Rounds::clone_times));
+        variant += trials;
+        if levels.len() > 1 {
+            let attempts: Vec<&Attempt> = times.attempts.iter().flatten().collect();
+            sweep.push(sweep_point(concurrency, &attempts, times.wall_s));
         }
-        let mut tally = Tally::default();
-        let attempts = types_in_order(attempts_of);
-        for (((page, reading), line), attempt) in members.into_iter().zip(readings).zip(lines).zip(attempts) {
-            let reading = reading.value;
-            if let Some(text) = &reading.text {
-                tally.add(&page.value.truth.text, text);
-            }
-            let attempt = Attempt { text: None, fields: None, ..attempt };
-            all.push(PageResult { page, setting: settings.len(), reading, score: line.score, attempt });
-        }
-        let asked = plan.types.iter().filter_map(|t| types.get(t.name())?.verdict);
-        let verdict = asked.max().unwrap_or(Verdict::Inconclusive);
-        let confused = tally.told(synthetic);
-        settings.push(Setting {
-            dpi,
-            degrade: degrade.map(str::to_owned),
-            score,
-            types,
-            verdict,
-            confused,
-            repeatable,
-        });
-    }
-    if !sweep_of_last.is_empty() {
-        let attempts: Vec<&Attempt> =
-            sweep_of_last.iter().flat_map(|r| r.attempts.iter().flatten()).collect();
-        let wall_s = sweep_of_last.iter().map(|r| r.wall_s).sum();
-        sweep.push(sweep_point(judged_at, &attempts, wall_s));
     }
     let doc = RunDoc {
-        repeat: plan.repeat.max(1),
+        repeat: trials,
         sweep,
         format: FORMAT.to_owned(),
         reader: plan.reader.clone(),
         synthetic,
         warmup: warmup.len() as u64,
-        verdict: settings.iter().map(|s| s.verdict).max().unwrap_or(Verdict::Inconclusive),
+        verdict: settings.iter().map(|s: &Setting| s.verdict).max().unwrap_or(Verdict::Inconclusive),
         notes: notes(&settings, &plan.reader),
+        resources: None,
         settings,
     };
     Ok((doc, all))
+}
+
+/// Reads the pages of a point as often as is asked for.
+fn rounds<'a, R: Reads>(
+    types: &ByType<'a>,
+    folder: &Path,
+    plan: &Plan,
+    reads: &mut R,
+    pass: Pass,
+    variant: u32,
+) -> Result<BTreeMap<&'a str, Rounds>, R::Error> {
+    let mut of: BTreeMap<&str, Rounds> = BTreeMap::new();
+    let options = page::Options { profile: plan.score.profile, ..page::Options::default() };
+    for trial in 0..plan.repeat.max(1) {
+        let pass = Pass { trial, ..pass };
+        for (name, pages) in types {
+            let tasks = tasks(pages, folder)?;
+            let tasks: Vec<Task> =
+                tasks.into_iter().map(|t| Task { variant: variant + trial, ..t }).collect();
+            let begin = monotonic_raw();
+            let attempts = reads.read(&tasks, pass)?;
+            let rounds = of.entry(name).or_default();
+            rounds.wall_s += (monotonic_raw() - begin) as f64 / 1e9;
+            rounds.attempts.push(attempts);
+        }
+        let mut errors = Counts::default();
+        for (name, pages) in types {
+            let Some(attempts) = of.get(name).and_then(|r| r.attempts.last()) else { continue };
+            for (page, attempt) in pages.iter().zip(attempts) {
+                let read = reading(page, attempt);
+                errors += page::score(&page.value.truth, Some(&read), &options).chars;
+            }
+        }
+        reads.trial_ended(pass, errors)?;
+    }
+    Ok(of)
+}
+
+/// Scores and judges the pages of a resolution and degradation.
+fn judged_setting(
+    (dpi, degrade): Images<'_>,
+    types: &ByType<'_>,
+    rounds: BTreeMap<&str, Rounds>,
+    plan: &Plan,
+    index: usize,
+) -> (Setting, Vec<PageResult>) {
+    let mut readings = Vec::new();
+    let mut members: Vec<Line<Page>> = Vec::new();
+    let (mut alike, mut compared) = (0_u64, 0_u64);
+    for (name, pages) in types {
+        let Some(rounds) = rounds.get(name) else { continue };
+        for (i, page) in pages.iter().enumerate() {
+            let first = &rounds.attempts[0][i];
+            readings.push(Line { number: page.number, value: reading(page, first) });
+            members.push((*page).clone());
+            compared += u64::from(plan.repeat > 1);
+            alike += u64::from(plan.repeat > 1 && rounds.attempts.iter().all(|r| r[i].text == first.text));
+        }
+    }
+    // Failed pages are scored as empty ones, so that every page has its line.
+    let (score, lines) = score::score(&members, &readings, &plan.score);
+    let repeatable = (compared > 0).then(|| alike as f64 / compared as f64);
+    let types = judged(&score, &rounds, plan);
+    let mut tally = Tally::default();
+    let mut all = Vec::new();
+    let attempts = types_in_order(rounds);
+    for (((page, reading), line), attempt) in members.into_iter().zip(readings).zip(lines).zip(attempts) {
+        let reading = reading.value;
+        if let Some(text) = &reading.text {
+            tally.add(&page.value.truth.text, text);
+        }
+        let attempt = Attempt { text: None, fields: None, ..attempt };
+        all.push(PageResult { page, setting: index, reading, score: line.score, attempt });
+    }
+    let asked = plan.types.iter().filter_map(|t| types.get(t.name())?.verdict);
+    let verdict = asked.max().unwrap_or(Verdict::Inconclusive);
+    let synthetic = all.iter().all(|r| r.page.value.synthetic);
+    let confused = tally.told(synthetic);
+    let degrade = degrade.map(str::to_owned);
+    (Setting { dpi, degrade, score, types, verdict, confused, repeatable }, all)
 }
 
 /// What became of the pages of a type, each time they were read.
@@ -359,11 +484,11 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// The same without text.
-    fn clone_times(&self) -> Self {
+    /// Adds the times of others, without text.
+    fn take(&mut self, other: &Self) {
         let bare = |a: &Attempt| Attempt { text: None, fields: None, finish_reason: None, ..*a };
-        let attempts = self.attempts.iter().map(|round| round.iter().map(bare).collect()).collect();
-        Self { attempts, wall_s: self.wall_s }
+        self.attempts.extend(other.attempts.iter().map(|round| round.iter().map(bare).collect()));
+        self.wall_s += other.wall_s;
     }
 
     /// For each page its slowest time; `None` where it was not read once.
@@ -543,20 +668,36 @@ mod tests {
         }
     }
 
+    /// Reads by a function.
+    struct By<F>(F);
+
+    impl<F: FnMut(&[Task], Pass) -> Vec<Attempt>> Reads for By<F> {
+        type Error = RunError;
+
+        fn read(&mut self, tasks: &[Task], pass: Pass) -> Result<Vec<Attempt>, RunError> {
+            Ok((self.0)(tasks, pass))
+        }
+    }
+
     #[test]
     fn resolutions_are_read_and_judged_apart() {
         let pages = [page("a", 72), page("b", 72), page("c", 150)];
         let mut calls = Vec::new();
-        let (doc, results) = run(&pages, Path::new("."), &plan(), |tasks, _| {
-            calls.push(tasks.len());
-            let attempt = Attempt {
-                text: Some("진단명 요통".to_owned()),
-                latency_s: Some(1.0),
-                input_tokens: Some(1020),
-                ..Attempt::default()
-            };
-            Ok::<_, RunError>(vec![attempt; tasks.len()])
-        })
+        let (doc, results) = run(
+            &pages,
+            Path::new("."),
+            &plan(),
+            &mut By(|tasks: &[Task], _| {
+                calls.push(tasks.len());
+                let attempt = Attempt {
+                    text: Some("진단명 요통".to_owned()),
+                    latency_s: Some(1.0),
+                    input_tokens: Some(1020),
+                    ..Attempt::default()
+                };
+                vec![attempt; tasks.len()]
+            }),
+        )
         .expect("read");
         assert_eq!((calls, results.len(), doc.settings.len()), (vec![1, 2, 1], 3, 2));
         assert_eq!(results.iter().map(|r| r.setting).collect::<Vec<_>>(), [0, 0, 1]);
@@ -575,36 +716,38 @@ mod tests {
         let pages = [page("a", 72), page("b", 72)];
         let plan = Plan { repeat: 2, concurrency: vec![4, 2], warmup: 0, ..plan() };
         let mut calls = Vec::new();
-        let (doc, results) = run(&pages, Path::new("."), &plan, |tasks, at_once| {
-            calls.push((tasks[0].variant, at_once));
-            // Slower and otherwise the second time.
-            let text = if calls.len() == 3 { "진단명 요롱" } else { "진단명 요통" };
-            let latency_s = Some(calls.len() as f64);
-            Ok::<_, RunError>(vec![
-                Attempt { text: Some(text.to_owned()), latency_s, ..Attempt::default() };
-                tasks.len()
-            ])
-        })
+        let (doc, results) = run(
+            &pages,
+            Path::new("."),
+            &plan,
+            &mut By(|tasks: &[Task], pass: Pass| {
+                calls.push((tasks[0].variant, pass.concurrency, pass.point, pass.trial));
+                // Slower and otherwise the second time.
+                let text = if calls.len() == 4 { "진단명 요롱" } else { "진단명 요통" };
+                let latency_s = Some(calls.len() as f64);
+                vec![Attempt { text: Some(text.to_owned()), latency_s, ..Attempt::default() }; tasks.len()]
+            }),
+        )
         .expect("read");
-        assert_eq!(calls, [(1, 4), (2, 2), (3, 2)]);
+        assert_eq!(calls, [(0, 4, 0, 0), (1, 4, 0, 1), (2, 2, 1, 0), (3, 2, 1, 1)]);
         assert_eq!((results.len(), doc.repeat, doc.settings[0].repeatable), (2, 2, Some(0.0)));
         assert_eq!(doc.settings[0].score.cer_micro, Some(0.0));
         let timing = doc.settings[0].types["진단서"].timing.as_ref().expect("times");
         assert_eq!((timing.pages, timing.latency_s.map(|l| l.n)), (4, Some(4)));
         let sweep: Vec<(u64, u64)> = doc.sweep.iter().map(|p| (p.concurrency, p.pages)).collect();
-        assert_eq!(sweep, [(4, 2), (2, 4)]);
+        assert_eq!(sweep, [(4, 4), (2, 4)]);
         let latency =
             doc.settings[0].types["진단서"].checks.iter().find(|c| c.what == "latency").expect("judged");
-        assert_eq!(latency.value, Some(3.0));
+        assert_eq!(latency.value, Some(4.0));
     }
 
     #[test]
     fn an_image_outside_the_folder_is_refused() {
         let mut outside = page("a", 72);
         outside.value.image = Some("../secret.png".to_owned());
-        let nothing = |_: &[Task], _: usize| Ok::<_, RunError>(Vec::new());
-        let result = run(&[outside], Path::new("."), &plan(), nothing);
+        let nothing = || By(|_: &[Task], _: Pass| Vec::new());
+        let result = run(&[outside], Path::new("."), &plan(), &mut nothing());
         assert!(matches!(result, Err(RunError::NoImage { line: 1 })));
-        assert!(matches!(run(&[], Path::new("."), &plan(), nothing), Err(RunError::Nothing)));
+        assert!(matches!(run(&[], Path::new("."), &plan(), &mut nothing()), Err(RunError::Nothing)));
     }
 }

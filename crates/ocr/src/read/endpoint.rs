@@ -31,7 +31,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads pages, in their order, so many at once.
+    /// Reads pages, in their order, so many at once. `done` is told of each request, in times of `clock`.
     ///
     /// # Errors
     /// The client cannot work: its address is not found, or there are too few open files.
@@ -39,8 +39,9 @@ impl Endpoint {
         &self,
         tasks: &[Task],
         concurrency: usize,
+        clock: Clock,
         stop: &Stop,
-        done: &(dyn Fn() + Sync),
+        done: &(dyn Fn(RequestRecord) + Sync),
     ) -> Result<Vec<Attempt>, LoadError> {
         let mut attempts = vec![Attempt::failed(Failure::Interrupted); tasks.len()];
         // Images are read and encoded ahead of need, before the clock of their request starts.
@@ -80,10 +81,10 @@ impl Endpoint {
         let mut ended: HashMap<u64, Attempt> = HashMap::new();
         let mut on_done = |completed: Completed| {
             ended.insert(completed.record.id, self.mode.take(attempt(&completed.record, completed.text)));
-            done();
+            done(completed.record);
         };
         let pace = Pace::Closed { concurrency };
-        Client::new(&self.target)?.run(pace, &mut job, &limits, stop, Clock::start(), &mut on_done)?;
+        Client::new(&self.target)?.run(pace, &mut job, &limits, stop, clock, &mut on_done)?;
         for (id, attempt) in ended {
             attempts[sent[id as usize]] = attempt;
         }

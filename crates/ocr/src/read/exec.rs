@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stopwatt_core::clock::monotonic_raw;
+use stopwatt_core::{Clock, EndKind, Nanos, Phase, RequestRecord};
 
 use super::{Attempt, Failure, Mode, Task};
 
@@ -28,13 +29,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// Reads pages, in their order, so many at once; `stop` says whether to begin no more.
+    /// Reads pages, in their order, so many at once; `stop` says whether to begin no more. `done` is told of each page that
+    /// the program was started for, in times of `clock`.
     pub fn read(
         &self,
         tasks: &[Task],
         concurrency: usize,
+        clock: Clock,
         stop: &(dyn Fn() -> bool + Sync),
-        done: &(dyn Fn() + Sync),
+        done: &(dyn Fn(RequestRecord) + Sync),
     ) -> Vec<Attempt> {
         let next = AtomicUsize::new(0);
         let attempts: Mutex<Vec<Attempt>> =
@@ -45,11 +48,13 @@ impl Program {
                     loop {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         let Some(task) = tasks.get(i).filter(|_| !stop()) else { break };
+                        let begin = monotonic_raw();
                         let attempt = self.mode.take(self.one(&task.image, stop));
+                        let record = row(&attempt, clock.from_raw(begin));
                         if let Ok(mut attempts) = attempts.lock() {
                             attempts[i] = attempt;
                         }
-                        done();
+                        record.into_iter().for_each(done);
                     }
                 });
             }
@@ -110,6 +115,31 @@ impl Program {
     }
 }
 
+/// A page as a row, like a request; `None` where the program was not asked for it.
+///
+/// A program has no first byte: that is how analysis knows that its latency ends with it.
+fn row(attempt: &Attempt, begin: Nanos) -> Option<RequestRecord> {
+    let end = match attempt.failure {
+        None => EndKind::Ok,
+        Some(Failure::Timeout) => EndKind::Timeout,
+        Some(Failure::Interrupted) => EndKind::Interrupted,
+        Some(Failure::Start) => EndKind::Connect,
+        Some(Failure::Encoding) => EndKind::Malformed,
+        Some(Failure::Image) => return None,
+        Some(_) => EndKind::Truncated,
+    };
+    let took = (attempt.latency_s.unwrap_or(0.0) * 1e9).round() as Nanos;
+    Some(RequestRecord {
+        phase: Phase::Measure,
+        intended_ns: begin,
+        dispatched_ns: Some(begin),
+        written_ns: Some(begin),
+        end_ns: begin + took,
+        end,
+        ..RequestRecord::blank()
+    })
+}
+
 /// A file that goes when this does.
 struct Temporary(PathBuf);
 
@@ -151,7 +181,7 @@ mod tests {
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let task = |image: &Path| Task { image: image.to_owned(), variant: 0 };
         let tasks = [task(&own), task(&own), task(Path::new("/nonexistent"))];
-        program.read(&tasks, 2, &|| false, &|| {})
+        program.read(&tasks, 2, Clock::start(), &|| false, &|_| {})
     }
 
     #[test]
@@ -160,6 +190,10 @@ mod tests {
         assert_eq!(attempts[0].text.as_deref(), Some("[package]"));
         assert!(attempts[1].latency_s > Some(0.0) && attempts[1].failure.is_none());
         assert_eq!(attempts[2].failure, Some(Failure::Image));
+        let row = row(&attempts[1], 5).expect("a row");
+        let took = (row.end_ns - 5) as f64 / 1e9;
+        assert!((took - attempts[1].latency_s.unwrap_or(0.0)).abs() < 1e-8 && row.first_byte_ns.is_none());
+        assert!(super::row(&attempts[2], 5).is_none(), "nothing was started for it");
     }
 
     #[test]

@@ -47,6 +47,30 @@ pub fn own_usage() -> Option<TreeUsage> {
     })
 }
 
+/// What this process used, and apart from it what it started.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct OwnAndChildren {
+    /// User and system time of this process, in seconds; steps of the kernel's tick.
+    pub cpu_s: f64,
+    /// The same of processes below it that have ended and were waited for.
+    pub ended_children_cpu_s: f64,
+    /// Resident memory of living processes below it, together.
+    pub children_rss_bytes: u64,
+}
+
+/// Usage of this process and of what it started; `None` when the system has no `/proc`.
+pub fn own_and_children() -> Option<OwnAndChildren> {
+    let pid = std::process::id();
+    let stat = read(pid, "stat").and_then(|t| Stat::parse(&t))?;
+    let per_second = ticks_per_second();
+    let rss = |pid: &u32| kib_line(&read(*pid, "status")?, "VmRSS:");
+    Some(OwnAndChildren {
+        cpu_s: (stat.ticks - stat.ended_children) as f64 / per_second,
+        ended_children_cpu_s: stat.ended_children as f64 / per_second,
+        children_rss_bytes: descendants(pid).iter().filter_map(rss).sum(),
+    })
+}
+
 /// Largest resident memory of this process so far; `None` when the system does not say.
 pub fn own_peak_rss_bytes() -> Option<u64> {
     kib_line(&read(std::process::id(), "status")?, "VmHWM:")
@@ -107,6 +131,8 @@ fn below(root: u32, parents: &[(u32, u32)]) -> Vec<u32> {
 struct Stat {
     parent: u32,
     ticks: u64,
+    /// Of these, those of children that were waited for.
+    ended_children: u64,
 }
 
 impl Stat {
@@ -116,7 +142,8 @@ impl Stat {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         let ticks = (14..=17).map(number).sum::<Option<u64>>()?;
-        Some(Self { parent: u32::try_from(number(4)?).ok()?, ticks })
+        let ended_children = number(16)? + number(17)?;
+        Some(Self { parent: u32::try_from(number(4)?).ok()?, ticks, ended_children })
     }
 }
 

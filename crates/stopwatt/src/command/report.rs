@@ -48,17 +48,18 @@ pub(crate) struct ReportArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    if let Some(folder) = ocr_report::folder(&args.run) {
+    let root = super::runs_root();
+    let given = PathBuf::from(&args.run);
+    let path = if ocr_report::is_in(&given) { given } else { catalogue::resolve(&root, &args.run)? };
+    if ocr_report::is_in(&path) {
         let wanted = ocr_report::Wanted {
             share: args.share,
             include_documents: args.include_documents,
             format: args.format,
             lang: args.lang.into(),
         };
-        return ocr_report::report(&folder, wanted, out);
+        return ocr_report::report(&path, wanted, out);
     }
-    let root = super::runs_root();
-    let path = catalogue::resolve(&root, &args.run)?;
     let PriceArgs { price, prices, utilisation } = &args.cost;
     let cost = cost_settings(price.as_deref(), prices.as_deref(), *utilisation)?;
     let analysed = stopwatt_report::write_all(&Run::open(&path)?, args.lang.into(), cost)?;

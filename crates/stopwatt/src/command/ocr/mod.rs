@@ -3,7 +3,9 @@
 mod compare;
 mod generate;
 mod page;
+mod recording;
 pub(super) mod report;
+mod resources;
 pub(super) mod run;
 mod score;
 mod table;

@@ -365,26 +365,79 @@ impl Pages<'_> {
         });
         let mut blocks = vec![Block::Table(titles, 2, rows.collect())];
         blocks.extend(self.sweep());
+        blocks.extend(self.resources());
         self.section("speed", Text::OcrReportSpeed, Some(Text::OcrReportSpeedNote), blocks)
     }
 
     /// Documents a minute by pages at once.
-    fn sweep(&self) -> Option<Block> {
+    fn sweep(&self) -> Vec<Block> {
         let point = |p: &SweepPoint| Measured {
             at: p.concurrency as f64,
             value: p.documents_per_min,
             interval: None,
         };
         let points: Vec<Measured> = self.doc.sweep.iter().map(point).collect();
-        (points.len() > 1).then(|| {
-            let name = self.text(Text::OcrPerMinute).to_owned();
-            Block::Lines(LineChart {
-                title: self.text(Text::OcrReportSweep).to_owned(),
-                caption: String::new(),
-                axes: (self.text(Text::OcrReportAtOnce).to_owned(), name.clone()),
-                series: vec![Series { name, points }],
-            })
-        })
+        if points.len() < 2 {
+            return Vec::new();
+        }
+        let mut titles = self.texts(&[Text::OcrReportAtOnce, Text::OcrReportPages, Text::OcrPerMinute]);
+        titles.extend(["p50", "p95", "p99", "TTFT p50"].map(str::to_owned));
+        titles.push(self.text(Text::OcrReportFailures).to_owned());
+        let time = |v: Option<f64>| v.map_or_else(dash, seconds);
+        let row = |p: &SweepPoint| {
+            let cells = [
+                p.concurrency.to_string(),
+                p.pages.to_string(),
+                format!("{:.1}", p.documents_per_min),
+                time(p.latency_s.map(|l| l.p50)),
+                time(p.latency_s.map(|l| l.p95)),
+                time(p.latency_s.and_then(|l| l.p99)),
+                time(p.ttft_s.map(|t| t.p50)),
+                p.failed.to_string(),
+            ];
+            cells.into_iter().map(Cell::of).collect()
+        };
+        let name = self.text(Text::OcrPerMinute).to_owned();
+        let lines = Block::Lines(LineChart {
+            title: self.text(Text::OcrReportSweep).to_owned(),
+            caption: String::new(),
+            axes: (self.text(Text::OcrReportAtOnce).to_owned(), name.clone()),
+            series: vec![Series { name, points }],
+        });
+        vec![lines, Block::Table(titles, 0, self.doc.sweep.iter().map(row).collect())]
+    }
+
+    /// What reading took of this machine, a line each for Stopwatt, the program and the GPUs.
+    fn resources(&self) -> Vec<Block> {
+        let Some(r) = &self.doc.resources else { return Vec::new() };
+        let cpu = |s: Option<f64>| s.map(|s| fill(self.text(Text::CpuSeconds), &[&format!("{s:.1}")]));
+        let bytes = |b: u64| format!("{:.0} MiB", b as f64 / 1_048_576.0);
+        let peak = |b: Option<u64>| b.map(|b| fill(self.text(Text::PeakMemory), &[&bytes(b)]));
+        let line = |name: &str, values: [Option<String>; 2], keys: [&str; 2]| {
+            let shown = values.into_iter().zip(keys).map(|(value, key)| {
+                let why = || r.missing.get(key).map_or_else(dash, |why| format!("– ({why})"));
+                value.unwrap_or_else(why)
+            });
+            let mut shown: Vec<String> = shown.collect();
+            shown.dedup();
+            Block::Note(format!("{name}: {}", shown.join(" · ")))
+        };
+        let mut lines = vec![line(
+            self.text(Text::Client),
+            [cpu(r.client_cpu_s), peak(r.client_rss_bytes)],
+            ["client_cpu_s", "client_rss_bytes"],
+        )];
+        if self.doc.reader.kind == "exec" {
+            let values = [cpu(r.program_cpu_s), peak(r.program_rss_bytes)];
+            lines.push(line(&self.doc.reader.name, values, ["program_cpu_s", "program_rss_bytes"]));
+        }
+        let energy = r.gpu_energy_j.map(|j| format!("{j:.0} J"));
+        lines.push(line(
+            self.text(Text::GpuMemoryTitle),
+            [r.gpu_memory_bytes.map(bytes), energy],
+            ["gpu_memory_bytes", "gpu_energy_j"],
+        ));
+        lines
     }
 
     fn confused(&self) -> Section {

@@ -35,10 +35,9 @@ pub(in crate::command) struct Wanted {
     pub(in crate::command) lang: Lang,
 }
 
-/// The folder of this name, where `ocr run` wrote into it.
-pub(in crate::command) fn folder(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(name);
-    path.join(RESULT).is_file().then_some(path)
+/// Whether `ocr run` wrote into a folder.
+pub(in crate::command) fn is_in(folder: &Path) -> bool {
+    folder.join(RESULT).is_file()
 }
 
 /// Writes `report.html` and `report.csv` and prints the result.
@@ -61,8 +60,12 @@ pub(in crate::command) fn report(
     Ok(Outcome::Done)
 }
 
-/// Writes the page and the table beside it; returns where the page is.
+/// Writes the page and the table beside it, and `metrics.json` of the run that they belong to; returns where the page is.
 pub(super) fn write(folder: &Path, doc: &RunDoc, wanted: Wanted) -> anyhow::Result<PathBuf> {
+    // Folders of earlier versions are no runs.
+    if folder.join("run.log").is_file() {
+        crate::command::report::write(folder, wanted.lang)?;
+    }
     let evidence = if wanted.share { None } else { documents(folder, doc, wanted)? };
     let page = Pages { doc, evidence: evidence.as_ref(), share: wanted.share, lang: wanted.lang }.page();
     let path = folder.join("report.html");

@@ -6,22 +6,24 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use stopwatt_core::text::{Text, fill};
 use stopwatt_load::{LoadError, Stop, Target};
 use stopwatt_ocr::input::{self, Line, Page};
 use stopwatt_ocr::profile::DocType;
+use stopwatt_ocr::read::Mode;
 use stopwatt_ocr::read::endpoint::Endpoint;
 use stopwatt_ocr::read::exec::{IMAGE, Program};
-use stopwatt_ocr::read::{Attempt, Failure as ReadFailure, Mode, Task};
 use stopwatt_ocr::run::{PageResult, Plan, Reader, RunDoc, RunError};
 use stopwatt_ocr::verdict::{LatencyStat, Rule, Terms, Verdict};
 use stopwatt_ocr::{evidence, rows, score};
 use stopwatt_quality::Profile;
 use stopwatt_record::config::environment;
-use stopwatt_record::redact::file_name;
-use stopwatt_record::run_dir::write_atomically;
+use stopwatt_record::redact::{self, file_name};
 use stopwatt_wire::openai::{ImageForm, Options, Template};
 
+use super::recording::{self, OcrSettings, Recording, Source};
 use super::report::{self, Wanted};
+use super::resources::Watched;
 use super::table;
 use crate::command::{Failure, Format, Language};
 use crate::exit::Outcome;
@@ -113,11 +115,13 @@ pub(crate) struct RunArgs {
     /// Seed of the intervals
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Folder for the result and its report; nothing may be there. What was read is kept only of made-up pages
+    /// Folder of the run and its report; nothing may be there. What was read is kept only of made-up pages
+    ///
+    /// Without it the run goes into a folder of its own under ./stopwatt-runs, or $STOPWATT_RUNS.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Keep what was read also of pages that are not marked as made up
-    #[arg(long, requires = "out")]
+    #[arg(long)]
     store_text: bool,
     /// Send pages that are not marked as made up to a service that is not on this machine
     #[arg(long)]
@@ -193,11 +197,13 @@ enum StatName {
 
 /// Why a set was not read.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+pub(super) enum Problem {
     #[error(transparent)]
     Set(#[from] RunError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    Record(#[from] stopwatt_record::run_dir::RunError),
     #[error("the program did not start")]
     Start,
     #[error("the service refused every page")]
@@ -216,11 +222,13 @@ pub(super) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
         levels => levels.iter().map(|n| *n as usize).collect(),
     };
     let judged_at = concurrency[concurrency.len() - 1];
-    let times = concurrency.len() - 1 + args.repeat as usize;
+    let times = concurrency.len() * args.repeat as usize;
     let stop = Stop::new();
     let on_signal = stop.clone();
     let signals = Signals::install(move || on_signal.interrupt())?;
-    let kept = args.out.as_deref().map(prepare).transpose()?;
+    if let Some(folder) = &args.out {
+        refuse_full(folder)?;
+    }
     let mut plan = Plan {
         types: if args.types.is_empty() { present(&pages) } else { args.types.clone() },
         score: score::Options { profile: args.norm, seed: args.seed, ..score::Options::default() },
@@ -237,34 +245,47 @@ pub(super) fn run(args: &RunArgs, out: &mut dyn Write) -> anyhow::Result<Outcome
     };
     let bar = indicatif::ProgressBar::new((pages.len() * times + args.warmup.min(pages.len())) as u64);
     let done = || bar.inc(1);
-    let read = match &args.exec {
+    let (source, words) = match &args.exec {
         Some(command) => {
             let program = program(command, args.timeout, mode)?;
             plan.reader.name = file_name(&program.words[0]);
-            let stopped = || stop.is_interrupted();
-            stopwatt_ocr::run::run(&pages, &args.data, &plan, |tasks: &[Task], at_once| {
-                useful(program.read(tasks, at_once, &stopped, &done))
-            })
+            let words = recording::arguments(&program.words);
+            (Source::Exec(program), words)
         }
         None => {
             let endpoint = endpoint(args, mode, synthetic)?;
             plan.reader.kind = "endpoint".to_owned();
             plan.reader.name = args.model.clone().unwrap_or_default();
             plan.tokens_without_image = endpoint.tokens_without_image();
-            stopwatt_ocr::run::run(&pages, &args.data, &plan, |tasks: &[Task], at_once| {
-                useful(endpoint.read(tasks, at_once, &stop, &done)?)
-            })
+            (Source::Endpoint(endpoint), Vec::new())
         }
     };
+    let settings = settings(args, &plan, words);
+    let truth = args.data.join("truth.jsonl");
+    let with = (source, &plan.reader);
+    let mut recording = Recording::create(args.out.clone(), &settings, &truth, with, &stop, &done)?;
+    let watched = Watched::begin(args.exec.is_some());
+    let read = stopwatt_ocr::run::run(&pages, &args.data, &plan, &mut recording);
+    let resources = watched.end();
     bar.finish_and_clear();
-    let (doc, results) = read.map_err(failure)?;
-    if let Some(folder) = kept {
-        store(folder, &doc, &results, args)?;
-    }
+    let (mut doc, results) = match read {
+        Ok(read) => read,
+        Err(problem) => {
+            let cut = problem.to_string();
+            recording.close(Some(cut))?;
+            return Err(failure(problem));
+        }
+    };
+    doc.resources = Some(resources);
+    let path = store(recording, &doc, &results, args)?;
     match args.format {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&doc)?)?,
         Format::Csv => write!(out, "{}", table::run_csv(&doc))?,
-        Format::Table => write!(out, "{}", table::run_text(&doc, args.lang.into()))?,
+        Format::Table => {
+            write!(out, "{}", table::run_text(&doc, args.lang.into()))?;
+            let page = path.join("report.html").display().to_string();
+            writeln!(out, "{}", fill(Text::OcrReportWritten.get(args.lang.into()), &[&page]))?;
+        }
     }
     if let Some(outcome) = signals.outcome() {
         return Ok(outcome);
@@ -289,24 +310,13 @@ fn present(pages: &[Line<Page>]) -> Vec<DocType> {
     DocType::ALL.into_iter().filter(|t| names.iter().any(|n| DocType::from_name(n) == Some(*t))).collect()
 }
 
-/// Refuses to go on where nothing at all was read for a reason that holds for every page.
-fn useful(attempts: Vec<Attempt>) -> Result<Vec<Attempt>, Problem> {
-    let all = |failure| !attempts.is_empty() && attempts.iter().all(|a| a.failure == Some(failure));
-    if all(ReadFailure::Start) {
-        return Err(Problem::Start);
-    }
-    if all(ReadFailure::Refused) {
-        return Err(Problem::Refused);
-    }
-    Ok(attempts)
-}
-
 fn failure(problem: Problem) -> anyhow::Error {
     let (outcome, hint) = match &problem {
         Problem::Set(RunError::Nothing) => {
             (Outcome::Configuration, "`made.json` beside the truth says what is there")
         }
         Problem::Set(_) => (Outcome::Usage, "`stopwatt ocr verify` checks the truth and its images"),
+        Problem::Record(_) => (Outcome::Usage, "is there room in the folder of the run?"),
         Problem::Load(_) => (Outcome::MeasurementFailed, "is the service running at --url?"),
         Problem::Start => (Outcome::MissingResource, "is the program installed, and on PATH?"),
         Problem::Refused => {
@@ -369,14 +379,34 @@ fn endpoint(args: &RunArgs, mode: Mode, synthetic: bool) -> anyhow::Result<Endpo
     })
 }
 
-/// An empty folder that only its owner can read.
-fn prepare(folder: &Path) -> anyhow::Result<&Path> {
+/// Refuses a folder that holds something.
+fn refuse_full(folder: &Path) -> anyhow::Result<()> {
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Failure::new(Outcome::Usage, anyhow::anyhow!("the folder of --out is not empty")).into());
     }
-    std::fs::create_dir_all(folder).context("failed to make the folder of --out")?;
-    private(folder, 0o700)?;
-    Ok(folder)
+    Ok(())
+}
+
+/// What is kept of what was asked.
+fn settings(args: &RunArgs, plan: &Plan, arguments: Vec<String>) -> OcrSettings {
+    OcrSettings {
+        reader: plan.reader.kind.clone(),
+        name: plan.reader.name.clone(),
+        arguments,
+        url: args.url.as_deref().map(redact::url),
+        mode: if args.mode == ModeName::Json { "json" } else { "text" }.to_owned(),
+        types: plan.types.iter().map(|t| t.name().to_owned()).collect(),
+        dpi: args.dpi.clone(),
+        degrade: args.degrade.clone(),
+        concurrency: plan.concurrency.iter().filter_map(|n| u32::try_from(*n).ok()).collect(),
+        repeat: args.repeat,
+        warmup: args.warmup,
+        timeout_s: args.timeout.as_secs_f64(),
+        max_tokens: args.max_tokens,
+        min_samples: args.min_samples,
+        normalisation: args.norm.id().to_owned(),
+        seed: args.seed,
+    }
 }
 
 #[cfg(unix)]
@@ -390,24 +420,25 @@ pub(super) fn private(_: &Path, _: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes what the run came to: numbers always, content of documents only where it may be kept.
-fn store(folder: &Path, doc: &RunDoc, results: &[PageResult], args: &RunArgs) -> anyhow::Result<()> {
-    let file = |name: &str, content: String| {
-        let path = folder.join(name);
-        write_atomically(&path, content.as_bytes())?;
-        private(&path, 0o600)
-    };
+/// Writes what the run came to, numbers always, content of documents only where it may be kept, and its reports.
+fn store(
+    recording: Recording<'_>,
+    doc: &RunDoc,
+    results: &[PageResult],
+    args: &RunArgs,
+) -> anyhow::Result<PathBuf> {
     if doc.synthetic || args.store_text {
-        file("readings.jsonl", lines(results.iter().map(|r| &r.reading))?)?;
+        recording.file("readings.jsonl", &lines(results.iter().map(|r| &r.reading))?)?;
         let evidence = evidence::gather(results, doc.settings.len(), &args.data, doc.synthetic);
-        file(report::DOCUMENTS, serde_json::to_string(&evidence)? + "\n")?;
+        recording.file(report::DOCUMENTS, &(serde_json::to_string(&evidence)? + "\n"))?;
     }
-    file(report::PAGES, lines(rows::rows(results, &args.data))?)?;
-    file(report::RESULT, serde_json::to_string_pretty(doc)? + "\n")?;
+    recording.file(report::PAGES, &lines(rows::rows(results, &args.data))?)?;
+    recording.file(report::RESULT, &(serde_json::to_string_pretty(doc)? + "\n"))?;
+    let path = recording.close(None)?;
     let wanted =
         Wanted { share: false, include_documents: false, format: args.format, lang: args.lang.into() };
-    report::write(folder, doc, wanted)?;
-    Ok(())
+    report::write(&path, doc, wanted)?;
+    Ok(path)
 }
 
 fn lines<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> anyhow::Result<String> {
