@@ -41,6 +41,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// What users were promised.
     pub objectives: Vec<Objective>,
+    /// Gauges that must not stay above a value, such as what a replica carries (`stopwatt watch signals`).
+    pub limits: Vec<Limit>,
     /// Upstreams of the proxy.
     pub upstreams: Upstreams,
     /// Whether a window of answers that is not as the reference was gives an alert (`stopwatt watch --quality`).
@@ -63,6 +65,7 @@ impl Default for Settings {
                 objective("itl", Kind::Itl { limit_s: 0.1 }),
                 Objective { target: 0.98, ..objective("quality", Kind::Quality) },
             ],
+            limits: Vec::new(),
             upstreams: Upstreams::default(),
             quality_drift: true,
             gpu: Gpu::default(),
@@ -80,6 +83,20 @@ pub struct Objective {
     pub kind: Kind,
     /// Share of events that must be good, below 1.
     pub target: f64,
+}
+
+/// A gauge that must not stay above a value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// Name of its alert.
+    pub name: String,
+    /// The gauge of any exporter, as `name{label="value"}`.
+    pub metric: String,
+    /// What it may be at most, in its own unit.
+    pub above: f64,
+    /// Seconds for which it may be above.
+    pub for_s: u32,
 }
 
 /// What events are, and which are bad.
@@ -177,7 +194,7 @@ pub enum RulesError {
         highest: f64,
     },
     /// Text that is no selector.
-    #[error("`{text}` of objective `{name}` is no selector")]
+    #[error("`{text}` of `{name}` is no selector")]
     Selector {
         /// The objective.
         name: String,
@@ -191,7 +208,7 @@ pub enum RulesError {
         name: String,
     },
     /// A name that no label can have.
-    #[error("`{name}` is no name of a label")]
+    #[error("`{name}` is no name of a label or alert")]
     Label {
         /// The name.
         name: String,
@@ -286,6 +303,9 @@ impl Settings {
                 });
             }
         }
+        for limit in &self.limits {
+            alerts.push(self.of_limit(limit)?);
+        }
         alerts.extend(self.of_upstreams()?);
         alerts.extend(self.of_gpus()?);
         for alert in &mut alerts {
@@ -339,6 +359,27 @@ impl Settings {
             selector = selector.with(name, Match::Is(value.clone()));
         }
         selector
+    }
+
+    fn of_limit(&self, limit: &Limit) -> Result<Alert, RulesError> {
+        let Limit { name, metric, above, for_s } = limit;
+        let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(RulesError::Label { name: name.clone() });
+        }
+        if !above.is_finite() {
+            return Err(RulesError::OutOfRange { key: "limits.above", value: *above });
+        }
+        let wrong = || RulesError::Selector { name: name.clone(), text: metric.clone() };
+        let selector = self.selected(Selector::parse(metric).ok_or_else(wrong)?);
+        Ok(Alert {
+            name: name.clone(),
+            severity: Severity::Ticket,
+            for_s: *for_s,
+            labels: BTreeMap::new(),
+            summary: format!("{metric} stays above {above}"),
+            condition: Condition::Above(selector, *above),
+        })
     }
 
     fn of_upstreams(&self) -> Result<Vec<Alert>, RulesError> {

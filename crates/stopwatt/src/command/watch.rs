@@ -109,6 +109,7 @@ enum Beside {
     Rules(super::watch_rules::RulesArgs),
     Dashboard(super::watch_dashboard::DashboardArgs),
     Query(super::watch_query::QueryArgs),
+    Signals(super::watch_signals::SignalsArgs),
 }
 
 pub(super) fn percent(text: &str) -> Result<f64, String> {
@@ -122,6 +123,7 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         Some(Beside::Rules(args)) => return super::watch_rules::run(args, out),
         Some(Beside::Dashboard(args)) => return super::watch_dashboard::run(args, out),
         Some(Beside::Query(args)) => return super::watch_query::run(args, out),
+        Some(Beside::Signals(args)) => return super::watch_signals::run(args, out),
         None => {}
     }
     let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
