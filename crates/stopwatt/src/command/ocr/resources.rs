@@ -15,12 +15,15 @@ const EVERY: Duration = Duration::from_millis(200);
 /// Where the system has no `/proc`.
 const NO_PROC: &str = "the system does not tell it";
 
+/// Bytes of memory and joules, where the driver tells them.
+type OfGpus = (Option<u64>, Option<f64>);
+
 /// What was seen from beside.
 #[derive(Debug, Default)]
 struct Seen {
     children_rss_bytes: u64,
     /// Memory and energy of the GPUs, or why there is none.
-    gpu: Option<Result<(Option<u64>, Option<f64>), String>>,
+    gpu: Option<Result<OfGpus, String>>,
 }
 
 /// Looks until it is ended.
