@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use nvml_wrapper::Device;
-use nvml_wrapper::bitmasks::event::EventTypes;
 use nvml_wrapper::enum_wrappers::device::PerformancePolicy;
 use nvml_wrapper::enums::event::XidError;
 use nvml_wrapper::event::EventSet;
@@ -86,13 +85,9 @@ impl XidWatch {
     pub fn open(gpus: &[Gpu]) -> Result<Self, Unavailable> {
         let _turn = turn();
         let what = "Xid events";
-        let mut events = library()?.create_event_set().map_err(|e| reason(what, &e))?;
-        let mut last = BTreeMap::new();
-        for gpu in gpus {
-            let wanted = EventTypes::CRITICAL_XID_ERROR;
-            events = gpu.device.register_events(wanted, events).map_err(|e| reason(what, &e.error))?;
-            last.insert(gpu.index, 0);
-        }
+        let events = library()?.create_event_set().map_err(|e| reason(what, &e))?;
+        let events = gpus.iter().try_fold(events, |events, gpu| register(gpu, events, what))?;
+        let last = gpus.iter().map(|gpu| (gpu.index, 0)).collect();
         Ok(Self { events, last })
     }
 
@@ -108,4 +103,20 @@ impl XidWatch {
         }
         &self.last
     }
+}
+
+#[cfg(target_os = "linux")]
+fn register(
+    gpu: &Gpu,
+    events: EventSet<'static>,
+    what: &'static str,
+) -> Result<EventSet<'static>, Unavailable> {
+    let wanted = nvml_wrapper::bitmasks::event::EventTypes::CRITICAL_XID_ERROR;
+    gpu.device.register_events(wanted, events).map_err(|e| reason(what, &e.error))
+}
+
+/// The driver has events on Linux alone.
+#[cfg(not(target_os = "linux"))]
+fn register(_: &Gpu, _: EventSet<'static>, what: &'static str) -> Result<EventSet<'static>, Unavailable> {
+    Err(Unavailable::NoDevice { what })
 }
