@@ -63,6 +63,7 @@ mod watch_quality;
 mod watch_query;
 #[cfg(feature = "ops")]
 mod watch_rules;
+#[cfg(feature = "ops")]
 mod watch_signals;
 #[cfg(feature = "ops")]
 mod watch_store;
