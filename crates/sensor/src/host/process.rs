@@ -34,13 +34,13 @@ pub fn tree_usage(root: u32) -> Option<TreeUsage> {
     (sum.processes > 0).then_some(sum)
 }
 
-/// Usage of this process without its descendants; `None` when the system has no `/proc`.
+/// Usage of this process without its descendants, ended ones too; `None` when the system has no `/proc`.
 pub fn own_usage() -> Option<TreeUsage> {
     let pid = std::process::id();
     let stat = read(pid, "stat").and_then(|t| Stat::parse(&t))?;
     let status = read(pid, "status").unwrap_or_default();
     Some(TreeUsage {
-        cpu_s: stat.ticks as f64 / ticks_per_second(),
+        cpu_s: (stat.ticks - stat.ended_children) as f64 / ticks_per_second(),
         processes: 1,
         rss_bytes: kib_line(&status, "VmRSS:")?,
         peak_rss_bytes: kib_line(&status, "VmHWM:"),

@@ -240,7 +240,7 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
     for gpu in &args.gpu {
         let offers: Vec<Offer> =
             prices.iter().filter(|(of, _)| of == gpu).map(|(_, offer)| offer.clone()).collect();
-        let mut latency = None;
+        let (mut latency, mut note) = (None, None);
         for &dtype in &formats {
             for &tp in &args.tp {
                 let subject = ModelAndGpu { model: args.model.clone(), gpu: gpu.clone(), dtype, tp };
@@ -255,6 +255,7 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                     let (settings, deployment) =
                         engine(args.engine_version, &arguments, deployment.clone(), &device)?;
                     let constants = constants.of(&device, settings.version);
+                    note = note.or_else(|| constants.note());
                     let question = Question {
                         deployment,
                         latency: latency.clone(),
@@ -274,6 +275,9 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                     all.push(Candidate { question, offers: offers.clone() });
                 }
             }
+        }
+        if let Some(note) = note {
+            eprintln!("{gpu}: {note}");
         }
     }
     Ok(all)
