@@ -112,6 +112,28 @@ fn echoed_in(place: &Place, folder: &str, documents: usize, synthetic: bool) {
 }
 
 #[test]
+fn what_cannot_be_read_or_drawn_is_told() {
+    let place = Place::new();
+    // Images that are none: the program that reads says so, and the pages have failed.
+    echoed(&place, 3, true);
+    let run = |out: &str| {
+        let ended =
+            place.run(&["ocr", "run", "--data", "data", "--exec", "grep -c PNG {image}", "--out", out]);
+        ended.expect(10);
+        place.run(&["report", out]).expect(0).stdout
+    };
+    assert!(run("garbled").contains("program ended with an error: 3"));
+    // One that is gone.
+    std::fs::remove_file(place.path("data/canary-1.png")).unwrap();
+    let text = run("gone");
+    assert!(text.contains("image not readable: 1") && !text.contains("canary"), "{text}");
+    // A font that is not there.
+    let ended =
+        place.run(&["ocr", "gen", "--count", "1", "--font", "/nowhere/none.ttf", "--out", "made"]).expect(1);
+    assert!(ended.stderr.contains("failed to open none.ttf"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_perfect_reader_passes_and_a_blind_one_fails() {
     let place = Place::new();
     echoed(&place, 80, true);
