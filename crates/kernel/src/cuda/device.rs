@@ -18,6 +18,7 @@ use super::plan::{Plan, Target};
 use super::plan_case::PlanIssue;
 use super::plans;
 use super::recurrent::{Cell, Layers, RecurrentIssue};
+use super::sdpa::{Form, Sdpa};
 use crate::case::{About, Case, CaseError, Device};
 
 /// A CUDA device and the libraries that were needed so far.
@@ -218,7 +219,14 @@ impl Device for CudaDevice {
             _ => {
                 let plan = plans::plan(op, &self.gpu.facts.target)?;
                 let touched = op.work().map(|w| w.bytes() as u64);
-                let issue = PlanIssue::new(&self.gpu, plan, cache, touched)?;
+                let mut issue = PlanIssue::new(&self.gpu, plan, cache, touched)?;
+                if op.kind == OpKind::AttentionPrefill {
+                    let parts = Form::of(op).and_then(|form| Ok((self.dnn()?, form)));
+                    issue.beside("cudnn sdpa", cache, |sets, place| {
+                        let (dnn, form) = parts?;
+                        Sdpa::new(dnn, form, sets, place)
+                    })?;
+                }
                 self.case(issue, launch, cache)
             }
         }

@@ -41,6 +41,7 @@ mod plan_case;
 pub mod plans;
 pub mod probes;
 mod recurrent;
+mod sdpa;
 pub mod source;
 mod timer;
 mod unavailable;

@@ -13,6 +13,7 @@ use super::issue::{Issue, sets};
 use super::memory::{Reader, Rotating, of_size};
 use super::numbers::{Mixed, narrow, widen};
 use super::plan::{Argument, Column, Contents, Fill, Operand, Plan, Step};
+use super::sdpa::Sdpa;
 use super::timer::Timer;
 use crate::case::CaseError;
 
@@ -32,6 +33,8 @@ pub(super) struct PlanIssue {
     steps: Vec<Loaded>,
     /// Which of several ways is run, where the plan has several.
     way: Option<String>,
+    /// A library's kernel that runs instead of the steps.
+    library: Option<Sdpa>,
     operands: Vec<Rotating>,
     sets: usize,
     touched_bytes: u64,
@@ -71,7 +74,8 @@ impl PlanIssue {
             .map(|o| Rotating::new(gpu, o.element, o.len, if o.rotates { sets } else { 1 }))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| of_size(e, total))?;
-        let mut issue = Self { gpu: gpu.clone(), plan, steps, way: None, operands, sets, touched_bytes };
+        let mut issue =
+            Self { gpu: gpu.clone(), plan, steps, way: None, library: None, operands, sets, touched_bytes };
         issue.fill(issue.gpu.seed(1), false)?;
         // The first call loads code and touches memory for the first time.
         issue.issue(0)?;
@@ -118,6 +122,52 @@ impl PlanIssue {
             }
         }
         Ok(best.0)
+    }
+
+    /// Takes a library's kernel instead of the steps where it is right and clearly faster. The kernel's name tells which
+    /// one runs, and why the library's does not.
+    ///
+    /// `make` gets the number of sets and where an operand of a set lies.
+    pub(super) fn beside(
+        &mut self,
+        name: &str,
+        cache: CacheState,
+        make: impl FnOnce(usize, &dyn Fn(usize, usize) -> u64) -> Result<Sdpa, CaseError>,
+    ) -> Result<(), CaseError> {
+        let rival = make(self.sets, &|operand, set| self.operands[operand].at(set));
+        let reason = match rival.and_then(|library| self.compare(library, cache)) {
+            Ok(None) => {
+                self.way = self.library.as_ref().map(Sdpa::name);
+                return Ok(());
+            }
+            Ok(Some(reason)) => reason,
+            Err(lost @ CaseError::Lost { .. }) => return Err(lost),
+            Err(refused) => refused.to_string(),
+        };
+        self.library = None;
+        self.way = Some(format!("own; {name}: {reason}"));
+        Ok(())
+    }
+
+    /// Why the steps are kept; `None` when the library's kernel runs from now on.
+    fn compare(&mut self, library: Sdpa, cache: CacheState) -> Result<Option<String>, CaseError> {
+        const SLOWER: &str = "not faster";
+        let key = format!("{cache:?} {} {:?}", library.name(), library.form());
+        let known = self.gpu.ways.borrow().get(&key).copied();
+        if let Some(number) = known {
+            self.library = (number == 1).then_some(library);
+            return Ok((number != 1).then(|| SLOWER.to_owned()));
+        }
+        let mut timer = Timer::new(&self.gpu)?;
+        let own = self.speed(&mut timer, cache)?;
+        self.library = Some(library);
+        let deviation = self.verify(self.gpu.seed(7))?;
+        if deviation > 1.0 {
+            return Ok(Some(format!("wrong, deviates {deviation:.3} times what is allowed")));
+        }
+        let faster = self.speed(&mut timer, cache)? < own * CLEARLY;
+        self.gpu.ways.borrow_mut().insert(key, usize::from(faster));
+        Ok((!faster).then(|| SLOWER.to_owned()))
     }
 
     /// Seconds of a few calls, the median of some series.
@@ -222,6 +272,9 @@ fn load(gpu: &Rc<Gpu>, steps: &[Step], operands: usize) -> Result<Vec<Loaded>, C
 
 impl Issue for PlanIssue {
     fn issue(&self, set: usize) -> Result<(), CaseError> {
+        if let Some(library) = &self.library {
+            return library.issue(set);
+        }
         for step in &self.steps {
             let arguments: Vec<u64> = step
                 .arguments

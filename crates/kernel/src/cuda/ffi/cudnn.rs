@@ -12,7 +12,9 @@ use crate::case::CaseError;
 pub(in crate::cuda) enum DataType {
     F32 = 0,
     F16 = 2,
+    I32 = 4,
     Bf16 = 9,
+    Bool = 11,
 }
 
 /// `CUDNN_DEFAULT_MATH` (allows TensorFloat-32), `…_TENSOR_OP_MATH`, `…_FMA_MATH`
@@ -120,8 +122,16 @@ functions! {
             Handle, Handle, c_int, *const i32, Handle, *const c_void, Handle, *mut c_void, Handle, *const c_void,
             *mut c_void, Handle, *const c_void, *mut c_void, usize, *const c_void, usize, *mut c_void, usize, *mut c_void
         ) -> c_int;
+        backend_create = "cudnnBackendCreateDescriptor" (c_int, *mut Handle) -> c_int;
+        backend_destroy = "cudnnBackendDestroyDescriptor" (Handle) -> c_int;
+        backend_set = "cudnnBackendSetAttribute" (Handle, c_int, c_int, i64, *const c_void) -> c_int;
+        backend_get = "cudnnBackendGetAttribute" (Handle, c_int, c_int, i64, *mut i64, *mut c_void) -> c_int;
+        backend_finalize = "cudnnBackendFinalize" (Handle) -> c_int;
+        backend_execute = "cudnnBackendExecute" (Handle, Handle, Handle) -> c_int;
     }
-    optional {}
+    optional {
+        last_error = "cudnnGetLastErrorString" (*mut c_char, usize) -> ();
+    }
 }
 
 /// First, second and third number of a version: 9.19.0 is 91900, 8.9.7 is 8907.
@@ -148,14 +158,47 @@ impl Cudnn {
         })
     }
 
+    /// A status as an answer that tells `part` of a graph it is about, and what the library says of its last error.
+    pub(in crate::cuda) fn check_part(
+        &self,
+        call: &'static str,
+        part: &str,
+        code: c_int,
+    ) -> Result<(), CaseError> {
+        let words = |reason: String| match self.last_words() {
+            Some(more) => format!("{reason}, {part}: {more}"),
+            None => format!("{reason}, {part}"),
+        };
+        self.check(call, code).map_err(|error| match error {
+            CaseError::Unsupported { reason } => CaseError::Unsupported { reason: words(reason) },
+            CaseError::Failed { reason } => CaseError::Failed { reason: words(reason) },
+            other => other,
+        })
+    }
+
+    /// What cuDNN 9 says of its last error, in one line.
+    fn last_words(&self) -> Option<String> {
+        let mut bytes = [0_u8; 512];
+        // SAFETY: the place is as long as stated, and one byte more stays zero.
+        unsafe { (self.last_error?)(bytes.as_mut_ptr().cast(), bytes.len() - 1) };
+        let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+        let words = String::from_utf8_lossy(&bytes[..end]);
+        let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        (!line.is_empty()).then_some(line)
+    }
+
     fn major(&self) -> usize {
+        self.numbers()[0]
+    }
+
+    /// First, second and third number of the version.
+    pub(in crate::cuda) fn numbers(&self) -> [usize; 3] {
         // SAFETY: has no parameters.
-        numbers(unsafe { (self.version)() })[0]
+        numbers(unsafe { (self.version)() })
     }
 
     /// Version, for instance `9.19.0`.
     pub(in crate::cuda) fn version(&self) -> String {
-        // SAFETY: has no parameters.
-        numbers(unsafe { (self.version)() }).map(|n| n.to_string()).join(".")
+        self.numbers().map(|n| n.to_string()).join(".")
     }
 }

@@ -1,6 +1,7 @@
 //! Attention over a paged cache: what decode and prefill have in common, and both plans.
 //!
-//! Cache blocks of all sequences lie in one pool in random order, as after some time of serving.
+//! Cache blocks of all sequences lie in one pool in random order, as after some time of serving; a contiguous cache lies
+//! in the order of its sequences.
 
 use stopwatt_core::kernel_table::{Dtype, Op, Shape};
 
@@ -28,6 +29,8 @@ struct Geometry {
     kv_heads: usize,
     head_dim: usize,
     page: usize,
+    /// One block a sequence, in order, without room after it.
+    contiguous: bool,
 }
 
 impl Geometry {
@@ -60,7 +63,8 @@ impl Geometry {
         let all = cached.checked_add(new_tokens).ok_or_else(|| unsupported("a context of 2^32 tokens"))?;
         count(all as usize)?;
         // A contiguous cache is one block a sequence.
-        let page = if page == 0 { all } else { page };
+        let contiguous = page == 0;
+        let page = if contiguous { all } else { page };
         length(&[sequences, kv_heads, head_dim, all.div_ceil(page), page])?;
         Ok(Self {
             format,
@@ -72,6 +76,7 @@ impl Geometry {
             kv_heads: kv_heads as usize,
             head_dim: head_dim as usize,
             page: page as usize,
+            contiguous,
         })
     }
 
@@ -92,8 +97,10 @@ impl Geometry {
         let cache = blocks * self.page * self.kv_heads * self.head_dim;
         // A random order of the blocks (Fisher and Yates).
         let mut table: Vec<i32> = (0..blocks as i32).collect();
-        for (i, random) in scattered(i32::MAX as u32, blocks, 2).into_iter().enumerate().skip(1) {
-            table.swap(i, random as usize % (i + 1));
+        if !self.contiguous {
+            for (i, random) in scattered(i32::MAX as u32, blocks, 2).into_iter().enumerate().skip(1) {
+                table.swap(i, random as usize % (i + 1));
+            }
         }
         vec![
             Operand::input(element, self.sequences * self.fresh * self.heads * self.head_dim, SCALE),
