@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A step that only decodes is one captured graph. One with prompts is launched by the host, in captured pieces up to
-//! the largest captured size and kernel by kernel beyond it; however little it computes, that takes its time. So does
+//! the largest captured size and kernel by kernel beyond it; however little it computes, that takes its time, layer by
+//! layer. So does
 //! scheduling a step and taking its tokens, the more sequences it has the longer: with asynchronous scheduling the host
 //! does it for one step while the device computes another, and the slower of the two sets the pace. On an H100 that
 //! bounds models of 1 to 2 billion parameters.
@@ -62,12 +63,18 @@ pub struct Corrector {
     /// Whether a fitted load showed the two.
     #[serde(default)]
     pub graph_seen: bool,
-    /// Least seconds of a step that is launched in pieces.
+    /// Least seconds of a step that is launched in pieces, beside its layers.
     #[serde(default)]
     pub least_pieces_s: f64,
-    /// Least seconds of a step that is launched kernel by kernel.
+    /// Least seconds of a step that is launched kernel by kernel, beside its layers.
     #[serde(default)]
     pub least_eager_s: f64,
+    /// Least seconds that each layer of the model adds to a step that is launched in pieces.
+    #[serde(default)]
+    pub least_pieces_per_layer_s: f64,
+    /// Least seconds that each layer of the model adds to a step that is launched kernel by kernel.
+    #[serde(default)]
+    pub least_eager_per_layer_s: f64,
     /// Steps that it was fitted on; 0 for the published guess.
     pub steps: u32,
     /// Factors on a fitted step that enclosed 90 % of the steps; `null` without a fit.
@@ -108,6 +115,8 @@ impl Default for Corrector {
             graph_seen: false,
             least_pieces_s: 0.0,
             least_eager_s: 0.0,
+            least_pieces_per_layer_s: 0.0,
+            least_eager_per_layer_s: 0.0,
             steps: 0,
             spread: None,
         }
@@ -124,6 +133,18 @@ impl Corrector {
             least_graph_s: 0.0,
             least_graph_per_sequence_s: 0.0,
             ..Self::default()
+        }
+    }
+
+    /// The same for a model of so many layers: what a layer adds is in the least times.
+    #[must_use]
+    pub fn of_layers(self, layers: u32) -> Self {
+        Self {
+            least_pieces_s: self.least_pieces_s + self.least_pieces_per_layer_s * f64::from(layers),
+            least_eager_s: self.least_eager_s + self.least_eager_per_layer_s * f64::from(layers),
+            least_pieces_per_layer_s: 0.0,
+            least_eager_per_layer_s: 0.0,
+            ..self
         }
     }
 

@@ -13,7 +13,8 @@
 //! simulating settle which steps those are. Every load weighs alike by relative error. What the loads do not tell apart
 //! is held by weak priors (`PRIOR`), so that few loads give small corrections and not wild ones. What bounds a step
 //! changes with the constants, so that one begin may end in a worse fit than another: there are several (`STARTS`). The
-//! intervals come from loads that are left out of the fit ([`crate::regime`]).
+//! intervals come from loads that are left out of the fit, one by one or, of three models and more, all of a model at
+//! once ([`crate::regime`]).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,8 @@ use crate::regime::{Left, Regime, Spreads};
 use crate::simulate::{Frontend, Outcome, simulate_watched};
 use crate::step::StepPredictor;
 
-/// Constants: factor on kernels, seconds of a step, of a sequence, of an admitted request, least seconds of a step in
-/// pieces, kernel by kernel, as one graph and of a sequence in it; outside the steps seconds of a request, of a prompt
+/// Constants: factor on kernels, seconds of a step, of a sequence, of an admitted request, least seconds of a layer of a
+/// step in pieces and kernel by kernel, of a step as one graph and of a sequence in it; outside the steps seconds of a request, of a prompt
 /// token, and of parsing on a shared thread.
 type Constants = [f64; N];
 /// How many there are.
@@ -50,8 +51,8 @@ const PRIOR: [(f64, f64); N] = [
     (126e-6, 500e-6),
     (4.4e-6, 20e-6),
     (0.0, 1e-3),
-    (10e-3, 10e-3),
-    (15e-3, 15e-3),
+    (0.3e-3, 0.3e-3),
+    (0.5e-3, 0.5e-3),
     (unseen::STEP_S, 1e-3),
     (unseen::SEQUENCE_S, 10e-6),
     (2.5e-3, 3e-3),
@@ -64,6 +65,8 @@ const NOISE: f64 = 0.03;
 const ROUNDS: usize = 12;
 /// Launches to begin with, as multiples of their priors.
 const STARTS: [f64; 3] = [1.0, 0.3, 2.0];
+/// Models from which on intervals come from whole models that are left out, and not from single loads.
+const FEWEST_MODELS: usize = 3;
 /// Fewest loads.
 pub const FEWEST: usize = 3;
 /// Share of the time to the first token that a request may wait in the queue for its load to be fitted to: longer waits
@@ -81,7 +84,7 @@ pub struct FittedLoad {
     pub measured: Means,
     /// What the fit says of it, in seconds: TTFT and TPOT.
     pub fitted_s: [Option<f64>; 2],
-    /// What a fit to the other loads says of it.
+    /// What a fit to the other loads says of it, or to those of the other models where there are three and more.
     pub left_out_s: [Option<f64>; 2],
 }
 
@@ -284,8 +287,10 @@ fn corrector(x: &Constants, loads: usize) -> Corrector {
         per_step_s: x[1],
         per_sequence_s: x[2],
         per_admitted_s: x[3],
-        least_pieces_s: x[4],
-        least_eager_s: x[5],
+        least_pieces_s: 0.0,
+        least_eager_s: 0.0,
+        least_pieces_per_layer_s: x[4],
+        least_eager_per_layer_s: x[5],
         least_graph_s: x[6],
         least_graph_per_sequence_s: x[7],
         graph_seen: false,
@@ -324,8 +329,11 @@ pub fn calibrate(asked: &[Asked<'_>]) -> Result<CalibrationDoc, FitError> {
         };
         asked.iter().map(of).collect::<Result<Vec<_>, _>>()
     };
-    let mut models: Vec<&str> = asked.iter().map(|(q, _)| q.deployment.model.name.as_str()).collect();
+    let model = |i: usize| asked[i].0.deployment.model.name.as_str();
+    let mut models: Vec<&str> = (0..asked.len()).map(model).collect();
     models.dedup();
+    // What another model is off by is told by models that were left out: their loads share host, hour and shape.
+    let by_model = models.len() >= FEWEST_MODELS;
     let measured = || loads.iter().map(|l| &l.measured);
     // Which steps are taken jumps with the constants, so the last round need not be the best one.
     let mut best: Option<(f64, Constants, Vec<Equations>)> = None;
@@ -348,7 +356,8 @@ pub fn calibrate(asked: &[Asked<'_>]) -> Result<CalibrationDoc, FitError> {
     let (mut fitted, mut left) = (Vec::new(), Vec::new());
     for (i, (load, own)) in loads.iter().zip(&equations).enumerate() {
         let others = equations.iter().zip(loads.iter().map(|l| &l.measured)).enumerate();
-        let without = solve(others.filter(|(j, _)| *j != i).map(|(_, pair)| pair))?;
+        let left_out = |j: usize| if by_model { model(j) == model(i) } else { j == i };
+        let without = solve(others.filter(|(j, _)| !left_out(*j)).map(|(_, pair)| pair))?;
         let said = |x: &Constants| [Some(dot(&own.ttft, x)), own.tpot.map(|row| dot(&row, x))];
         let (fitted_s, left_out_s) = (said(&x), said(&without));
         let m = &load.measured;
@@ -416,9 +425,10 @@ fn step_columns(model: &StepPredictor, shape: &StepShape) -> [f64; OF_STEPS] {
     if computing >= corrector.least_s(launch, sequences) {
         return [kernels_s, 1.0, n, f64::from(shape.admitted), 0.0, 0.0, 0.0, 0.0];
     }
+    let layers = f64::from(model.deployment().model.layers);
     match launch {
-        Launch::Pieces => [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
-        Launch::Eager => [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
+        Launch::Pieces => [0.0, 0.0, 0.0, 0.0, layers, 0.0, 0.0, 0.0],
+        Launch::Eager => [0.0, 0.0, 0.0, 0.0, 0.0, layers, 0.0, 0.0],
         Launch::Graph => [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, n],
     }
 }
@@ -471,7 +481,7 @@ mod tests {
 
     #[test]
     fn an_engine_is_found_from_what_its_clients_see() {
-        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
+        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3 / 32.0, 25e-3 / 32.0, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.0);
         let doc = calibrate(&of(&question, &loads)).unwrap();
         let mut errors = Vec::new();
@@ -492,7 +502,7 @@ mod tests {
 
     #[test]
     fn noise_does_not_make_constants_wild() {
-        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3, 25e-3, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
+        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3 / 32.0, 25e-3 / 32.0, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.02);
         let c = calibrate(&of(&question, &loads)).unwrap();
         let x = [

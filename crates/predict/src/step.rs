@@ -84,10 +84,11 @@ impl StepPredictor {
         settings: &EngineSettings,
         corrector: Corrector,
     ) -> Result<Self, StepError> {
+        let layers = deployment.model.layers;
         let predictor = Self {
             deployment,
             latency,
-            corrector,
+            corrector: corrector.of_layers(layers),
             captured: settings.capture_sizes(),
             remembered: Mutex::new(HashMap::new()),
         };

@@ -81,7 +81,9 @@ fn calibration_text(doc: &CalibrationDoc) -> String {
         ("as a graph", c.least_graph_s),
         ("  and each sequence", c.least_graph_per_sequence_s),
         ("in pieces", c.least_pieces_s),
+        ("  and each layer", c.least_pieces_per_layer_s),
         ("by kernel", c.least_eager_s),
+        ("  and each layer", c.least_eager_per_layer_s),
     ] {
         text += &format!("  {name:<21}≥ {}\n", seconds(value));
     }
