@@ -61,7 +61,7 @@ impl Question {
     #[must_use]
     pub fn engine_version(&self) -> String {
         match self.deployment.engine {
-            Engine::Vllm => self.settings.version.to_string(),
+            Engine::Vllm | Engine::Static => self.settings.version.to_string(),
             Engine::BuiltIn => env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -376,6 +376,7 @@ pub(crate) fn scenario(q: &Question) -> Result<(Scenario, MemoryDoc), PredictErr
         duration_s: q.duration_s,
         seed: q.seed,
         frontend: q.frontend,
+        batch_wait_s: q.settings.batch_wait_s,
     };
     Ok((scenario, memory))
 }
@@ -686,6 +687,14 @@ fn notes(
                 notes.push("operators without a row fall to the roof of the data sheet".to_owned());
             }
         }
+    }
+    if q.deployment.engine == Engine::Static {
+        notes.push(format!(
+            "static batches of {} requests at most, padded to the longest prompt, an idle engine waiting {:.1} ms for one to \
+             fill; kernels, graphs, memory and host are those of vLLM, so that only the rules differ",
+            q.settings.max_num_seqs,
+            q.settings.batch_wait_s * 1e3
+        ));
     }
     if q.corrector.steps == 0 && q.spreads.is_none() && q.deployment.engine == Engine::Vllm {
         notes.push(

@@ -92,6 +92,26 @@ impl Workload {
         RequestShape { input, output, prefix: (tokens > 0).then_some(Prefix { group, tokens }) }
     }
 
+    /// The longest prompt that can be drawn or is recorded, later turns of conversations with all before them included.
+    pub fn longest_prompt(&self) -> u32 {
+        let (input, output) = (self.input.bounds().1, self.output.bounds().1);
+        if let Some(recorded) = &self.recorded {
+            let of = |entry: &crate::trace::Entry| {
+                let turns = entry.turns.iter().take(recorded.most_turns as usize);
+                let lengths = turns.map(|t| (t.input.unwrap_or(input), t.output.unwrap_or(output)));
+                let prompt_and_said = lengths.fold((0, 0_u32), |(_, said), (input, output)| {
+                    let prompt = said.saturating_add(input);
+                    (prompt, prompt.saturating_add(output))
+                });
+                prompt_and_said.0
+            };
+            return recorded.entries().iter().map(of).max().unwrap_or(input);
+        }
+        let Some(dialogue) = &self.dialogue else { return input };
+        let (turns, added) = (dialogue.turns.bounds().1, dialogue.added.bounds().1);
+        input.saturating_add(turns.saturating_sub(1).saturating_mul(added.saturating_add(output)))
+    }
+
     /// How many turns conversation `index` has; 1 for a request that stands for itself.
     pub fn turns(&self, seed: u64, index: u64) -> u32 {
         match (&self.recorded, &self.dialogue) {

@@ -184,6 +184,71 @@ fn what_the_engine_would_refuse_is_refused() {
 }
 
 #[test]
+fn static_batches_are_predicted_planned_and_served() {
+    let place = Place::new();
+    let batches = ["--engine", "static", "--engine-arg", "max_batch_size=4"];
+    let alone = ["--frontend-ms", "0,0", "--format", "json", "--input", "512", "--output", "64"];
+    let of = |more: &[&str]| place.run(&[&LLAMA[..], &alone, more].concat()).expect(0).json();
+    // Eight at once in batches of four: the second four wait for the first, which take as long as their E2E.
+    let eight = ["--concurrency", "8", "--requests", "8"];
+    let doc = of(&[&batches[..], &eight].concat());
+    follows("prediction.schema.json", &doc);
+    assert_eq!(
+        (doc["engine"]["name"].as_str(), doc["engine"]["max_num_seqs"].as_u64()),
+        (Some("static"), Some(4))
+    );
+    assert_eq!(doc["engine"]["max_num_batched_tokens"], 4 * 512, "as much as a full batch has");
+    let seconds = |doc: &Value, metric: &str, which: &str| doc[metric][which].as_f64().unwrap();
+    let (ttft, tpot) = (seconds(&doc, "ttft_s", "mean"), seconds(&doc, "tpot_s", "mean"));
+    // By hand: prompts p, then 63 tokens; the second batch begins after both. Mean TTFT = p + (p + 63 · TPOT) / 2, and
+    // mean E2E = 1.5 · (p + 63 · TPOT).
+    let span = seconds(&doc, "e2e_s", "mean") / 1.5;
+    let prompts = span - 63.0 * tpot;
+    assert!(prompts > 0.0 && (ttft / (prompts + span / 2.0) - 1.0).abs() < 1e-6, "{ttft} {span} {tpot}");
+    let throughput = doc["output_tokens_per_s"].as_f64().unwrap();
+    assert!((throughput / (8.0 * 64.0 / (2.0 * span)) - 1.0).abs() < 1e-6, "{throughput}");
+    assert!(doc["notes"].to_string().contains("static batches of 4 requests at most"));
+    // vLLM admits all eight at once.
+    assert!(seconds(&of(&eight), "ttft_s", "p99") < ttft);
+    // A lone request waits for others in vain.
+    let lone = |arg: &str| {
+        seconds(&of(&[&batches[..], &["--requests", "1", "--engine-arg", arg]].concat()), "ttft_s", "mean")
+    };
+    let waited = lone("max_queue_delay_microseconds=30000") - lone("max_queue_delay_microseconds=0");
+    assert!((waited - 0.03).abs() < 1e-9, "{waited}");
+
+    let plan = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm", "--rate", "2", "--requests", "60"];
+    let slo = ["--input", "256", "--output", "32", "--slo", "p99 e2e < 3s", "--format", "json"];
+    let rate = |more: &[&str]| {
+        let doc = place.run(&[&plan[..], &slo, more].concat()).expect(0).json();
+        doc["options"][0]["capacity"]["rate_rps"].as_f64().unwrap()
+    };
+    assert!(rate(&batches) < rate(&[]), "a static engine of four carries less than vLLM");
+
+    let refused = place.run(&["serve", "--kind", "real", "--engine", "static"]).expect(2).stderr;
+    assert!(
+        refused.contains("static batches are simulated") && refused.contains("--kind simulated"),
+        "{refused}"
+    );
+    let unknown = place.run(&[&LLAMA[..], &["--engine-arg", "max_batch_size=4"]].concat()).expect(2).stderr;
+    assert!(unknown.contains("max_batch_size"), "{unknown}");
+
+    // Two clients at an engine with batches of one take turns: twice the time of one alone, at least.
+    let server = common::Exact::of_kind("simulated", &["--engine", "static", "--max-num-seqs", "1"]);
+    let bench =
+        ["bench", "--url", &server.url, "--repeats", "2", "--warmup", "2", "--input", "64", "--output", "16"];
+    let p50 = |clients: &str, out: &str| {
+        let load = ["--concurrency", clients, "--requests", "6", "--out", out];
+        place.run(&[&bench[..], &load].concat()).expect(0);
+        let path = place.path(out).join("metrics.json");
+        let metrics: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        metrics["metrics"]["e2e"]["p50"]["value"].as_f64().unwrap()
+    };
+    let (one, two) = (p50("1", "one"), p50("2", "two"));
+    assert!(two > 1.6 * one, "{one} {two}");
+}
+
+#[test]
 fn a_virtual_device_answers_at_the_predicted_times() {
     let place = Place::new();
     let subject = ["--model", "llama-3.1-8b", "--gpu", "h100-sxm"];

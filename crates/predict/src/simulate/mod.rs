@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_serving::arrival::ArrivalProcess;
 use stopwatt_serving::scheduler::{
-    ConfigError, Prompt, Request, Sampled, Scheduler, SchedulerConfig, StepPlan,
+    ConfigError, Prompt, Request, RuleSet, Sampled, Scheduler, SchedulerConfig, StepPlan,
 };
 use stopwatt_serving::step::{StepModel, StepShape};
 use stopwatt_serving::workload::{RequestShape, Workload};
@@ -96,6 +96,9 @@ pub struct Scenario {
     pub seed: u64,
     /// Time outside the engine's steps.
     pub frontend: Frontend,
+    /// Seconds that an idle engine with static batching waits for a batch to fill, from when its first request was
+    /// queued; other rules admit at once.
+    pub batch_wait_s: f64,
 }
 
 /// A request that was served. Nanoseconds from the begin.
@@ -385,11 +388,18 @@ impl Simulation<'_, '_> {
         loop {
             self.admit_arrivals()?;
             // With requests waiting the next step is launched before the tokens of the last one are sent.
-            let launches =
-                self.parsing.is_some() && self.done.is_some() && self.scheduler.stats().waiting > 0;
+            // A static batch is not prepared for while another runs.
+            let launches = self.scenario.scheduler.rules == RuleSet::VllmV1
+                && self.parsing.is_some()
+                && self.done.is_some()
+                && self.scheduler.stats().waiting > 0;
             if !launches {
                 self.deliver(self.now);
                 self.admit_arrivals()?;
+            }
+            if let Some(until) = self.filling() {
+                self.now = self.next_arrival().map_or(until, |at| at.max(self.now + 1).min(until));
+                continue;
             }
             if let Some(quiet) = self.scheduler.quiet().filter(|_| self.runs && !launches) {
                 self.run_quiet(model, quiet.steps, quiet.sequences, quiet.context_tokens, &mut shape);
@@ -423,6 +433,18 @@ impl Simulation<'_, '_> {
             self.outcome.preemptions += plan.preempted.len() as u64;
             self.complete(model, &plan, &shape);
         }
+    }
+
+    /// Until when an idle engine waits for more requests of its next batch; `None` when it need not.
+    fn filling(&self) -> Option<u64> {
+        let config = &self.scenario.scheduler;
+        if config.rules != RuleSet::Static {
+            return None;
+        }
+        let stats = self.scheduler.stats();
+        let first = self.scheduler.next_waiting().filter(|_| stats.running == 0)?;
+        let until = self.served[first as usize].queued.saturating_add(nanos(self.scenario.batch_wait_s));
+        (self.now < until && stats.waiting < config.max_num_seqs).then_some(until)
     }
 
     /// Tells a step.
@@ -496,6 +518,7 @@ impl Simulation<'_, '_> {
         shape.clear();
         (shape.decode_seqs, shape.decode_context_tokens, shape.sampled) = (sequences, context, sequences);
         let arrival = self.next_arrival().unwrap_or(u64::MAX);
+        let emitting = u64::from(self.scheduler.stats().running);
         let watched: Vec<u64> =
             if self.watch.is_some() { self.scheduler.running().collect() } else { Vec::new() };
         let mut taken = 0;
@@ -509,7 +532,7 @@ impl Simulation<'_, '_> {
                     self.scheduler.running().map(|id| self.now - self.emitted[id as usize]).collect();
                 gaps.into_iter().for_each(|gap| self.gap(gap, 1));
             } else {
-                self.gap(self.now - before, sequences.into());
+                self.gap(self.now - before, emitting);
             }
             shape.decode_context_tokens += u64::from(sequences);
             taken += 1;
@@ -522,9 +545,12 @@ impl Simulation<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use stopwatt_serving::arrival::{ArrivalSpec, Spacing};
+
     use stopwatt_serving::step::{LinearCoefficients, LinearStepModel};
-    use stopwatt_serving::workload::Length;
+    use stopwatt_serving::trace::{Entry, Turn};
+    use stopwatt_serving::workload::{Length, Recorded};
 
     use super::*;
 
@@ -548,7 +574,91 @@ mod tests {
             duration_s: None,
             seed: 1,
             frontend: Frontend::NONE,
+            batch_wait_s: 0.0,
         }
+    }
+
+    /// 10 ms a step, 1 ms for each 100 prompt tokens, 1 ms for each row, 1 µs for each KV token of a row.
+    fn by_rows() -> LinearStepModel {
+        LinearStepModel::try_from(LinearCoefficients {
+            base_s: 10e-3,
+            per_prefill_token_s: 1e-5,
+            per_decode_seq_s: 1e-3,
+            per_context_token_s: 1e-6,
+        })
+        .unwrap()
+    }
+
+    /// Four requests of these lengths, all at 0, in batches of `batch`.
+    fn static_batches(batch: u32, lengths: [(u32, u32); 4]) -> Scenario {
+        let entries = lengths.map(|(input, output)| Entry {
+            at_ns: Some(0),
+            turns: vec![Turn { input: Some(input), output: Some(output), ..Turn::default() }],
+            blocks: Vec::new(),
+        });
+        let mut s = scenario(1, 1, Load::Recorded, 4);
+        s.workload.recorded = Recorded::new("four".to_owned(), entries.to_vec(), 16, 1, 0).map(Arc::new);
+        s.scheduler = SchedulerConfig { rules: RuleSet::Static, max_num_seqs: batch, ..s.scheduler };
+        s
+    }
+
+    #[test]
+    fn static_batches_of_one_length_in_closed_form() {
+        // Batches of 2: prompts of 500 tokens take 10 + 2 · 5 ms, and read 2 · 500 tokens: 1 ms more. The k-th further
+        // token takes 10 + 2 + 2 · (500 + k) µs. 10 of them: 10 · 13 ms + 2 · 55 µs. The second batch begins then.
+        let outcome = simulate(&static_batches(2, [(500, 11); 4]), &by_rows()).unwrap();
+        let (prompt, rest) = (21_000_000, 130_110_000);
+        let batch = prompt + rest;
+        let seen: Vec<_> = outcome.requests.iter().map(|r| (r.admitted, r.first, r.last)).collect();
+        assert_eq!(seen[..2], [(0, prompt, batch); 2]);
+        assert_eq!(seen[2..], [(batch, batch + prompt, 2 * batch); 2]);
+        assert_eq!((outcome.wall, outcome.steps, outcome.sequences), (2 * batch, 22, 44));
+        assert_eq!(outcome.gaps.iter().map(|(_, n)| n).sum::<u64>(), 40);
+        // In general: n requests in batches of b take n / b of these spans, so throughput is b · tokens / span.
+        let summary = Summary::of(&outcome, 0).unwrap();
+        assert!((summary.output_tokens_per_s - 2.0 * 11.0 / (batch as f64 * 1e-9)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_short_answer_ends_but_its_row_stays() {
+        // A prompt of 100 is padded to 300; an answer of 3 tokens is streamed and ends, and the next batch waits for the
+        // one of 6. Steps: 10 + 6 + 0.6 ms, then 12 + 2 · (300 + k) µs = 12.6 ms + 2k µs.
+        let outcome =
+            simulate(&static_batches(2, [(100, 3), (300, 6), (300, 6), (100, 3)]), &by_rows()).unwrap();
+        let end = |tokens: u64| 16_600_000 + (1..tokens).map(|k| 12_600_000 + 2_000 * k).sum::<u64>();
+        let seen: Vec<_> = outcome.requests.iter().map(|r| (r.admitted, r.first, r.last)).collect();
+        assert_eq!(seen[0], (0, end(1), end(3)), "streamed: it does not wait for the long one");
+        assert_eq!(seen[1], (0, end(1), end(6)));
+        assert_eq!(seen[2], (end(6), end(6) + end(1), 2 * end(6)), "but the next batch does");
+        assert_eq!(seen[3], (end(6), end(6) + end(1), end(6) + end(3)));
+        assert_eq!(outcome.gaps.iter().map(|(_, n)| n).sum::<u64>(), 2 * (2 + 5));
+        let slow = simulate_by(
+            &static_batches(2, [(100, 3), (300, 6), (300, 6), (100, 3)]),
+            &by_rows(),
+            false,
+            None,
+        );
+        assert_eq!(slow.unwrap().requests, outcome.requests, "steps taken one by one end at the same time");
+    }
+
+    #[test]
+    fn an_idle_engine_waits_for_its_batch_to_fill_and_no_longer() {
+        let ms = 1_000_000;
+        let admitted = |wait_s: f64, times: [i64; 4]| {
+            let mut s = static_batches(3, [(500, 2); 4]);
+            let lengths = Turn { input: Some(500), output: Some(2), ..Turn::default() };
+            let entry = |at| Entry { at_ns: Some(at), turns: vec![lengths.clone()], blocks: Vec::new() };
+            let entries = times.map(entry).to_vec();
+            s.workload.recorded = Recorded::new("four".to_owned(), entries, 16, 1, 0).map(Arc::new);
+            s.batch_wait_s = wait_s;
+            simulate(&s, &by_rows()).unwrap().requests.iter().map(|r| r.admitted).collect::<Vec<_>>()
+        };
+        // The third fills the batch before the 20 ms are over; the fourth waits 20 ms for others in vain.
+        let (m, far) = (ms as i64, 1_000 * ms);
+        assert_eq!(admitted(20e-3, [0, 5 * m, 9 * m, far as i64]), [9 * ms, 9 * ms, 9 * ms, far + 20 * ms]);
+        // Without the third nobody comes in time.
+        assert_eq!(admitted(20e-3, [0, 5 * m, 900 * m, far as i64])[..2], [20 * ms, 20 * ms]);
+        assert_eq!(admitted(0.0, [0, 5 * m, 9 * m, far as i64])[0], 0);
     }
 
     #[test]

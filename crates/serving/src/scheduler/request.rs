@@ -70,6 +70,16 @@ pub enum AddError {
         /// Most tokens of a sequence.
         max_model_len: u32,
     },
+    /// Longer than a step of a static batch, which computes prompts whole.
+    #[error(
+        "prompt of {tokens} tokens; steps of max_num_batched_tokens = {max_num_batched_tokens} compute it whole"
+    )]
+    PromptBeyondStep {
+        /// Prompt tokens.
+        tokens: u32,
+        /// Most tokens of a step.
+        max_num_batched_tokens: u32,
+    },
     /// No output wanted.
     #[error("max_tokens is 0")]
     NoOutput,
