@@ -85,7 +85,8 @@ impl Workload {
                 first.and_then(|t| t.input).unwrap_or(input),
                 first.and_then(|t| t.output).unwrap_or(output),
             );
-            return RequestShape { input, output, prefix: None };
+            let prefix = first.and_then(|t| t.prefix).filter(|p| p.tokens > 0 && p.tokens < input);
+            return RequestShape { input, output, prefix };
         }
         let group = self.prefix_share.draw_group(&mut draws);
         let tokens = self.prefix_share.tokens_of(input);
@@ -112,6 +113,21 @@ impl Workload {
         input.saturating_add(turns.saturating_sub(1).saturating_mul(added.saturating_add(output)))
     }
 
+    /// Whether requests may belong together.
+    pub fn converses(&self) -> bool {
+        self.dialogue.is_some() || self.recorded.as_ref().is_some_and(|r| r.most_turns > 1)
+    }
+
+    /// Mean tokens of prompts and of outputs, for planning: of a conversation over its turns, each with all before it.
+    pub fn nominal_lengths(&self) -> (f64, f64) {
+        let (input, output) = (self.input.nominal_mean(), self.output.nominal_mean());
+        let Some(dialogue) = self.dialogue.as_ref().filter(|_| self.recorded.is_none()) else {
+            return (input, output);
+        };
+        let before = (dialogue.turns.nominal_mean() - 1.0).max(0.0) / 2.0;
+        (input + before * (dialogue.added.nominal_mean() + output), output)
+    }
+
     /// How many turns conversation `index` has; 1 for a request that stands for itself.
     pub fn turns(&self, seed: u64, index: u64) -> u32 {
         match (&self.recorded, &self.dialogue) {
@@ -133,7 +149,7 @@ impl Workload {
             Some(t) => LaterTurn {
                 added: t.input.unwrap_or(drawn.added),
                 output: t.output.unwrap_or(drawn.output),
-                ..drawn
+                think_ns: t.think_ns.unwrap_or(drawn.think_ns),
             },
             None => drawn,
         }

@@ -184,6 +184,53 @@ fn what_the_engine_would_refuse_is_refused() {
 }
 
 #[test]
+fn conversations_and_shared_prefixes_find_what_the_engines_cache_holds() {
+    let place = Place::new();
+    // By hand: 3 turns of 100 + 32, then 20 + 32 more each. 131 tokens computed are 8 blocks of 16, then 183 are 11.
+    let talk =
+        ["--turns", "3", "--turn-input", "20", "--think-time", "0.5", "--requests", "6", "--format", "json"];
+    let doc =
+        place.run(&[&LLAMA[..], &["--input", "100", "--output", "32"], &talk].concat()).expect(0).json();
+    follows("prediction.schema.json", &doc);
+    let cache = &doc["prefix_cache"];
+    assert_eq!(cache["prompt_tokens"], 2 * (100 + 152 + 204));
+    assert_eq!(cache["hit_tokens"], 2 * (128 + 176));
+    assert_eq!((doc["load"]["turns"].as_str(), doc["load"]["think_time"].as_str()), (Some("3"), Some("0.5")));
+    // Prefixes of 200 tokens in 2 groups, of which 192 are whole blocks; the first of each group finds nothing.
+    let share = ["--input", "300", "--output", "8", "--prefix-groups", "2", "--prefix-tokens", "200"];
+    let more = ["--requests", "12", "--format", "json"];
+    let doc = place.run(&[&LLAMA[..], &share, &more].concat()).expect(0).json();
+    assert_eq!(doc["prefix_cache"]["hit_tokens"], 10 * 192);
+    // Without a cache there is nothing to find.
+    let none = ["--engine-arg", "enable_prefix_caching=false"];
+    let doc = place.run(&[&LLAMA[..], &share, &more, &none].concat()).expect(0).json();
+    assert_eq!(doc["prefix_cache"]["hit_tokens"], 0);
+
+    // The same of an engine with tokens: what its usage says, and what a replay of its run finds.
+    let server = common::Exact::of_kind("simulated", &["--max-model-len", "8192"]);
+    let bench = ["bench", "--url", &server.url, "--repeats", "2", "--warmup", "2", "--concurrency", "2"];
+    let measured = |load: &[&str], out: &str| {
+        place.run(&[&bench[..], load, &["--out", out]].concat()).expect(0);
+        let validate = ["--validate", out, "--format", "json"];
+        let doc = place.run(&[&LLAMA[..], &validate].concat()).expect(0).json();
+        follows("validation.schema.json", &doc);
+        let row = doc["prefix_cache"][0].clone();
+        let of = |key: &str| row[key].as_u64().unwrap_or_else(|| panic!("{key}: {row}"));
+        (of("prompt_tokens"), of("measured_tokens"), of("predicted_tokens"))
+    };
+    let share = [&share[..], &["--requests", "12"]].concat();
+    let (prompts, found, predicted) = measured(&share, "shared");
+    // Each of two trials begins with prefixes that no engine knows.
+    assert_eq!((prompts, found, predicted), (2 * 12 * 300, 2 * 10 * 192, 2 * 10 * 192));
+    let talk = ["--turns", "3", "--turn-input", "40", "--requests", "12", "--input", "100", "--output", "32"];
+    let (prompts, found, predicted) = measured(&talk, "talk");
+    assert!(found > prompts / 4, "{found} of {prompts}");
+    assert_eq!(found, predicted, "of {prompts}");
+    let text = place.run(&[&LLAMA[..], &["--validate", "talk"]].concat()).expect(0).stdout;
+    assert!(text.contains("Prefix cache") && text.contains(&found.to_string()), "{text}");
+}
+
+#[test]
 fn static_batches_are_predicted_planned_and_served() {
     let place = Place::new();
     let batches = ["--engine", "static", "--engine-arg", "max_batch_size=4"];
@@ -289,7 +336,7 @@ fn a_measured_ramp_is_replayed_and_a_planned_one_predicted() {
         (&["--arrival", "ramp", "--rate", "5"][..], "needs the rate at its end"),
         (&["--arrival", "gamma"], "needs a rate"),
         (&["--arrival", "gamma", "--rate", "5", "--burstiness=0"], "positive"),
-        (&["--turns", "3"], "conversations need"),
+        (&["--image-size", "64x64"], "images are for an engine"),
         (&["--workload", "chta"], "chta"),
     ] {
         let told = ask(wrong).expect(2).stderr;

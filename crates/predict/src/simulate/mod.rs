@@ -19,7 +19,7 @@ use stopwatt_serving::scheduler::{
     ConfigError, Prompt, Request, RuleSet, Sampled, Scheduler, SchedulerConfig, StepPlan,
 };
 use stopwatt_serving::step::{StepModel, StepShape};
-use stopwatt_serving::workload::{RequestShape, Workload};
+use stopwatt_serving::workload::{Prefix, Workload};
 
 use parsing::{HAND_OVER, Parsing};
 pub use summary::{Statistic, Summary};
@@ -118,6 +118,12 @@ pub struct Served {
     pub first: u64,
     /// When its last token was.
     pub last: u64,
+    /// Prompt tokens that it found in the prefix cache.
+    pub cached: u32,
+    /// Number of its conversation; of a request that stands for itself, its own among those that were begun.
+    pub conversation: u32,
+    /// Which turn of it, from 0.
+    pub turn: u32,
 }
 
 /// What came of a scenario.
@@ -135,6 +141,8 @@ pub struct Outcome {
     pub sequences: u64,
     /// Requests whose cache was dropped to make room.
     pub preemptions: u64,
+    /// Conversations that ended before their last turn, since the next one would not have fit the model's context.
+    pub cut: u32,
     /// Most blocks held, in millionths of all.
     pub kv_peak_ppm: u32,
 }
@@ -178,6 +186,23 @@ pub const MOST_REQUESTS: u32 = 10_000_000;
 /// A request on its way to the queue: earliest first, then by number.
 type Arrival = std::cmp::Reverse<(u64, u32)>;
 
+/// A request that a client will send: earliest first, then in the order in which it was known of.
+type Planned = std::cmp::Reverse<(u64, u64, Asked)>;
+
+/// What is asked of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    input: u32,
+    output: u32,
+    /// Group and tokens of a shared prefix.
+    prefix: Option<(u32, u32)>,
+    conversation: u32,
+    /// From 0.
+    turn: u32,
+    /// Turns that the conversation will have.
+    turns: u32,
+}
+
 /// A step that has ended and whose tokens have not been sent.
 struct Done {
     begin: u64,
@@ -204,8 +229,16 @@ struct Simulation<'a, 'w> {
     /// When the last request was handed over.
     handed: u64,
     arrivals: BinaryHeap<Arrival>,
-    /// Requests sent so far in a closed loop.
+    /// Requests sent so far, and those that conversations which have begun will send.
     sent: u32,
+    /// Conversations begun.
+    begun_talks: u32,
+    /// Whether requests may belong together: then they are sent in order of time, whenever they were known of.
+    converses: bool,
+    /// What clients will send.
+    planned: BinaryHeap<Planned>,
+    /// What was asked, by request.
+    asked: Vec<Asked>,
     /// From when on none is sent.
     until: u64,
     served: Vec<Served>,
@@ -251,6 +284,7 @@ fn simulate_by(
         steps: 0,
         sequences: 0,
         preemptions: 0,
+        cut: 0,
         kv_peak_ppm: 0,
     };
     let mut s = Simulation {
@@ -264,6 +298,10 @@ fn simulate_by(
         handed: 0,
         arrivals: BinaryHeap::new(),
         sent: 0,
+        begun_talks: 0,
+        converses: scenario.workload.converses(),
+        planned: BinaryHeap::new(),
+        asked: Vec::new(),
         until: scenario.duration_s.map_or(u64::MAX, nanos),
         served: Vec::new(),
         emitted: Vec::new(),
@@ -311,15 +349,57 @@ fn nanos(seconds: f64) -> u64 {
 }
 
 impl Simulation<'_, '_> {
-    /// The client sends its next request at `at`, if any is left.
+    /// The client begins its next request or conversation at `at`, if any is left.
     fn send(&mut self, at: u64) {
-        let index = self.sent;
-        if index >= self.scenario.requests || at >= self.until {
+        let left = self.scenario.requests - self.sent;
+        if left == 0 || at >= self.until {
             return;
         }
-        self.sent += 1;
-        let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
-        self.served.push(Served { input: shape.input, output: shape.output, sent: at, ..Served::default() });
+        let (workload, seed) = (&self.scenario.workload, self.scenario.seed);
+        let conversation = self.begun_talks;
+        let shape = workload.shape(seed, conversation.into());
+        let turns = if self.converses { workload.turns(seed, conversation.into()).clamp(1, left) } else { 1 };
+        self.begun_talks += 1;
+        self.sent += turns;
+        let prefix = shape.prefix.map(|p| (p.group, p.tokens));
+        let (input, output) = (shape.input, shape.output);
+        self.ask(at, Asked { input, output, prefix, conversation, turn: 0, turns });
+    }
+
+    /// What follows a turn that ended at `at`; `false` when its conversation is over.
+    fn follow(&mut self, asked: Asked, at: u64) -> bool {
+        let turn = asked.turn + 1;
+        if turn >= asked.turns {
+            return false;
+        }
+        let later = self.scenario.workload.later_turn(self.scenario.seed, asked.conversation.into(), turn);
+        let input = asked.input.saturating_add(asked.output).saturating_add(later.added);
+        let at = at.saturating_add(u64::try_from(later.think_ns).unwrap_or(0));
+        let fits = input.saturating_add(later.output) <= self.scenario.scheduler.max_model_len;
+        if !fits || at >= self.until {
+            self.outcome.cut += u32::from(!fits);
+            return false;
+        }
+        self.ask(at, Asked { input, output: later.output, turn, ..asked });
+        true
+    }
+
+    /// A request is sent at `at`, or will be.
+    fn ask(&mut self, at: u64, asked: Asked) {
+        if self.converses {
+            let order = self.served.len() as u64 + self.planned.len() as u64;
+            self.planned.push(std::cmp::Reverse((at, order, asked)));
+        } else {
+            self.leave(at, asked);
+        }
+    }
+
+    /// A request leaves its client.
+    fn leave(&mut self, at: u64, asked: Asked) {
+        let index = self.served.len() as u32;
+        let Asked { input, output, conversation, turn, .. } = asked;
+        self.served.push(Served { input, output, sent: at, conversation, turn, ..Served::default() });
+        self.asked.push(asked);
         self.emitted.push(0);
         let Some(mut parsing) = self.parsing.take() else { return self.hand_over(index, at, 0) };
         parsing.add(at, index, &mut |index, at| self.hand_over(index, at, HAND_OVER));
@@ -342,16 +422,22 @@ impl Simulation<'_, '_> {
     }
 
     /// What a request begins with. A trace may number its blocks: equal numbers are equal tokens.
-    fn prompt(&self, index: u32, shape: RequestShape) -> Prompt {
+    fn prompt(&self, asked: Asked) -> Prompt {
         let recorded = self.scenario.workload.recorded.as_deref();
-        let Some(recorded) = recorded.filter(|r| !r.entry(index.into()).blocks.is_empty()) else {
-            return shape.into();
+        let index = u64::from(asked.conversation);
+        let Some(recorded) = recorded.filter(|r| !r.entry(index).blocks.is_empty()) else {
+            let prefix = asked.prefix.map(|(group, tokens)| Prefix { group, tokens });
+            return if asked.turns > 1 {
+                Prompt::Turn { tokens: asked.input, prefix, conversation: index }
+            } else {
+                Prompt::Shape { tokens: asked.input, prefix }
+            };
         };
         // A block of the trace holds several of the engine's; one that is shorter says nothing about whole ones.
         let each = u64::from(recorded.block_tokens / self.scenario.scheduler.block_size);
-        let blocks = recorded.entry(index.into()).blocks.iter();
+        let blocks = recorded.entry(index).blocks.iter();
         Prompt::Numbered {
-            tokens: shape.input,
+            tokens: asked.input,
             blocks: blocks.flat_map(|id| (0..each).map(move |part| id.wrapping_mul(each) + part)).collect(),
         }
     }
@@ -363,20 +449,28 @@ impl Simulation<'_, '_> {
         handed.into_iter().chain(parsed).min()
     }
 
+    /// When a client sends what it has planned.
+    fn next_planned(&self) -> Option<u64> {
+        self.planned.peek().map(|std::cmp::Reverse((at, ..))| *at)
+    }
+
     fn admit_arrivals(&mut self) -> Result<(), SimulateError> {
+        while self.planned.peek().is_some_and(|std::cmp::Reverse((at, ..))| *at <= self.now) {
+            let Some(std::cmp::Reverse((at, _, asked))) = self.planned.pop() else { break };
+            self.leave(at, asked);
+        }
         if let Some(mut parsing) = self.parsing.take() {
             parsing.advance(self.now, &mut |index, at| self.hand_over(index, at, HAND_OVER));
             self.parsing = Some(parsing);
         }
         while self.arrivals.peek().is_some_and(|std::cmp::Reverse((at, _))| *at <= self.now) {
             let Some(std::cmp::Reverse((_, index))) = self.arrivals.pop() else { break };
-            let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
-            let prompt = self.prompt(index, shape);
-            let request = Request { id: index.into(), prompt, max_tokens: shape.output };
+            let asked = self.asked[index as usize];
+            let request = Request { id: index.into(), prompt: self.prompt(asked), max_tokens: asked.output };
             self.scheduler.add(request).map_err(|e| SimulateError::Refused {
                 index,
-                input: shape.input,
-                output: shape.output,
+                input: asked.input,
+                output: asked.output,
                 reason: e.to_string(),
             })?;
         }
@@ -398,7 +492,8 @@ impl Simulation<'_, '_> {
                 self.admit_arrivals()?;
             }
             if let Some(until) = self.filling() {
-                self.now = self.next_arrival().map_or(until, |at| at.max(self.now + 1).min(until));
+                let next = self.next_arrival().into_iter().chain(self.next_planned()).min();
+                self.now = next.map_or(until, |at| at.max(self.now + 1).min(until));
                 continue;
             }
             if let Some(quiet) = self.scheduler.quiet().filter(|_| self.runs && !launches) {
@@ -410,7 +505,12 @@ impl Simulation<'_, '_> {
                 self.deliver(self.now);
                 // Nothing runs: time goes on to the next request, and until the engine has woken.
                 let wake = if self.parsing.is_some() { HAND_OVER } else { 0 };
-                match self.next_arrival() {
+                let (arrival, planned) = (self.next_arrival(), self.next_planned());
+                match arrival {
+                    // What is sent before may be queued before.
+                    at if planned.is_some_and(|p| at.is_none_or(|at| p < at)) => {
+                        self.now = self.now.max(planned.unwrap_or(self.now));
+                    }
                     Some(at) => self.now = self.now.max(at + wake),
                     None => return Ok(()),
                 }
@@ -418,7 +518,8 @@ impl Simulation<'_, '_> {
             }
             let admitted = || plan.items.iter().filter(|item| item.admitted.is_some_and(|a| !a.resumed));
             for item in admitted() {
-                self.served[item.id as usize].admitted = self.now;
+                let served = &mut self.served[item.id as usize];
+                (served.admitted, served.cached) = (self.now, item.admitted.map_or(0, |a| a.cached));
             }
             plan.shape(&mut shape);
             if launches {
@@ -500,7 +601,10 @@ impl Simulation<'_, '_> {
         }
         for id in done.ended {
             self.served[id as usize].last = at + after;
-            if matches!(self.scenario.load, Load::Closed { .. }) {
+            let asked = self.asked[id as usize];
+            // A conversation keeps its client, also while that thinks.
+            let goes_on = self.follow(asked, at + after);
+            if !goes_on && matches!(self.scenario.load, Load::Closed { .. }) {
                 self.send(at + after);
             }
         }
@@ -517,7 +621,7 @@ impl Simulation<'_, '_> {
     ) {
         shape.clear();
         (shape.decode_seqs, shape.decode_context_tokens, shape.sampled) = (sequences, context, sequences);
-        let arrival = self.next_arrival().unwrap_or(u64::MAX);
+        let arrival = self.next_arrival().into_iter().chain(self.next_planned()).min().unwrap_or(u64::MAX);
         let emitting = u64::from(self.scheduler.stats().running);
         let watched: Vec<u64> =
             if self.watch.is_some() { self.scheduler.running().collect() } else { Vec::new() };
@@ -659,6 +763,82 @@ mod tests {
         // Without the third nobody comes in time.
         assert_eq!(admitted(20e-3, [0, 5 * m, 900 * m, far as i64])[..2], [20 * ms, 20 * ms]);
         assert_eq!(admitted(0.0, [0, 5 * m, 9 * m, far as i64])[0], 0);
+    }
+
+    /// Requests of recorded turns, one client, block size 16.
+    fn talks(entries: Vec<Vec<Turn>>, blocks: u32, max_model_len: u32) -> Scenario {
+        let requests = entries.iter().map(Vec::len).sum::<usize>() as u32;
+        let most = entries.iter().map(Vec::len).max().unwrap() as u32;
+        let entry = |turns: Vec<Turn>| Entry { at_ns: Some(0), turns, blocks: Vec::new() };
+        let entries = entries.into_iter().map(entry).collect();
+        let mut s = scenario(1, 1, Load::Closed { concurrency: 1 }, requests);
+        s.workload.recorded = Recorded::new("talks".to_owned(), entries, 16, most, 0).map(Arc::new);
+        s.scheduler = SchedulerConfig::new(blocks, max_model_len);
+        s
+    }
+
+    fn turn(input: u32, output: u32) -> Turn {
+        Turn { input: Some(input), output: Some(output), ..Turn::default() }
+    }
+
+    #[test]
+    fn a_later_turn_finds_the_full_blocks_of_all_that_was_computed() {
+        // 40 + 20 tokens, of which 59 are computed: 3 blocks. Then 60 + 10 = 70 find 48; 89 computed: 5 blocks. Then
+        // 90 + 10 = 100 find 80. Another conversation of the same lengths finds nothing of the first.
+        let think = |t: Turn| Turn { think_ns: Some(2_000_000_000), ..t };
+        let conversation = || vec![turn(40, 20), think(turn(10, 20)), think(turn(10, 20))];
+        let out = simulate(&talks(vec![conversation(), conversation()], 1000, 512), &model()).unwrap();
+        let seen: Vec<_> = out.requests.iter().map(|r| (r.conversation, r.turn, r.input, r.cached)).collect();
+        assert_eq!(
+            seen,
+            [(0, 0, 40, 0), (0, 1, 70, 48), (0, 2, 100, 80), (1, 0, 40, 0), (1, 1, 70, 48), (1, 2, 100, 80)]
+        );
+        let pauses: Vec<u64> = out.requests.windows(2).map(|w| w[1].sent - w[0].last).collect();
+        assert_eq!(pauses, [2_000_000_000, 2_000_000_000, 0, 2_000_000_000, 2_000_000_000]);
+        // A prompt of 70 of which 48 are there takes as long as one of 22.
+        assert_eq!(out.requests[1].first - out.requests[1].sent, 10_000_000 + 220_000);
+    }
+
+    #[test]
+    fn a_conversation_ends_before_it_outgrows_the_context() {
+        let conversation = vec![turn(40, 20), turn(10, 20), turn(10, 20)];
+        let out = simulate(&talks(vec![conversation], 1000, 100), &model()).unwrap();
+        // 100 + 20 tokens do not fit in 100, 70 + 20 do.
+        assert_eq!((out.requests.len(), out.cut), (2, 1));
+    }
+
+    #[test]
+    fn the_least_recently_used_blocks_go_first_and_a_prefix_from_its_end() {
+        // 6 blocks. A prompt of 40 with a prefix of 32 leaves two full blocks of the group; its third goes first. One of
+        // 64 tokens takes the 3 unused and that one; one of 80 the second of the prefix as well; one of 95 all.
+        for (between, hits) in [(64, 32), (80, 16), (95, 0)] {
+            let shared = || Turn { prefix: Some(Prefix { group: 0, tokens: 32 }), ..turn(40, 1) };
+            let entries = vec![vec![shared()], vec![turn(between, 1)], vec![shared()]];
+            let out = simulate(&talks(entries, 6, 96), &model()).unwrap();
+            let cached: Vec<u32> = out.requests.iter().map(|r| r.cached).collect();
+            assert_eq!(cached, [0, 0, hits], "{between} tokens between");
+        }
+    }
+
+    #[test]
+    fn conversations_of_an_open_loop_interleave_in_order_of_time() {
+        let process = ArrivalProcess::constant(2.0).unwrap();
+        let mut s = scenario(40, 20, Load::Open(process), 9);
+        s.workload.dialogue = Some(stopwatt_serving::workload::Dialogue {
+            turns: Length::fixed(3).unwrap(),
+            added: Length::fixed(10).unwrap(),
+            think: stopwatt_serving::workload::ThinkTime::Fixed { s: 1.0 },
+        });
+        s.frontend.parsing_s = 1e-3;
+        let out = simulate(&s, &model()).unwrap();
+        assert_eq!(out.requests.len(), 9, "turns count as requests");
+        assert!(out.requests.windows(2).all(|w| w[0].sent <= w[1].sent));
+        let of = |c: u32| out.requests.iter().filter(move |r| r.conversation == c).collect::<Vec<_>>();
+        for turns in (0..3).map(of) {
+            assert_eq!(turns.iter().map(|r| r.cached).collect::<Vec<_>>(), [0, 48, 80]);
+            assert!(turns.windows(2).all(|w| w[1].sent == w[0].last + 1_000_000_000));
+            assert!(turns.iter().all(|r| r.queued >= r.sent + 1_000_000));
+        }
     }
 
     #[test]
