@@ -217,7 +217,7 @@ impl Default for OcrConfig {
     }
 }
 
-/// Settings of the continuous-batching scheduler, with vLLM's names.
+/// Settings of the scheduler, with vLLM's names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchedulerConfig {
@@ -232,12 +232,15 @@ pub struct SchedulerConfig {
     pub kv_cache_tokens: Option<u32>,
     /// Whether prompts that begin alike share KV blocks.
     pub enable_prefix_caching: bool,
+    /// By which rules requests are scheduled.
+    pub rules: scheduler::RuleSet,
 }
 
 impl SchedulerConfig {
     /// The settings of `serving`, with a cache of `kv_tokens` tokens.
     pub(crate) fn rules(&self, kv_tokens: u32, max_model_len: u32) -> scheduler::SchedulerConfig {
         scheduler::SchedulerConfig {
+            rules: self.rules,
             block_size: self.block_size,
             max_num_batched_tokens: self.max_num_batched_tokens,
             max_num_seqs: self.max_num_seqs,
@@ -255,6 +258,7 @@ impl Default for SchedulerConfig {
             block_size: 16,
             kv_cache_tokens: None,
             enable_prefix_caching: true,
+            rules: scheduler::RuleSet::default(),
         }
     }
 }

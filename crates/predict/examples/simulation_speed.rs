@@ -31,6 +31,7 @@ fn main() {
             duration_s: None,
             seed: 0,
             frontend: Frontend::GUESS,
+            batch_wait_s: 0.0,
         };
         let begin = monotonic_raw();
         let outcome = simulate(&scenario, &model).unwrap();

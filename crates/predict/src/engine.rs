@@ -4,7 +4,7 @@
 //! versions that [`EngineVersion`] covers; rules change, so each stands with the version that brought it.
 
 use stopwatt_core::kernel_table::Dtype;
-use stopwatt_serving::scheduler::SchedulerConfig;
+use stopwatt_serving::scheduler::{RuleSet, SchedulerConfig};
 
 use crate::grid::capture_sizes;
 use crate::hardware::Gpu;
@@ -64,8 +64,14 @@ impl std::fmt::Display for EngineVersion {
 /// Settings of an engine, in its own words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineSettings {
-    /// Whose rules.
+    /// Whose defaults.
     pub version: EngineVersion,
+    /// By which rules requests are scheduled.
+    pub rules: RuleSet,
+    /// Seconds that an idle engine with static batching waits for a batch to fill; others do not wait.
+    pub batch_wait_s: f64,
+    /// Whether `max_num_batched_tokens` was asked for by name.
+    pub step_asked: bool,
     /// Share of the memory that it takes.
     pub gpu_memory_utilization: f64,
     /// Tokens of a cache block.
@@ -140,6 +146,13 @@ pub enum ArgumentError {
     },
 }
 
+/// Requests of a static batch where nobody says how many.
+pub const STATIC_BATCH: u32 = 8;
+
+/// Arguments of vLLM that have no meaning under static batching.
+const NOT_STATIC: [&str; 4] =
+    ["enable_chunked_prefill", "enable_prefix_caching", "long_prefill_token_threshold", "async_scheduling"];
+
 /// Arguments that change nothing that is predicted.
 const NO_EFFECT: [&str; 40] = [
     "host",
@@ -192,6 +205,9 @@ impl EngineSettings {
         let large = gpu.usable_bytes >= 70.0 * GIB && !gpu.name.to_ascii_lowercase().contains("a100");
         Self {
             version,
+            rules: RuleSet::VllmV1,
+            batch_wait_s: 0.0,
+            step_asked: false,
             gpu_memory_utilization: version.gpu_memory_utilization(),
             block_size: 16,
             max_model_len: model.max_position,
@@ -205,6 +221,29 @@ impl EngineSettings {
             async_scheduling: version.0 >= 14,
             num_gpu_blocks_override: None,
             kv_cache_memory_bytes: None,
+        }
+    }
+
+    /// The same engine with static batching: batches of [`STATIC_BATCH`] requests at most that are formed at once, no
+    /// prefix cache, no prompts in pieces.
+    #[must_use]
+    pub fn with_static_batches(self) -> Self {
+        Self {
+            rules: RuleSet::Static,
+            max_num_seqs: STATIC_BATCH,
+            enable_chunked_prefill: false,
+            enable_prefix_caching: false,
+            async_scheduling: false,
+            ..self
+        }
+    }
+
+    /// Makes steps of static batches large enough for a full one of prompts of so many tokens, unless their size was
+    /// asked for. Other rules are left alone.
+    pub fn hold_batches_of(&mut self, longest_prompt: u32) {
+        if self.rules == RuleSet::Static && !self.step_asked {
+            let longest = longest_prompt.clamp(1, self.max_model_len);
+            self.max_num_batched_tokens = self.max_num_seqs.saturating_mul(longest);
         }
     }
 
@@ -226,6 +265,7 @@ impl EngineSettings {
     #[must_use]
     pub fn scheduler(&self, blocks: u32) -> SchedulerConfig {
         SchedulerConfig {
+            rules: self.rules,
             block_size: self.block_size,
             max_num_batched_tokens: self.max_num_batched_tokens,
             max_num_seqs: self.max_num_seqs,
@@ -236,7 +276,8 @@ impl EngineSettings {
         }
     }
 
-    /// Takes an argument by vLLM's own name, with `-` or `_`.
+    /// Takes an argument by vLLM's own name, with `-` or `_`; with static batching also `max_batch_size` and
+    /// `max_queue_delay_microseconds`, which are NVIDIA Triton's.
     pub fn set(&mut self, name: &str, value: &str) -> Result<Argument, ArgumentError> {
         let name = name.trim_start_matches('-').replace('-', "_");
         let wrong = |expected| {
@@ -253,6 +294,24 @@ impl EngineSettings {
             _ => None,
         };
         let (number, yes_or_no) = ("a number from 1 to 2^26", "true or false");
+        if self.rules == RuleSet::Static {
+            match name.as_str() {
+                "max_batch_size" => {
+                    let Some(n) = count() else { return wrong(number) };
+                    self.max_num_seqs = n;
+                    return Ok(Argument::Set);
+                }
+                "max_queue_delay_microseconds" => match value.parse::<u32>() {
+                    Ok(us) => {
+                        self.batch_wait_s = f64::from(us) * 1e-6;
+                        return Ok(Argument::Set);
+                    }
+                    Err(_) => return wrong("whole microseconds"),
+                },
+                name if NOT_STATIC.contains(&name) => return Ok(Argument::NoEffect),
+                _ => {}
+            }
+        }
         match name.as_str() {
             "gpu_memory_utilization" => match value.parse::<f64>() {
                 Ok(share) if share > 0.0 && share <= 1.0 => self.gpu_memory_utilization = share,
@@ -279,7 +338,9 @@ impl EngineSettings {
                     "block_size" => self.block_size = n,
                     "max_model_len" => self.max_model_len = n,
                     "max_num_seqs" => self.max_num_seqs = n,
-                    "max_num_batched_tokens" => self.max_num_batched_tokens = n,
+                    "max_num_batched_tokens" => {
+                        (self.max_num_batched_tokens, self.step_asked) = (n, true);
+                    }
                     "max_cudagraph_capture_size" => self.max_cudagraph_capture_size = Some(n),
                     "num_gpu_blocks_override" => self.num_gpu_blocks_override = Some(n),
                     "tensor_parallel_size" => {
@@ -386,5 +447,23 @@ mod tests {
             Ok(Argument::Deployment(DeploymentArgument::TensorParallel(2)))
         );
         assert_eq!(s.scheduler(1000).kv_blocks, 999);
+    }
+
+    #[test]
+    fn static_batches_have_their_own_words() {
+        let mut s = defaults("h100", "0.26").with_static_batches();
+        assert_eq!((s.max_num_seqs, s.batch_wait_s), (STATIC_BATCH, 0.0));
+        assert_eq!(s.set("max_batch_size", "16"), Ok(Argument::Set));
+        assert_eq!(s.set("max_queue_delay_microseconds", "2500"), Ok(Argument::Set));
+        assert_eq!(s.set("enable_prefix_caching", "true"), Ok(Argument::NoEffect));
+        assert!(matches!(s.set("max_queue_delay_microseconds", "soon"), Err(ArgumentError::Value { .. })));
+        s.hold_batches_of(3000);
+        assert_eq!((s.max_num_seqs, s.batch_wait_s, s.max_num_batched_tokens), (16, 2.5e-3, 48_000));
+        assert!(!s.scheduler(1000).keeps_prefixes());
+        s.set("max_num_batched_tokens", "4096").unwrap();
+        s.hold_batches_of(3000);
+        assert_eq!(s.max_num_batched_tokens, 4096, "what was asked for stays");
+        let vllm = defaults("h100", "0.26").set("max_batch_size", "16");
+        assert!(matches!(vllm, Err(ArgumentError::Unknown { .. })));
     }
 }

@@ -452,7 +452,7 @@ mod tests {
         let base = question("llama-3.1-8b", "h100", 1, Load::Closed { concurrency: 1 }, 1);
         let settings = [(1, 128), (1, 2048), (4, 512), (8, 256), (8, 2048), (32, 512), (64, 256), (128, 128)];
         let loads = settings.map(|(concurrency, input)| {
-            let sent = Sent { at_ns: 0, input, output: 16 };
+            let sent = Sent { input, output: 16, ..Sent::default() };
             let mut load = Observed {
                 run: "r".to_owned(),
                 label: format!("c={concurrency} in={input}"),

@@ -1,11 +1,12 @@
 //! A load that somebody measured, and what came of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_serving::trace::{Entry, Turn};
-use stopwatt_serving::workload::{Length, Recorded, Workload};
+use stopwatt_serving::workload::{Length, Prefix, Recorded, Workload};
 
 use crate::simulate::Load;
 
@@ -23,7 +24,7 @@ pub struct Means {
 }
 
 /// A request of a measured load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
     /// When it was sent, in nanoseconds.
     pub at_ns: i64,
@@ -31,6 +32,14 @@ pub struct Sent {
     pub input: u32,
     /// Output tokens.
     pub output: u32,
+    /// When its answer had ended, in nanoseconds.
+    pub end_ns: i64,
+    /// Its conversation, and which turn of it, from 0; `None` for a request that stands for itself.
+    pub talk: Option<(u64, u32)>,
+    /// What it shares with other prompts; `None` when nothing is known to be shared.
+    pub prefix: Option<Prefix>,
+    /// Prompt tokens that the server said it found in its prefix cache; `None` when it said nothing.
+    pub cached: Option<u32>,
 }
 
 /// One setting of a measured load.
@@ -55,7 +64,8 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// What the simulator needs to repeat a trial; `None` for one without requests.
+    /// What the simulator needs to repeat a trial; `None` for one without requests. Turns of a conversation follow each
+    /// other after the pauses that were measured, whatever the answers take.
     #[must_use]
     pub fn replay(&self, trial: usize) -> Option<(Workload, Load, u32)> {
         let sent = self.trials.get(trial).filter(|t| !t.is_empty())?;
@@ -64,14 +74,27 @@ impl Observed {
             Length::fixed((sum / sent.len() as f64).round().max(1.0) as u32).ok()
         };
         let begin = sent.first()?.at_ns;
-        let entry = |s: &Sent| Entry {
-            at_ns: Some(s.at_ns - begin),
-            turns: vec![Turn { input: Some(s.input), output: Some(s.output), ..Turn::default() }],
-            blocks: Vec::new(),
-        };
+        let mut entries: Vec<Entry> = Vec::new();
+        // Where the turns of a conversation stand, and the last of them so far.
+        let mut talks: HashMap<u64, (usize, &Sent)> = HashMap::new();
+        for s in sent {
+            let mut turn = Turn { input: Some(s.input), output: Some(s.output), ..Turn::default() };
+            if let Some((place, before)) = s.talk.and_then(|(talk, _)| talks.get_mut(&talk)) {
+                turn.input = Some(s.input.saturating_sub(before.input + before.output).max(1));
+                turn.think_ns = Some((s.at_ns - before.end_ns).max(0));
+                entries[*place].turns.push(turn);
+                *before = s;
+                continue;
+            }
+            if let Some((talk, _)) = s.talk {
+                talks.insert(talk, (entries.len(), s));
+            }
+            turn.prefix = s.prefix;
+            entries.push(Entry { at_ns: Some(s.at_ns - begin), turns: vec![turn], blocks: Vec::new() });
+        }
+        let most_turns = entries.iter().map(|e| e.turns.len()).max()? as u32;
         let mut workload = Workload::new(mean(|s| s.input)?, mean(|s| s.output)?);
-        let entries = sent.iter().map(entry).collect();
-        workload.recorded = Recorded::new(self.label.clone(), entries, 16, 1, 0).map(Arc::new);
+        workload.recorded = Recorded::new(self.label.clone(), entries, 16, most_turns, 0).map(Arc::new);
         let load = self.concurrency.map_or(Load::Recorded, |concurrency| Load::Closed { concurrency });
         Some((workload, load, sent.len() as u32))
     }

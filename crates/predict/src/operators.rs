@@ -23,6 +23,8 @@ pub enum Engine {
     /// vLLM.
     #[default]
     Vllm,
+    /// The operators of vLLM under the rules of static batching.
+    Static,
     /// Stopwatt's own decoder on the CPU.
     BuiltIn,
 }
@@ -33,6 +35,7 @@ impl Engine {
     pub const fn name(self) -> &'static str {
         match self {
             Engine::Vllm => "vllm",
+            Engine::Static => "static",
             Engine::BuiltIn => "stopwatt",
         }
     }
@@ -269,7 +272,7 @@ impl Deployment {
     #[must_use]
     pub fn head_rows(&self, step: &StepShape) -> u32 {
         match self.engine {
-            Engine::Vllm => step.decode_seqs + step.chunks.len() as u32,
+            Engine::Vllm | Engine::Static => step.decode_seqs + step.chunks.len() as u32,
             Engine::BuiltIn => step.sampled,
         }
     }

@@ -61,7 +61,7 @@ impl Question {
     #[must_use]
     pub fn engine_version(&self) -> String {
         match self.deployment.engine {
-            Engine::Vllm => self.settings.version.to_string(),
+            Engine::Vllm | Engine::Static => self.settings.version.to_string(),
             Engine::BuiltIn => env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -160,12 +160,29 @@ pub struct LoadDoc {
     pub rate_end_rps: Option<f64>,
     /// Seconds after which no request is sent; `null` where their number ends it.
     pub duration_s: Option<f64>,
+    /// Turns of a conversation; `null` where every request stands for itself.
+    #[serde(default)]
+    pub turns: Option<String>,
+    /// Seconds between an answer and the next turn; `null` as above.
+    #[serde(default)]
+    pub think_time: Option<String>,
     /// Requests simulated.
     pub requests: u32,
     /// Requests counted.
     pub counted: usize,
     /// Seed.
     pub seed: u64,
+}
+
+/// What the prefix cache served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PrefixCacheDoc {
+    /// Prompt tokens of all requests.
+    pub prompt_tokens: u64,
+    /// Those of them that were found in the cache, in whole blocks.
+    pub hit_tokens: u64,
+    /// Conversations that ended early, since their next turn would not have fit the model's context.
+    pub conversations_cut: u32,
 }
 
 /// The measured kernels that times rest on.
@@ -304,6 +321,9 @@ pub struct PredictionDoc {
     pub kv_cache_peak: f64,
     /// Requests whose cache was dropped to make room for others.
     pub preemptions: u64,
+    /// What the prefix cache served.
+    #[serde(default)]
+    pub prefix_cache: PrefixCacheDoc,
     /// What TTFT is made of.
     pub ttft_parts: TtftDoc,
     /// The decode step that stands for most of them.
@@ -376,13 +396,15 @@ pub(crate) fn scenario(q: &Question) -> Result<(Scenario, MemoryDoc), PredictErr
         duration_s: q.duration_s,
         seed: q.seed,
         frontend: q.frontend,
+        batch_wait_s: q.settings.batch_wait_s,
     };
     Ok((scenario, memory))
 }
 
 /// Mean tokens of a request.
 fn mean_length(q: &Question) -> u32 {
-    (q.workload.input.nominal_mean() + q.workload.output.nominal_mean()).round().max(1.0) as u32
+    let (input, output) = q.workload.nominal_lengths();
+    (input + output).round().max(1.0) as u32
 }
 
 /// Whether the host sets the pace of decoding, and no load of the calibration was of that kind.
@@ -395,7 +417,7 @@ fn host_is_guessed(corrector: &Corrector, kernels_s: f64, sequences: u32) -> boo
 pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
     let q = question;
     let gpu = q.latency.gpu();
-    let (input, output) = (q.workload.input.nominal_mean(), q.workload.output.nominal_mean());
+    let (input, output) = q.workload.nominal_lengths();
     let (length, layout) = (mean_length(q), CacheLayout::of(&q.deployment));
     let (scenario, memory) = scenario(q)?;
     let model = StepPredictor::new(q.deployment.clone(), q.latency.clone(), &q.settings, q.corrector)?;
@@ -484,6 +506,8 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
             rate_rps,
             rate_end_rps,
             duration_s: q.duration_s,
+            turns: q.workload.dialogue.as_ref().map(|d| d.turns.label()),
+            think_time: q.workload.dialogue.as_ref().map(|d| d.think.to_string()),
             requests: expected.requests.len() as u32,
             counted: summary.requests,
             seed: q.seed,
@@ -503,6 +527,11 @@ pub fn predict(question: &Question) -> Result<PredictionDoc, PredictError> {
         kv_cache_tokens: memory.kv_cache_tokens,
         kv_cache_peak: f64::from(expected.kv_peak_ppm) * 1e-6,
         preemptions: expected.preemptions,
+        prefix_cache: PrefixCacheDoc {
+            prompt_tokens: expected.requests.iter().map(|r| u64::from(r.input)).sum(),
+            hit_tokens: expected.requests.iter().map(|r| u64::from(r.cached)).sum(),
+            conversations_cut: expected.cut,
+        },
         ttft_parts: TtftDoc {
             outside_s: summary.outside_s,
             queue_s: summary.queue_s,
@@ -539,6 +568,10 @@ pub struct SimulatedRequest {
     pub input: u32,
     /// Output tokens.
     pub output: u32,
+    /// Prompt tokens that it found in the prefix cache.
+    pub cached: u32,
+    /// Number of its conversation, and which turn of it, from 0.
+    pub turn: (u32, u32),
     /// When it was sent.
     pub sent: u64,
     /// When each token was at the client.
@@ -556,7 +589,7 @@ pub(crate) fn spread(
         return Ok([factors.ttft, factors.tpot]);
     }
     let mut prompt = StepShape { admitted: 1, ..StepShape::default() };
-    let tokens = q.workload.input.nominal_mean().round() as u32;
+    let tokens = q.workload.nominal_lengths().0.round() as u32;
     prompt.add(tokens.clamp(1, q.settings.max_num_batched_tokens), 0, true);
     let share = |t: StepTime| [t.lo / t.s, t.hi / t.s];
     Ok([share(model.explain(&prompt)?), share(model.explain(&decode_shape(1, mean_length(q)))?)])
@@ -590,6 +623,8 @@ pub fn simulate_trials(q: &Question, trials: u32) -> Result<Vec<Vec<SimulatedReq
                 .map(|(r, tokens)| SimulatedRequest {
                     input: r.input,
                     output: r.output,
+                    cached: r.cached,
+                    turn: (r.conversation, r.turn),
                     sent: r.sent,
                     tokens,
                 })
@@ -686,6 +721,14 @@ fn notes(
                 notes.push("operators without a row fall to the roof of the data sheet".to_owned());
             }
         }
+    }
+    if q.deployment.engine == Engine::Static {
+        notes.push(format!(
+            "static batches of {} requests at most, padded to the longest prompt, an idle engine waiting {:.1} ms for one to \
+             fill; kernels, graphs, memory and host are those of vLLM, so that only the rules differ",
+            q.settings.max_num_seqs,
+            q.settings.batch_wait_s * 1e3
+        ));
     }
     if q.corrector.steps == 0 && q.spreads.is_none() && q.deployment.engine == Engine::Vllm {
         notes.push(

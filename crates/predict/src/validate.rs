@@ -75,6 +75,21 @@ pub struct ErrorSummary {
     pub coverage90: f64,
 }
 
+/// What the prefix cache served of one load, in all its trials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PrefixRow {
+    /// The run.
+    pub run: String,
+    /// The load.
+    pub label: String,
+    /// Prompt tokens that were sent.
+    pub prompt_tokens: u64,
+    /// Those that the server said it found; `null` where it said nothing of a request.
+    pub measured_tokens: Option<u64>,
+    /// Those that are found in simulation.
+    pub predicted_tokens: u64,
+}
+
 /// Predictions against measurements.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ValidationDoc {
@@ -93,6 +108,9 @@ pub struct ValidationDoc {
     pub calibrated_on: Option<String>,
     /// Every load and metric.
     pub rows: Vec<ValidationRow>,
+    /// The prefix cache, of every load that shares anything or whose server spoke of it.
+    #[serde(default)]
+    pub prefix_cache: Vec<PrefixRow>,
     /// Errors, loads of the fit apart from the others.
     pub summaries: Vec<ErrorSummary>,
 }
@@ -130,9 +148,10 @@ pub fn validate(
     loads: &[Observed],
     calibration: Option<&CalibrationDoc>,
 ) -> Result<ValidationDoc, PredictError> {
-    let mut rows = Vec::new();
+    let (mut rows, mut prefixes) = (Vec::new(), Vec::new());
     for load in loads {
         let predicted = of_load(question, load)?;
+        prefixes.extend(prefix_row(load, &predicted));
         // Every trial is predicted from its own requests; what was measured is their mean.
         let mean = |of: &dyn Fn(&PredictionDoc) -> f64| {
             predicted.iter().map(of).sum::<f64>() / predicted.len() as f64
@@ -177,12 +196,12 @@ pub fn validate(
         let interval = [0, 1].map(|end| mean(&|p| p.output_tokens_per_s_interval90[end]));
         add("output_throughput", m.output_tokens_per_s, Some((mean(&|p| p.output_tokens_per_s), interval)));
     }
-    Ok(document(question, calibration.map(|c| c.model.clone()), rows))
+    Ok(document(question, calibration.map(|c| c.model.clone()), rows, prefixes))
 }
 
 /// The same with every load predicted by a fit to the others.
 pub fn cross_validate(asked: &[Asked<'_>]) -> Result<ValidationDoc, FitError> {
-    let mut rows = Vec::new();
+    let (mut rows, mut prefixes) = (Vec::new(), Vec::new());
     for (i, &(question, load)) in asked.iter().enumerate() {
         let others: Vec<Asked<'_>> =
             asked.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, asked)| *asked).collect();
@@ -197,13 +216,38 @@ pub fn cross_validate(asked: &[Asked<'_>]) -> Result<ValidationDoc, FitError> {
             FitError::Predict { run: load.run.clone(), label: load.label.clone(), source: Box::new(source) }
         })?;
         rows.extend(doc.rows);
+        prefixes.extend(doc.prefix_cache);
     }
     let Some((question, _)) = asked.first() else { return Err(FitError::TooFew { found: 0 }) };
-    Ok(document(question, Some(format!("{}, each load left out", question.deployment.model.name)), rows))
+    Ok(document(
+        question,
+        Some(format!("{}, each load left out", question.deployment.model.name)),
+        rows,
+        prefixes,
+    ))
+}
+
+/// What the prefix cache served; `None` of a load that shares nothing and whose server said nothing.
+fn prefix_row(load: &Observed, predicted: &[PredictionDoc]) -> Option<PrefixRow> {
+    let sent = || load.trials.iter().flatten();
+    let measured_tokens: Option<u64> = sent().map(|s| s.cached.map(u64::from)).sum();
+    let shares = sent().any(|s| s.talk.is_some() || s.prefix.is_some());
+    (shares || measured_tokens.is_some_and(|n| n > 0)).then(|| PrefixRow {
+        run: load.run.clone(),
+        label: load.label.clone(),
+        prompt_tokens: sent().map(|s| u64::from(s.input)).sum(),
+        measured_tokens,
+        predicted_tokens: predicted.iter().map(|p| p.prefix_cache.hit_tokens).sum(),
+    })
 }
 
 /// Rows with their summaries.
-fn document(question: &Question, calibrated_on: Option<String>, rows: Vec<ValidationRow>) -> ValidationDoc {
+fn document(
+    question: &Question,
+    calibrated_on: Option<String>,
+    rows: Vec<ValidationRow>,
+    prefix_cache: Vec<PrefixRow>,
+) -> ValidationDoc {
     let mut summaries = Vec::new();
     for fitted in [false, true] {
         for metric in ["ttft", "tpot", "e2e", "output_throughput"] {
@@ -220,6 +264,7 @@ fn document(question: &Question, calibrated_on: Option<String>, rows: Vec<Valida
         kernels: question.table.as_ref().map(|t| t.sources.clone()).unwrap_or_default(),
         calibrated_on,
         rows,
+        prefix_cache,
         summaries,
     }
 }
@@ -283,7 +328,10 @@ mod tests {
             run: "a".to_owned(),
             label: format!("c={concurrency}"),
             concurrency: Some(concurrency),
-            trials: vec![vec![Sent { at_ns: 0, input: 1024, output: 128 }; 2 * concurrency as usize]],
+            trials: vec![vec![
+                Sent { input: 1024, output: 128, ..Sent::default() };
+                2 * concurrency as usize
+            ]],
             measured: Means {
                 ttft_s,
                 tpot_s: Some(tpot_s),
@@ -328,7 +376,7 @@ mod tests {
     fn every_trial_is_predicted_from_its_own_requests() {
         let q = question("llama-3.1-8b", "h100", 1, Load::Closed { concurrency: 1 }, 1);
         let mut both = load(1, 7e-3, 30e-3);
-        both.trials.push(vec![Sent { at_ns: 0, input: 4096, output: 64 }]);
+        both.trials.push(vec![Sent { input: 4096, output: 64, ..Sent::default() }]);
         let single = |trial: usize| {
             let one = Observed { trials: vec![both.trials[trial].clone()], ..both.clone() };
             validate(&q, &[one], None).unwrap().rows[0].predicted.unwrap()

@@ -25,6 +25,8 @@ pub enum Origin {
     Group(u32),
     /// One request, by a number that no other has.
     Request(u64),
+    /// A conversation, whose turns all begin alike.
+    Conversation(u64),
     /// A block that others know by a number, such as those of a trace.
     Numbered(u64),
 }
@@ -50,6 +52,7 @@ impl BlockHash {
             Origin::Group(group) => (1, u64::from(group)),
             Origin::Request(request) => (2, request),
             Origin::Numbered(number) => (3, number),
+            Origin::Conversation(number) => (4, number),
         };
         state.absorb(number);
         // No block has so many tokens, so this never equals the end mark of real ones.
@@ -207,6 +210,7 @@ mod tests {
             root.synthetic_child(Origin::Request(1)),
             root.synthetic_child(Origin::Request(2)),
             root.synthetic_child(Origin::Numbered(2)),
+            root.synthetic_child(Origin::Conversation(2)),
         ];
         assert_eq!(hashes.iter().collect::<HashSet<_>>().len(), hashes.len());
         assert_eq!(root.child(&[1, 2, 3]), root.child(&[1, 2, 3]));

@@ -33,11 +33,12 @@ mod plan;
 mod quiet;
 mod request;
 mod rules;
+mod static_batch;
 
 use std::collections::{HashMap, VecDeque};
 
 pub use config::{ConfigError, RuleSet, SchedulerConfig};
-pub use plan::{Admission, FinishReason, Finished, Handle, Sampled, Stats, StepItem, StepPlan};
+pub use plan::{Admission, FinishReason, Finished, Handle, Padding, Sampled, Stats, StepItem, StepPlan};
 pub use quiet::Quiet;
 pub use request::{AddError, Prompt, Request, RequestId};
 
@@ -56,6 +57,8 @@ pub struct Scheduler {
     waiting: VecDeque<u32>,
     running: Vec<u32>,
     next_serial: u64,
+    /// Of static rules; empty under others.
+    batch: static_batch::Batch,
     counters: Counters,
     /// Reused by every look-up.
     found: Vec<u32>,
@@ -82,6 +85,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
             next_serial: 0,
+            batch: static_batch::Batch::default(),
             counters: Counters::default(),
             found: Vec::new(),
             finished: Vec::new(),
@@ -101,6 +105,10 @@ impl Scheduler {
         }
         if tokens >= self.config.max_model_len {
             return Err(AddError::PromptTooLong { tokens, max_model_len: self.config.max_model_len });
+        }
+        if self.config.rules == RuleSet::Static && tokens > self.config.max_num_batched_tokens {
+            let max_num_batched_tokens = self.config.max_num_batched_tokens;
+            return Err(AddError::PromptBeyondStep { tokens, max_num_batched_tokens });
         }
         if request.max_tokens == 0 {
             return Err(AddError::NoOutput);
@@ -128,6 +136,7 @@ impl Scheduler {
             Place::Running => self.running.retain(|&s| s != slot),
         }
         self.drop_slot(slot);
+        self.end_batch();
         true
     }
 
@@ -139,6 +148,7 @@ impl Scheduler {
         plan.clear();
         match self.config.rules {
             RuleSet::VllmV1 => rules::vllm_v1(self, plan),
+            RuleSet::Static => static_batch::static_batch(self, plan),
         }
     }
 
@@ -175,6 +185,7 @@ impl Scheduler {
         if running_ended {
             let slots = &self.slots;
             self.running.retain(|&slot| slots[slot as usize].is_some());
+            self.end_batch();
         }
         &self.finished
     }
@@ -204,6 +215,11 @@ impl Scheduler {
     pub fn handle(&self, id: RequestId) -> Option<Handle> {
         let &slot = self.by_id.get(&id)?;
         Some(Handle { slot, serial: self.sequence(slot).serial })
+    }
+
+    /// The request at the head of the queue; `None` when none waits.
+    pub fn next_waiting(&self) -> Option<RequestId> {
+        self.waiting.front().map(|&slot| self.sequence(slot).id)
     }
 
     /// Whether any request waits or runs.
@@ -258,7 +274,10 @@ impl Scheduler {
     /// Frees a slot that is in no queue any more.
     fn drop_slot(&mut self, slot: u32) {
         let Some(sequence) = self.slots[slot as usize].take() else { return };
-        self.pool.release(&sequence.table);
+        match self.config.rules {
+            RuleSet::VllmV1 => self.pool.release(&sequence.table),
+            RuleSet::Static => self.hold(&sequence.table),
+        }
         self.by_id.remove(&sequence.id);
         self.free_slots.push(slot);
     }

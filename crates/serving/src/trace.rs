@@ -35,6 +35,8 @@ use stopwatt_core::Nanos;
 
 pub use window::Window;
 
+use crate::workload::Prefix;
+
 /// A form in which traffic is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -124,6 +126,10 @@ pub struct Turn {
     pub input: Option<u32>,
     /// Output tokens; `None` when nobody has counted.
     pub output: Option<u32>,
+    /// Pause between the answer before it and this turn; `None` when nobody has measured it.
+    pub think_ns: Option<Nanos>,
+    /// What the prompt of a first turn shares with others; `None` when nothing is known to be shared.
+    pub prefix: Option<Prefix>,
     /// The answer that was given then, to take its length from.
     pub answer: Option<String>,
 }

@@ -85,11 +85,47 @@ impl Workload {
                 first.and_then(|t| t.input).unwrap_or(input),
                 first.and_then(|t| t.output).unwrap_or(output),
             );
-            return RequestShape { input, output, prefix: None };
+            let prefix = first.and_then(|t| t.prefix).filter(|p| p.tokens > 0 && p.tokens < input);
+            return RequestShape { input, output, prefix };
         }
         let group = self.prefix_share.draw_group(&mut draws);
         let tokens = self.prefix_share.tokens_of(input);
         RequestShape { input, output, prefix: (tokens > 0).then_some(Prefix { group, tokens }) }
+    }
+
+    /// The longest prompt that can be drawn or is recorded, later turns of conversations with all before them included.
+    pub fn longest_prompt(&self) -> u32 {
+        let (input, output) = (self.input.bounds().1, self.output.bounds().1);
+        if let Some(recorded) = &self.recorded {
+            let of = |entry: &crate::trace::Entry| {
+                let turns = entry.turns.iter().take(recorded.most_turns as usize);
+                let lengths = turns.map(|t| (t.input.unwrap_or(input), t.output.unwrap_or(output)));
+                let prompt_and_said = lengths.fold((0, 0_u32), |(_, said), (input, output)| {
+                    let prompt = said.saturating_add(input);
+                    (prompt, prompt.saturating_add(output))
+                });
+                prompt_and_said.0
+            };
+            return recorded.entries().iter().map(of).max().unwrap_or(input);
+        }
+        let Some(dialogue) = &self.dialogue else { return input };
+        let (turns, added) = (dialogue.turns.bounds().1, dialogue.added.bounds().1);
+        input.saturating_add(turns.saturating_sub(1).saturating_mul(added.saturating_add(output)))
+    }
+
+    /// Whether requests may belong together.
+    pub fn converses(&self) -> bool {
+        self.dialogue.is_some() || self.recorded.as_ref().is_some_and(|r| r.most_turns > 1)
+    }
+
+    /// Mean tokens of prompts and of outputs, for planning: of a conversation over its turns, each with all before it.
+    pub fn nominal_lengths(&self) -> (f64, f64) {
+        let (input, output) = (self.input.nominal_mean(), self.output.nominal_mean());
+        let Some(dialogue) = self.dialogue.as_ref().filter(|_| self.recorded.is_none()) else {
+            return (input, output);
+        };
+        let before = (dialogue.turns.nominal_mean() - 1.0).max(0.0) / 2.0;
+        (input + before * (dialogue.added.nominal_mean() + output), output)
     }
 
     /// How many turns conversation `index` has; 1 for a request that stands for itself.
@@ -113,7 +149,7 @@ impl Workload {
             Some(t) => LaterTurn {
                 added: t.input.unwrap_or(drawn.added),
                 output: t.output.unwrap_or(drawn.output),
-                ..drawn
+                think_ns: t.think_ns.unwrap_or(drawn.think_ns),
             },
             None => drawn,
         }

@@ -184,6 +184,118 @@ fn what_the_engine_would_refuse_is_refused() {
 }
 
 #[test]
+fn conversations_and_shared_prefixes_find_what_the_engines_cache_holds() {
+    let place = Place::new();
+    // By hand: 3 turns of 100 + 32, then 20 + 32 more each. 131 tokens computed are 8 blocks of 16, then 183 are 11.
+    let talk =
+        ["--turns", "3", "--turn-input", "20", "--think-time", "0.5", "--requests", "6", "--format", "json"];
+    let doc =
+        place.run(&[&LLAMA[..], &["--input", "100", "--output", "32"], &talk].concat()).expect(0).json();
+    follows("prediction.schema.json", &doc);
+    let cache = &doc["prefix_cache"];
+    assert_eq!(cache["prompt_tokens"], 2 * (100 + 152 + 204));
+    assert_eq!(cache["hit_tokens"], 2 * (128 + 176));
+    assert_eq!((doc["load"]["turns"].as_str(), doc["load"]["think_time"].as_str()), (Some("3"), Some("0.5")));
+    // Prefixes of 200 tokens in 2 groups, of which 192 are whole blocks; the first of each group finds nothing.
+    let share = ["--input", "300", "--output", "8", "--prefix-groups", "2", "--prefix-tokens", "200"];
+    let more = ["--requests", "12", "--format", "json"];
+    let doc = place.run(&[&LLAMA[..], &share, &more].concat()).expect(0).json();
+    assert_eq!(doc["prefix_cache"]["hit_tokens"], 10 * 192);
+    // Without a cache there is nothing to find.
+    let none = ["--engine-arg", "enable_prefix_caching=false"];
+    let doc = place.run(&[&LLAMA[..], &share, &more, &none].concat()).expect(0).json();
+    assert_eq!(doc["prefix_cache"]["hit_tokens"], 0);
+
+    // The same of an engine with tokens: what its usage says, and what a replay of its run finds.
+    let server = common::Exact::of_kind("simulated", &["--max-model-len", "8192"]);
+    let bench = ["bench", "--url", &server.url, "--repeats", "2", "--warmup", "2", "--concurrency", "2"];
+    let measured = |load: &[&str], out: &str| {
+        place.run(&[&bench[..], load, &["--out", out]].concat()).expect(0);
+        let validate = ["--validate", out, "--format", "json"];
+        let doc = place.run(&[&LLAMA[..], &validate].concat()).expect(0).json();
+        follows("validation.schema.json", &doc);
+        let row = doc["prefix_cache"][0].clone();
+        let of = |key: &str| row[key].as_u64().unwrap_or_else(|| panic!("{key}: {row}"));
+        (of("prompt_tokens"), of("measured_tokens"), of("predicted_tokens"))
+    };
+    let share = [&share[..], &["--requests", "12"]].concat();
+    let (prompts, found, predicted) = measured(&share, "shared");
+    // Each of two trials begins with prefixes that no engine knows.
+    assert_eq!((prompts, found, predicted), (2 * 12 * 300, 2 * 10 * 192, 2 * 10 * 192));
+    let talk = ["--turns", "3", "--turn-input", "40", "--requests", "12", "--input", "100", "--output", "32"];
+    let (prompts, found, predicted) = measured(&talk, "talk");
+    assert!(found > prompts / 4, "{found} of {prompts}");
+    assert_eq!(found, predicted, "of {prompts}");
+    let text = place.run(&[&LLAMA[..], &["--validate", "talk"]].concat()).expect(0).stdout;
+    assert!(text.contains("Prefix cache") && text.contains(&found.to_string()), "{text}");
+}
+
+#[test]
+fn static_batches_are_predicted_planned_and_served() {
+    let place = Place::new();
+    let batches = ["--engine", "static", "--engine-arg", "max_batch_size=4"];
+    let alone = ["--frontend-ms", "0,0", "--format", "json", "--input", "512", "--output", "64"];
+    let of = |more: &[&str]| place.run(&[&LLAMA[..], &alone, more].concat()).expect(0).json();
+    // Eight at once in batches of four: the second four wait for the first, which take as long as their E2E.
+    let eight = ["--concurrency", "8", "--requests", "8"];
+    let doc = of(&[&batches[..], &eight].concat());
+    follows("prediction.schema.json", &doc);
+    assert_eq!(
+        (doc["engine"]["name"].as_str(), doc["engine"]["max_num_seqs"].as_u64()),
+        (Some("static"), Some(4))
+    );
+    assert_eq!(doc["engine"]["max_num_batched_tokens"], 4 * 512, "as much as a full batch has");
+    let seconds = |doc: &Value, metric: &str, which: &str| doc[metric][which].as_f64().unwrap();
+    let (ttft, tpot) = (seconds(&doc, "ttft_s", "mean"), seconds(&doc, "tpot_s", "mean"));
+    // By hand: prompts p, then 63 tokens; the second batch begins after both. Mean TTFT = p + (p + 63 · TPOT) / 2, and
+    // mean E2E = 1.5 · (p + 63 · TPOT).
+    let span = seconds(&doc, "e2e_s", "mean") / 1.5;
+    let prompts = span - 63.0 * tpot;
+    assert!(prompts > 0.0 && (ttft / (prompts + span / 2.0) - 1.0).abs() < 1e-6, "{ttft} {span} {tpot}");
+    let throughput = doc["output_tokens_per_s"].as_f64().unwrap();
+    assert!((throughput / (8.0 * 64.0 / (2.0 * span)) - 1.0).abs() < 1e-6, "{throughput}");
+    assert!(doc["notes"].to_string().contains("static batches of 4 requests at most"));
+    // vLLM admits all eight at once.
+    assert!(seconds(&of(&eight), "ttft_s", "p99") < ttft);
+    // A lone request waits for others in vain.
+    let lone = |arg: &str| {
+        seconds(&of(&[&batches[..], &["--requests", "1", "--engine-arg", arg]].concat()), "ttft_s", "mean")
+    };
+    let waited = lone("max_queue_delay_microseconds=30000") - lone("max_queue_delay_microseconds=0");
+    assert!((waited - 0.03).abs() < 1e-9, "{waited}");
+
+    let plan = ["plan", "--model", "llama-3.1-8b", "--gpu", "h100-sxm", "--rate", "2", "--requests", "60"];
+    let slo = ["--input", "256", "--output", "32", "--slo", "p99 e2e < 3s", "--format", "json"];
+    let rate = |more: &[&str]| {
+        let doc = place.run(&[&plan[..], &slo, more].concat()).expect(0).json();
+        doc["options"][0]["capacity"]["rate_rps"].as_f64().unwrap()
+    };
+    assert!(rate(&batches) < rate(&[]), "a static engine of four carries less than vLLM");
+
+    let refused = place.run(&["serve", "--kind", "real", "--engine", "static"]).expect(2).stderr;
+    assert!(
+        refused.contains("static batches are simulated") && refused.contains("--kind simulated"),
+        "{refused}"
+    );
+    let unknown = place.run(&[&LLAMA[..], &["--engine-arg", "max_batch_size=4"]].concat()).expect(2).stderr;
+    assert!(unknown.contains("max_batch_size"), "{unknown}");
+
+    // Two clients at an engine with batches of one take turns: twice the time of one alone, at least.
+    let server = common::Exact::of_kind("simulated", &["--engine", "static", "--max-num-seqs", "1"]);
+    let bench =
+        ["bench", "--url", &server.url, "--repeats", "2", "--warmup", "2", "--input", "64", "--output", "16"];
+    let p50 = |clients: &str, out: &str| {
+        let load = ["--concurrency", clients, "--requests", "6", "--out", out];
+        place.run(&[&bench[..], &load].concat()).expect(0);
+        let path = place.path(out).join("metrics.json");
+        let metrics: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        metrics["metrics"]["e2e"]["p50"]["value"].as_f64().unwrap()
+    };
+    let (one, two) = (p50("1", "one"), p50("2", "two"));
+    assert!(two > 1.6 * one, "{one} {two}");
+}
+
+#[test]
 fn a_virtual_device_answers_at_the_predicted_times() {
     let place = Place::new();
     let subject = ["--model", "llama-3.1-8b", "--gpu", "h100-sxm"];
@@ -224,7 +336,7 @@ fn a_measured_ramp_is_replayed_and_a_planned_one_predicted() {
         (&["--arrival", "ramp", "--rate", "5"][..], "needs the rate at its end"),
         (&["--arrival", "gamma"], "needs a rate"),
         (&["--arrival", "gamma", "--rate", "5", "--burstiness=0"], "positive"),
-        (&["--turns", "3"], "conversations need"),
+        (&["--image-size", "64x64"], "images are for an engine"),
         (&["--workload", "chta"], "chta"),
     ] {
         let told = ask(wrong).expect(2).stderr;

@@ -64,7 +64,7 @@ pub use error::BenchError;
 pub(crate) use guard::Exit;
 pub use guard::guard;
 pub(crate) use launch::{CommandTemplate, Log};
-pub use offline::{Offline, Sending, offline};
+pub use offline::{Offline, Sending, offline, shape_seed, workloads};
 pub(crate) use probe::{model_of, template};
 pub use progress::Progress;
 pub use prompts::TokenCounter;

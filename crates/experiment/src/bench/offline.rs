@@ -40,16 +40,12 @@ pub struct Offline {
 /// What a benchmark of these settings would send first. Lengths that only an engine could count are drawn.
 ///
 /// # Errors
-/// Settings that `bench` refuses too, and conversations and images, which need answers and an engine that sees.
+/// Settings that `bench` refuses too, and images, which need an engine that sees.
 pub fn offline(config: &BenchConfig) -> Result<Offline, BenchError> {
     let own = &config.workload;
-    for (setting, asked, what) in [
-        ("workload.turns", own.turns.is_some(), "conversations need an engine's answers"),
-        ("workload.images", own.images.is_some() || own.image_size.is_some(), "images are for an engine"),
-    ] {
-        if asked {
-            return Err(BenchError::Setting { setting, problem: format!("{what}; here is none") });
-        }
+    if own.images.is_some() || own.image_size.is_some() {
+        let problem = "images are for an engine; here is none".to_owned();
+        return Err(BenchError::Setting { setting: "workload.images", problem });
     }
     let material = Material::load(config, load_profile(&own.profile)?)?;
     let plan = scenario::plan(config, EngineLimits::default(), &material.profile)?;
@@ -66,6 +62,22 @@ pub fn offline(config: &BenchConfig) -> Result<Offline, BenchError> {
         Extent::Time(time) => (None, Some(time.as_secs_f64())),
     };
     Ok(Offline { workload: point.workload, sending, requests, duration_s })
+}
+
+/// What each point of a benchmark sends, in their order. Lengths that only an engine could count are drawn.
+///
+/// # Errors
+/// Settings that `bench` refuses too.
+pub fn workloads(config: &BenchConfig) -> Result<Vec<Workload>, BenchError> {
+    let material = Material::load(config, load_profile(&config.workload.profile)?)?;
+    let plan = scenario::plan(config, EngineLimits::default(), &material.profile)?;
+    Ok(plan.points.into_iter().map(|point| point.workload).collect())
+}
+
+/// Seed of the lengths and shared prefixes of a measured trial, in a run of this seed.
+#[must_use]
+pub fn shape_seed(seed: u64, point: u32, trial: u32) -> u64 {
+    stretch::stretch_seed(seed, point, trial)
 }
 
 #[cfg(test)]
@@ -98,9 +110,9 @@ mod tests {
     #[test]
     fn what_needs_an_engine_is_refused() {
         let mut config = BenchConfig::default();
-        config.workload.turns = Some("3".to_owned());
-        assert!(matches!(offline(&config), Err(BenchError::Setting { setting: "workload.turns", .. })));
-        config.workload.turns = None;
+        config.workload.image_size = Some("64x64".to_owned());
+        assert!(matches!(offline(&config), Err(BenchError::Setting { setting: "workload.images", .. })));
+        config.workload.image_size = None;
         config.load.arrival = Some(ArrivalKind::Ramp);
         assert!(matches!(offline(&config), Err(BenchError::Setting { setting: "load.rate", .. })));
     }

@@ -260,6 +260,6 @@ pub(super) fn nanos(seconds: f64) -> Nanos {
 }
 
 /// One seed for each stretch of load, so that no two share arrivals.
-fn stretch_seed(seed: u64, point: u32, trial: u32) -> u64 {
+pub(super) fn stretch_seed(seed: u64, point: u32, trial: u32) -> u64 {
     seed ^ (u64::from(point) << 40) ^ (u64::from(trial) << 20)
 }

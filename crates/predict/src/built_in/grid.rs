@@ -119,6 +119,7 @@ mod tests {
             duration_s: None,
             seed: 0,
             frontend: FRONTEND,
+            batch_wait_s: 0.0,
         };
         let ops = operators(&deployed("llama-3.2-1b"), &[scenario]).unwrap();
         let rows: BTreeSet<u32> = ops

@@ -7,6 +7,7 @@
 mod grid;
 
 use stopwatt_core::kernel_table::{Dtype, Dtypes, KernelRow, Op, OpKind, Outcome, Shape};
+use stopwatt_serving::scheduler::RuleSet;
 
 pub use grid::operators;
 
@@ -34,6 +35,9 @@ pub fn settings(
 ) -> EngineSettings {
     EngineSettings {
         version: EngineVersion::NEWEST,
+        rules: RuleSet::VllmV1,
+        batch_wait_s: 0.0,
+        step_asked: false,
         gpu_memory_utilization: 1.0,
         block_size: 16,
         max_model_len,

@@ -32,6 +32,7 @@ fn four_at_once() -> Scenario {
         duration_s: None,
         seed: 3,
         frontend: Frontend::NONE,
+        batch_wait_s: 0.0,
     }
 }
 

@@ -16,10 +16,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use stopwatt_serving::arrival::ArrivalProcess;
 use stopwatt_serving::scheduler::{
-    ConfigError, Prompt, Request, Sampled, Scheduler, SchedulerConfig, StepPlan,
+    ConfigError, Prompt, Request, RuleSet, Sampled, Scheduler, SchedulerConfig, StepPlan,
 };
 use stopwatt_serving::step::{StepModel, StepShape};
-use stopwatt_serving::workload::{RequestShape, Workload};
+use stopwatt_serving::workload::{Prefix, Workload};
 
 use parsing::{HAND_OVER, Parsing};
 pub use summary::{Statistic, Summary};
@@ -96,6 +96,9 @@ pub struct Scenario {
     pub seed: u64,
     /// Time outside the engine's steps.
     pub frontend: Frontend,
+    /// Seconds that an idle engine with static batching waits for a batch to fill, from when its first request was
+    /// queued; other rules admit at once.
+    pub batch_wait_s: f64,
 }
 
 /// A request that was served. Nanoseconds from the begin.
@@ -115,6 +118,12 @@ pub struct Served {
     pub first: u64,
     /// When its last token was.
     pub last: u64,
+    /// Prompt tokens that it found in the prefix cache.
+    pub cached: u32,
+    /// Number of its conversation; of a request that stands for itself, its own among those that were begun.
+    pub conversation: u32,
+    /// Which turn of it, from 0.
+    pub turn: u32,
 }
 
 /// What came of a scenario.
@@ -132,6 +141,8 @@ pub struct Outcome {
     pub sequences: u64,
     /// Requests whose cache was dropped to make room.
     pub preemptions: u64,
+    /// Conversations that ended before their last turn, since the next one would not have fit the model's context.
+    pub cut: u32,
     /// Most blocks held, in millionths of all.
     pub kv_peak_ppm: u32,
 }
@@ -175,6 +186,23 @@ pub const MOST_REQUESTS: u32 = 10_000_000;
 /// A request on its way to the queue: earliest first, then by number.
 type Arrival = std::cmp::Reverse<(u64, u32)>;
 
+/// A request that a client will send: earliest first, then in the order in which it was known of.
+type Planned = std::cmp::Reverse<(u64, u64, Asked)>;
+
+/// What is asked of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    input: u32,
+    output: u32,
+    /// Group and tokens of a shared prefix.
+    prefix: Option<(u32, u32)>,
+    conversation: u32,
+    /// From 0.
+    turn: u32,
+    /// Turns that the conversation will have.
+    turns: u32,
+}
+
 /// A step that has ended and whose tokens have not been sent.
 struct Done {
     begin: u64,
@@ -201,8 +229,16 @@ struct Simulation<'a, 'w> {
     /// When the last request was handed over.
     handed: u64,
     arrivals: BinaryHeap<Arrival>,
-    /// Requests sent so far in a closed loop.
+    /// Requests sent so far, and those that conversations which have begun will send.
     sent: u32,
+    /// Conversations begun.
+    begun_talks: u32,
+    /// Whether requests may belong together: then they are sent in order of time, whenever they were known of.
+    converses: bool,
+    /// What clients will send.
+    planned: BinaryHeap<Planned>,
+    /// What was asked, by request.
+    asked: Vec<Asked>,
     /// From when on none is sent.
     until: u64,
     served: Vec<Served>,
@@ -248,6 +284,7 @@ fn simulate_by(
         steps: 0,
         sequences: 0,
         preemptions: 0,
+        cut: 0,
         kv_peak_ppm: 0,
     };
     let mut s = Simulation {
@@ -261,6 +298,10 @@ fn simulate_by(
         handed: 0,
         arrivals: BinaryHeap::new(),
         sent: 0,
+        begun_talks: 0,
+        converses: scenario.workload.converses(),
+        planned: BinaryHeap::new(),
+        asked: Vec::new(),
         until: scenario.duration_s.map_or(u64::MAX, nanos),
         served: Vec::new(),
         emitted: Vec::new(),
@@ -308,15 +349,57 @@ fn nanos(seconds: f64) -> u64 {
 }
 
 impl Simulation<'_, '_> {
-    /// The client sends its next request at `at`, if any is left.
+    /// The client begins its next request or conversation at `at`, if any is left.
     fn send(&mut self, at: u64) {
-        let index = self.sent;
-        if index >= self.scenario.requests || at >= self.until {
+        let left = self.scenario.requests - self.sent;
+        if left == 0 || at >= self.until {
             return;
         }
-        self.sent += 1;
-        let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
-        self.served.push(Served { input: shape.input, output: shape.output, sent: at, ..Served::default() });
+        let (workload, seed) = (&self.scenario.workload, self.scenario.seed);
+        let conversation = self.begun_talks;
+        let shape = workload.shape(seed, conversation.into());
+        let turns = if self.converses { workload.turns(seed, conversation.into()).clamp(1, left) } else { 1 };
+        self.begun_talks += 1;
+        self.sent += turns;
+        let prefix = shape.prefix.map(|p| (p.group, p.tokens));
+        let (input, output) = (shape.input, shape.output);
+        self.ask(at, Asked { input, output, prefix, conversation, turn: 0, turns });
+    }
+
+    /// What follows a turn that ended at `at`; `false` when its conversation is over.
+    fn follow(&mut self, asked: Asked, at: u64) -> bool {
+        let turn = asked.turn + 1;
+        if turn >= asked.turns {
+            return false;
+        }
+        let later = self.scenario.workload.later_turn(self.scenario.seed, asked.conversation.into(), turn);
+        let input = asked.input.saturating_add(asked.output).saturating_add(later.added);
+        let at = at.saturating_add(u64::try_from(later.think_ns).unwrap_or(0));
+        let fits = input.saturating_add(later.output) <= self.scenario.scheduler.max_model_len;
+        if !fits || at >= self.until {
+            self.outcome.cut += u32::from(!fits);
+            return false;
+        }
+        self.ask(at, Asked { input, output: later.output, turn, ..asked });
+        true
+    }
+
+    /// A request is sent at `at`, or will be.
+    fn ask(&mut self, at: u64, asked: Asked) {
+        if self.converses {
+            let order = self.served.len() as u64 + self.planned.len() as u64;
+            self.planned.push(std::cmp::Reverse((at, order, asked)));
+        } else {
+            self.leave(at, asked);
+        }
+    }
+
+    /// A request leaves its client.
+    fn leave(&mut self, at: u64, asked: Asked) {
+        let index = self.served.len() as u32;
+        let Asked { input, output, conversation, turn, .. } = asked;
+        self.served.push(Served { input, output, sent: at, conversation, turn, ..Served::default() });
+        self.asked.push(asked);
         self.emitted.push(0);
         let Some(mut parsing) = self.parsing.take() else { return self.hand_over(index, at, 0) };
         parsing.add(at, index, &mut |index, at| self.hand_over(index, at, HAND_OVER));
@@ -339,16 +422,22 @@ impl Simulation<'_, '_> {
     }
 
     /// What a request begins with. A trace may number its blocks: equal numbers are equal tokens.
-    fn prompt(&self, index: u32, shape: RequestShape) -> Prompt {
+    fn prompt(&self, asked: Asked) -> Prompt {
         let recorded = self.scenario.workload.recorded.as_deref();
-        let Some(recorded) = recorded.filter(|r| !r.entry(index.into()).blocks.is_empty()) else {
-            return shape.into();
+        let index = u64::from(asked.conversation);
+        let Some(recorded) = recorded.filter(|r| !r.entry(index).blocks.is_empty()) else {
+            let prefix = asked.prefix.map(|(group, tokens)| Prefix { group, tokens });
+            return if asked.turns > 1 {
+                Prompt::Turn { tokens: asked.input, prefix, conversation: index }
+            } else {
+                Prompt::Shape { tokens: asked.input, prefix }
+            };
         };
         // A block of the trace holds several of the engine's; one that is shorter says nothing about whole ones.
         let each = u64::from(recorded.block_tokens / self.scenario.scheduler.block_size);
-        let blocks = recorded.entry(index.into()).blocks.iter();
+        let blocks = recorded.entry(index).blocks.iter();
         Prompt::Numbered {
-            tokens: shape.input,
+            tokens: asked.input,
             blocks: blocks.flat_map(|id| (0..each).map(move |part| id.wrapping_mul(each) + part)).collect(),
         }
     }
@@ -360,20 +449,28 @@ impl Simulation<'_, '_> {
         handed.into_iter().chain(parsed).min()
     }
 
+    /// When a client sends what it has planned.
+    fn next_planned(&self) -> Option<u64> {
+        self.planned.peek().map(|std::cmp::Reverse((at, ..))| *at)
+    }
+
     fn admit_arrivals(&mut self) -> Result<(), SimulateError> {
+        while self.planned.peek().is_some_and(|std::cmp::Reverse((at, ..))| *at <= self.now) {
+            let Some(std::cmp::Reverse((at, _, asked))) = self.planned.pop() else { break };
+            self.leave(at, asked);
+        }
         if let Some(mut parsing) = self.parsing.take() {
             parsing.advance(self.now, &mut |index, at| self.hand_over(index, at, HAND_OVER));
             self.parsing = Some(parsing);
         }
         while self.arrivals.peek().is_some_and(|std::cmp::Reverse((at, _))| *at <= self.now) {
             let Some(std::cmp::Reverse((_, index))) = self.arrivals.pop() else { break };
-            let shape = self.scenario.workload.shape(self.scenario.seed, index.into());
-            let prompt = self.prompt(index, shape);
-            let request = Request { id: index.into(), prompt, max_tokens: shape.output };
+            let asked = self.asked[index as usize];
+            let request = Request { id: index.into(), prompt: self.prompt(asked), max_tokens: asked.output };
             self.scheduler.add(request).map_err(|e| SimulateError::Refused {
                 index,
-                input: shape.input,
-                output: shape.output,
+                input: asked.input,
+                output: asked.output,
                 reason: e.to_string(),
             })?;
         }
@@ -385,11 +482,19 @@ impl Simulation<'_, '_> {
         loop {
             self.admit_arrivals()?;
             // With requests waiting the next step is launched before the tokens of the last one are sent.
-            let launches =
-                self.parsing.is_some() && self.done.is_some() && self.scheduler.stats().waiting > 0;
+            // A static batch is not prepared for while another runs.
+            let launches = self.scenario.scheduler.rules == RuleSet::VllmV1
+                && self.parsing.is_some()
+                && self.done.is_some()
+                && self.scheduler.stats().waiting > 0;
             if !launches {
                 self.deliver(self.now);
                 self.admit_arrivals()?;
+            }
+            if let Some(until) = self.filling() {
+                let next = self.next_arrival().into_iter().chain(self.next_planned()).min();
+                self.now = next.map_or(until, |at| at.max(self.now + 1).min(until));
+                continue;
             }
             if let Some(quiet) = self.scheduler.quiet().filter(|_| self.runs && !launches) {
                 self.run_quiet(model, quiet.steps, quiet.sequences, quiet.context_tokens, &mut shape);
@@ -400,7 +505,12 @@ impl Simulation<'_, '_> {
                 self.deliver(self.now);
                 // Nothing runs: time goes on to the next request, and until the engine has woken.
                 let wake = if self.parsing.is_some() { HAND_OVER } else { 0 };
-                match self.next_arrival() {
+                let (arrival, planned) = (self.next_arrival(), self.next_planned());
+                match arrival {
+                    // What is sent before may be queued before.
+                    at if planned.is_some_and(|p| at.is_none_or(|at| p < at)) => {
+                        self.now = self.now.max(planned.unwrap_or(self.now));
+                    }
                     Some(at) => self.now = self.now.max(at + wake),
                     None => return Ok(()),
                 }
@@ -408,7 +518,8 @@ impl Simulation<'_, '_> {
             }
             let admitted = || plan.items.iter().filter(|item| item.admitted.is_some_and(|a| !a.resumed));
             for item in admitted() {
-                self.served[item.id as usize].admitted = self.now;
+                let served = &mut self.served[item.id as usize];
+                (served.admitted, served.cached) = (self.now, item.admitted.map_or(0, |a| a.cached));
             }
             plan.shape(&mut shape);
             if launches {
@@ -423,6 +534,18 @@ impl Simulation<'_, '_> {
             self.outcome.preemptions += plan.preempted.len() as u64;
             self.complete(model, &plan, &shape);
         }
+    }
+
+    /// Until when an idle engine waits for more requests of its next batch; `None` when it need not.
+    fn filling(&self) -> Option<u64> {
+        let config = &self.scenario.scheduler;
+        if config.rules != RuleSet::Static {
+            return None;
+        }
+        let stats = self.scheduler.stats();
+        let first = self.scheduler.next_waiting().filter(|_| stats.running == 0)?;
+        let until = self.served[first as usize].queued.saturating_add(nanos(self.scenario.batch_wait_s));
+        (self.now < until && stats.waiting < config.max_num_seqs).then_some(until)
     }
 
     /// Tells a step.
@@ -478,7 +601,10 @@ impl Simulation<'_, '_> {
         }
         for id in done.ended {
             self.served[id as usize].last = at + after;
-            if matches!(self.scenario.load, Load::Closed { .. }) {
+            let asked = self.asked[id as usize];
+            // A conversation keeps its client, also while that thinks.
+            let goes_on = self.follow(asked, at + after);
+            if !goes_on && matches!(self.scenario.load, Load::Closed { .. }) {
                 self.send(at + after);
             }
         }
@@ -495,7 +621,8 @@ impl Simulation<'_, '_> {
     ) {
         shape.clear();
         (shape.decode_seqs, shape.decode_context_tokens, shape.sampled) = (sequences, context, sequences);
-        let arrival = self.next_arrival().unwrap_or(u64::MAX);
+        let arrival = self.next_arrival().into_iter().chain(self.next_planned()).min().unwrap_or(u64::MAX);
+        let emitting = u64::from(self.scheduler.stats().running);
         let watched: Vec<u64> =
             if self.watch.is_some() { self.scheduler.running().collect() } else { Vec::new() };
         let mut taken = 0;
@@ -509,7 +636,7 @@ impl Simulation<'_, '_> {
                     self.scheduler.running().map(|id| self.now - self.emitted[id as usize]).collect();
                 gaps.into_iter().for_each(|gap| self.gap(gap, 1));
             } else {
-                self.gap(self.now - before, sequences.into());
+                self.gap(self.now - before, emitting);
             }
             shape.decode_context_tokens += u64::from(sequences);
             taken += 1;
@@ -522,9 +649,12 @@ impl Simulation<'_, '_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use stopwatt_serving::arrival::{ArrivalSpec, Spacing};
+
     use stopwatt_serving::step::{LinearCoefficients, LinearStepModel};
-    use stopwatt_serving::workload::Length;
+    use stopwatt_serving::trace::{Entry, Turn};
+    use stopwatt_serving::workload::{Length, Recorded};
 
     use super::*;
 
@@ -548,6 +678,166 @@ mod tests {
             duration_s: None,
             seed: 1,
             frontend: Frontend::NONE,
+            batch_wait_s: 0.0,
+        }
+    }
+
+    /// 10 ms a step, 1 ms for each 100 prompt tokens, 1 ms for each row, 1 µs for each KV token of a row.
+    fn by_rows() -> LinearStepModel {
+        LinearStepModel::try_from(LinearCoefficients {
+            base_s: 10e-3,
+            per_prefill_token_s: 1e-5,
+            per_decode_seq_s: 1e-3,
+            per_context_token_s: 1e-6,
+        })
+        .unwrap()
+    }
+
+    /// Four requests of these lengths, all at 0, in batches of `batch`.
+    fn static_batches(batch: u32, lengths: [(u32, u32); 4]) -> Scenario {
+        let entries = lengths.map(|(input, output)| Entry {
+            at_ns: Some(0),
+            turns: vec![Turn { input: Some(input), output: Some(output), ..Turn::default() }],
+            blocks: Vec::new(),
+        });
+        let mut s = scenario(1, 1, Load::Recorded, 4);
+        s.workload.recorded = Recorded::new("four".to_owned(), entries.to_vec(), 16, 1, 0).map(Arc::new);
+        s.scheduler = SchedulerConfig { rules: RuleSet::Static, max_num_seqs: batch, ..s.scheduler };
+        s
+    }
+
+    #[test]
+    fn static_batches_of_one_length_in_closed_form() {
+        // Batches of 2: prompts of 500 tokens take 10 + 2 · 5 ms, and read 2 · 500 tokens: 1 ms more. The k-th further
+        // token takes 10 + 2 + 2 · (500 + k) µs. 10 of them: 10 · 13 ms + 2 · 55 µs. The second batch begins then.
+        let outcome = simulate(&static_batches(2, [(500, 11); 4]), &by_rows()).unwrap();
+        let (prompt, rest) = (21_000_000, 130_110_000);
+        let batch = prompt + rest;
+        let seen: Vec<_> = outcome.requests.iter().map(|r| (r.admitted, r.first, r.last)).collect();
+        assert_eq!(seen[..2], [(0, prompt, batch); 2]);
+        assert_eq!(seen[2..], [(batch, batch + prompt, 2 * batch); 2]);
+        assert_eq!((outcome.wall, outcome.steps, outcome.sequences), (2 * batch, 22, 44));
+        assert_eq!(outcome.gaps.iter().map(|(_, n)| n).sum::<u64>(), 40);
+        // In general: n requests in batches of b take n / b of these spans, so throughput is b · tokens / span.
+        let summary = Summary::of(&outcome, 0).unwrap();
+        assert!((summary.output_tokens_per_s - 2.0 * 11.0 / (batch as f64 * 1e-9)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_short_answer_ends_but_its_row_stays() {
+        // A prompt of 100 is padded to 300; an answer of 3 tokens is streamed and ends, and the next batch waits for the
+        // one of 6. Steps: 10 + 6 + 0.6 ms, then 12 + 2 · (300 + k) µs = 12.6 ms + 2k µs.
+        let outcome =
+            simulate(&static_batches(2, [(100, 3), (300, 6), (300, 6), (100, 3)]), &by_rows()).unwrap();
+        let end = |tokens: u64| 16_600_000 + (1..tokens).map(|k| 12_600_000 + 2_000 * k).sum::<u64>();
+        let seen: Vec<_> = outcome.requests.iter().map(|r| (r.admitted, r.first, r.last)).collect();
+        assert_eq!(seen[0], (0, end(1), end(3)), "streamed: it does not wait for the long one");
+        assert_eq!(seen[1], (0, end(1), end(6)));
+        assert_eq!(seen[2], (end(6), end(6) + end(1), 2 * end(6)), "but the next batch does");
+        assert_eq!(seen[3], (end(6), end(6) + end(1), end(6) + end(3)));
+        assert_eq!(outcome.gaps.iter().map(|(_, n)| n).sum::<u64>(), 2 * (2 + 5));
+        let slow = simulate_by(
+            &static_batches(2, [(100, 3), (300, 6), (300, 6), (100, 3)]),
+            &by_rows(),
+            false,
+            None,
+        );
+        assert_eq!(slow.unwrap().requests, outcome.requests, "steps taken one by one end at the same time");
+    }
+
+    #[test]
+    fn an_idle_engine_waits_for_its_batch_to_fill_and_no_longer() {
+        let ms = 1_000_000;
+        let admitted = |wait_s: f64, times: [i64; 4]| {
+            let mut s = static_batches(3, [(500, 2); 4]);
+            let lengths = Turn { input: Some(500), output: Some(2), ..Turn::default() };
+            let entry = |at| Entry { at_ns: Some(at), turns: vec![lengths.clone()], blocks: Vec::new() };
+            let entries = times.map(entry).to_vec();
+            s.workload.recorded = Recorded::new("four".to_owned(), entries, 16, 1, 0).map(Arc::new);
+            s.batch_wait_s = wait_s;
+            simulate(&s, &by_rows()).unwrap().requests.iter().map(|r| r.admitted).collect::<Vec<_>>()
+        };
+        // The third fills the batch before the 20 ms are over; the fourth waits 20 ms for others in vain.
+        let (m, far) = (ms as i64, 1_000 * ms);
+        assert_eq!(admitted(20e-3, [0, 5 * m, 9 * m, far as i64]), [9 * ms, 9 * ms, 9 * ms, far + 20 * ms]);
+        // Without the third nobody comes in time.
+        assert_eq!(admitted(20e-3, [0, 5 * m, 900 * m, far as i64])[..2], [20 * ms, 20 * ms]);
+        assert_eq!(admitted(0.0, [0, 5 * m, 9 * m, far as i64])[0], 0);
+    }
+
+    /// Requests of recorded turns, one client, block size 16.
+    fn talks(entries: Vec<Vec<Turn>>, blocks: u32, max_model_len: u32) -> Scenario {
+        let requests = entries.iter().map(Vec::len).sum::<usize>() as u32;
+        let most = entries.iter().map(Vec::len).max().unwrap() as u32;
+        let entry = |turns: Vec<Turn>| Entry { at_ns: Some(0), turns, blocks: Vec::new() };
+        let entries = entries.into_iter().map(entry).collect();
+        let mut s = scenario(1, 1, Load::Closed { concurrency: 1 }, requests);
+        s.workload.recorded = Recorded::new("talks".to_owned(), entries, 16, most, 0).map(Arc::new);
+        s.scheduler = SchedulerConfig::new(blocks, max_model_len);
+        s
+    }
+
+    fn turn(input: u32, output: u32) -> Turn {
+        Turn { input: Some(input), output: Some(output), ..Turn::default() }
+    }
+
+    #[test]
+    fn a_later_turn_finds_the_full_blocks_of_all_that_was_computed() {
+        // 40 + 20 tokens, of which 59 are computed: 3 blocks. Then 60 + 10 = 70 find 48; 89 computed: 5 blocks. Then
+        // 90 + 10 = 100 find 80. Another conversation of the same lengths finds nothing of the first.
+        let think = |t: Turn| Turn { think_ns: Some(2_000_000_000), ..t };
+        let conversation = || vec![turn(40, 20), think(turn(10, 20)), think(turn(10, 20))];
+        let out = simulate(&talks(vec![conversation(), conversation()], 1000, 512), &model()).unwrap();
+        let seen: Vec<_> = out.requests.iter().map(|r| (r.conversation, r.turn, r.input, r.cached)).collect();
+        assert_eq!(
+            seen,
+            [(0, 0, 40, 0), (0, 1, 70, 48), (0, 2, 100, 80), (1, 0, 40, 0), (1, 1, 70, 48), (1, 2, 100, 80)]
+        );
+        let pauses: Vec<u64> = out.requests.windows(2).map(|w| w[1].sent - w[0].last).collect();
+        assert_eq!(pauses, [2_000_000_000, 2_000_000_000, 0, 2_000_000_000, 2_000_000_000]);
+        // A prompt of 70 of which 48 are there takes as long as one of 22.
+        assert_eq!(out.requests[1].first - out.requests[1].sent, 10_000_000 + 220_000);
+    }
+
+    #[test]
+    fn a_conversation_ends_before_it_outgrows_the_context() {
+        let conversation = vec![turn(40, 20), turn(10, 20), turn(10, 20)];
+        let out = simulate(&talks(vec![conversation], 1000, 100), &model()).unwrap();
+        // 100 + 20 tokens do not fit in 100, 70 + 20 do.
+        assert_eq!((out.requests.len(), out.cut), (2, 1));
+    }
+
+    #[test]
+    fn the_least_recently_used_blocks_go_first_and_a_prefix_from_its_end() {
+        // 6 blocks. A prompt of 40 with a prefix of 32 leaves two full blocks of the group; its third goes first. One of
+        // 64 tokens takes the 3 unused and that one; one of 80 the second of the prefix as well; one of 95 all.
+        for (between, hits) in [(64, 32), (80, 16), (95, 0)] {
+            let shared = || Turn { prefix: Some(Prefix { group: 0, tokens: 32 }), ..turn(40, 1) };
+            let entries = vec![vec![shared()], vec![turn(between, 1)], vec![shared()]];
+            let out = simulate(&talks(entries, 6, 96), &model()).unwrap();
+            let cached: Vec<u32> = out.requests.iter().map(|r| r.cached).collect();
+            assert_eq!(cached, [0, 0, hits], "{between} tokens between");
+        }
+    }
+
+    #[test]
+    fn conversations_of_an_open_loop_interleave_in_order_of_time() {
+        let process = ArrivalProcess::constant(2.0).unwrap();
+        let mut s = scenario(40, 20, Load::Open(process), 9);
+        s.workload.dialogue = Some(stopwatt_serving::workload::Dialogue {
+            turns: Length::fixed(3).unwrap(),
+            added: Length::fixed(10).unwrap(),
+            think: stopwatt_serving::workload::ThinkTime::Fixed { s: 1.0 },
+        });
+        s.frontend.parsing_s = 1e-3;
+        let out = simulate(&s, &model()).unwrap();
+        assert_eq!(out.requests.len(), 9, "turns count as requests");
+        assert!(out.requests.windows(2).all(|w| w[0].sent <= w[1].sent));
+        let of = |c: u32| out.requests.iter().filter(move |r| r.conversation == c).collect::<Vec<_>>();
+        for turns in (0..3).map(of) {
+            assert_eq!(turns.iter().map(|r| r.cached).collect::<Vec<_>>(), [0, 48, 80]);
+            assert!(turns.windows(2).all(|w| w[1].sent == w[0].last + 1_000_000_000));
+            assert!(turns.iter().all(|r| r.queued >= r.sent + 1_000_000));
         }
     }
 

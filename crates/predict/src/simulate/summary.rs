@@ -145,6 +145,7 @@ mod tests {
             admitted: sent,
             first,
             last,
+            ..Served::default()
         };
         let s = 1_000_000_000;
         let outcome = Outcome {
@@ -158,6 +159,7 @@ mod tests {
             steps: 9,
             sequences: 9,
             preemptions: 0,
+            cut: 0,
             kv_peak_ppm: 0,
         };
         let (all, rest) = (Summary::of(&outcome, 0).unwrap(), Summary::of(&outcome, 1).unwrap());

@@ -11,6 +11,10 @@ pub enum RuleSet {
     /// [`SchedulerConfig::reserve_full_prompt`] adds the admission rule of later versions.
     #[default]
     VllmV1,
+    /// Static batching: a batch of `max_num_seqs` requests at most is padded to its longest prompt and decoded until the
+    /// last has ended; nobody is admitted meanwhile. Prefix caching, chunked prefill, `long_prefill_token_threshold` and
+    /// `reserve_full_prompt` have no meaning there.
+    Static,
 }
 
 /// Limits of an engine.
@@ -134,6 +138,11 @@ impl SchedulerConfig {
         }
     }
 
+    /// Whether prompts find the blocks of others that begin alike.
+    pub fn keeps_prefixes(&self) -> bool {
+        self.enable_prefix_caching && self.rules == RuleSet::VllmV1
+    }
+
     /// Blocks that `tokens` tokens need.
     pub fn blocks_for(&self, tokens: u32) -> u32 {
         tokens.div_ceil(self.block_size)
@@ -160,7 +169,10 @@ impl SchedulerConfig {
             let kv_tokens = u64::from(self.kv_blocks) * u64::from(self.block_size);
             return Err(ConfigError::CacheTooSmall { kv_tokens, max_model_len });
         }
-        if !self.enable_chunked_prefill && max_num_batched_tokens < max_model_len {
+        if self.rules == RuleSet::VllmV1
+            && !self.enable_chunked_prefill
+            && max_num_batched_tokens < max_model_len
+        {
             return Err(ConfigError::StepTooSmall { max_num_batched_tokens, max_model_len });
         }
         Ok(())

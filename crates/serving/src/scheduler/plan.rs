@@ -39,6 +39,17 @@ pub struct StepItem {
     pub admitted: Option<Admission>,
 }
 
+/// Rows that are computed in place of the items, where a batch is padded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Padding {
+    /// Rows, those of requests that have ended included.
+    pub rows: u32,
+    /// Tokens that each computes.
+    pub tokens: u32,
+    /// Tokens that each has behind it.
+    pub past: u32,
+}
+
 /// What one step computes.
 #[derive(Debug, Clone, Default)]
 pub struct StepPlan {
@@ -46,6 +57,8 @@ pub struct StepPlan {
     pub items: Vec<StepItem>,
     /// Requests whose KV was dropped to make room; they wait again, at the head of the queue.
     pub preempted: Vec<RequestId>,
+    /// How the items are padded; `None` where each is computed as it is.
+    pub padding: Option<Padding>,
 }
 
 impl StepPlan {
@@ -59,16 +72,21 @@ impl StepPlan {
         self.items.is_empty()
     }
 
-    /// Tokens to compute.
+    /// Tokens to compute, without padding.
     pub fn tokens(&self) -> u32 {
         self.items.iter().map(|item| item.tokens).sum()
     }
 
-    /// Writes into `shape` how much the step computes, reusing its memory.
+    /// Writes into `shape` how much the step computes, padding included, reusing its memory.
     pub fn shape(&self, shape: &mut StepShape) {
         shape.clear();
+        if let Some(Padding { rows, tokens, past }) = self.padding {
+            (0..rows).for_each(|_| shape.add(tokens, past, true));
+        }
         for item in &self.items {
-            shape.add(item.tokens, item.start, item.emits);
+            if self.padding.is_none() {
+                shape.add(item.tokens, item.start, item.emits);
+            }
             shape.admitted += u32::from(item.admitted.is_some());
         }
     }
@@ -76,6 +94,7 @@ impl StepPlan {
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.preempted.clear();
+        self.padding = None;
     }
 }
 

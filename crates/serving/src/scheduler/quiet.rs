@@ -3,15 +3,15 @@
 //! In virtual time most steps are like that. Such a run is taken at once: the state afterwards is the one that as many
 //! single steps would leave, which a test below holds. An executor that computes takes single steps.
 
-use super::Scheduler;
 use super::request::RequestId;
+use super::{RuleSet, Scheduler};
 
 /// A run of steps that only decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quiet {
     /// Steps after which still nobody has ended.
     pub steps: u32,
-    /// Requests in each.
+    /// Requests in each; of a static batch its rows, those of requests that have ended included.
     pub sequences: u32,
     /// KV tokens that the first step reads; each further one reads `sequences` more.
     pub context_tokens: u64,
@@ -21,6 +21,9 @@ impl Scheduler {
     /// The run of quiet steps that comes next. `None` when the next step admits, ends, preempts or prefills.
     #[must_use]
     pub fn quiet(&self) -> Option<Quiet> {
+        if self.config.rules == RuleSet::Static {
+            return self.quiet_batch();
+        }
         let sequences = self.running.len() as u32;
         let full = sequences >= self.config.max_num_seqs || sequences >= self.config.max_num_batched_tokens;
         if sequences == 0
@@ -64,12 +67,14 @@ impl Scheduler {
         for index in 0..self.running.len() {
             let slot = self.running[index];
             let sequence = self.slots[slot as usize].as_mut().expect("a running slot holds a sequence");
-            let wanted = self.config.blocks_for(sequence.computed + steps) - sequence.table.len() as u32;
+            let wanted = self.config.blocks_for(sequence.computed + steps);
+            let wanted = wanted.saturating_sub(sequence.table.len() as u32);
             assert!(self.pool.take(wanted, &mut sequence.table), "a quiet run has its blocks");
             sequence.computed += steps;
             (0..steps).for_each(|_| sequence.push_output(token));
             super::rules::publish(self, slot);
         }
+        self.advance_batch(steps);
     }
 
     /// Requests that run, in the order of the queue.

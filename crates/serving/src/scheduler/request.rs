@@ -30,6 +30,16 @@ pub enum Prompt {
         /// What it shares with others.
         prefix: Option<Prefix>,
     },
+    /// A turn of a conversation, for virtual time: it begins with the turn before it and the whole answer, so that block
+    /// for block it holds the same as long as both reach.
+    Turn {
+        /// Prompt tokens, everything said before included.
+        tokens: u32,
+        /// What the first turn shares with others.
+        prefix: Option<Prefix>,
+        /// Number of the conversation; no two have the same.
+        conversation: u64,
+    },
     /// Numbers of leading blocks at the scheduler's block size, as in a trace: equal numbers hold equal tokens.
     Numbered {
         /// Prompt tokens.
@@ -44,7 +54,7 @@ impl Prompt {
     pub fn tokens(&self) -> u32 {
         match self {
             Self::Tokens(ids) => ids.len().try_into().unwrap_or(u32::MAX),
-            Self::Shape { tokens, .. } | Self::Numbered { tokens, .. } => *tokens,
+            Self::Shape { tokens, .. } | Self::Turn { tokens, .. } | Self::Numbered { tokens, .. } => *tokens,
         }
     }
 }
@@ -69,6 +79,16 @@ pub enum AddError {
         tokens: u32,
         /// Most tokens of a sequence.
         max_model_len: u32,
+    },
+    /// Longer than a step of a static batch, which computes prompts whole.
+    #[error(
+        "prompt of {tokens} tokens; steps of max_num_batched_tokens = {max_num_batched_tokens} compute it whole"
+    )]
+    PromptBeyondStep {
+        /// Prompt tokens.
+        tokens: u32,
+        /// Most tokens of a step.
+        max_num_batched_tokens: u32,
     },
     /// No output wanted.
     #[error("max_tokens is 0")]
@@ -163,12 +183,15 @@ impl Sequence {
                     let from = block * block_size as usize;
                     before.child(&ids[from..from + block_size as usize])
                 }
-                Prompt::Shape { prefix: Some(prefix), .. }
+                Prompt::Shape { prefix: Some(prefix), .. } | Prompt::Turn { prefix: Some(prefix), .. }
                     if (block as u32 + 1) * block_size <= prefix.tokens =>
                 {
                     before.synthetic_child(Origin::Group(prefix.group))
                 }
                 Prompt::Shape { .. } => before.synthetic_child(own),
+                Prompt::Turn { conversation, .. } => {
+                    before.synthetic_child(Origin::Conversation(*conversation))
+                }
                 Prompt::Numbered { blocks, .. } => {
                     before.synthetic_child(blocks.get(block).map_or(own, |&number| Origin::Numbered(number)))
                 }

@@ -123,7 +123,13 @@ fn admit(s: &mut Scheduler, slot: u32, budget: u32) -> Option<(u32, Admission)> 
 }
 
 /// Writes the item of a request that has its blocks, counts its tokens as computed and publishes its full blocks.
-fn plan_item(s: &mut Scheduler, slot: u32, tokens: u32, admitted: Option<Admission>, plan: &mut StepPlan) {
+pub(super) fn plan_item(
+    s: &mut Scheduler,
+    slot: u32,
+    tokens: u32,
+    admitted: Option<Admission>,
+    plan: &mut StepPlan,
+) {
     let sequence = s.slots[slot as usize].as_mut().expect("a planned slot holds a sequence");
     plan.items.push(StepItem {
         id: sequence.id,
@@ -142,7 +148,7 @@ fn plan_item(s: &mut Scheduler, slot: u32, tokens: u32, admitted: Option<Admissi
 pub(super) fn publish(s: &mut Scheduler, slot: u32) {
     let sequence = s.slots[slot as usize].as_mut().expect("a planned slot holds a sequence");
     let full = sequence.computed / s.config.block_size;
-    if s.config.enable_prefix_caching && full > sequence.published {
+    if s.config.keeps_prefixes() && full > sequence.published {
         let published = sequence.published;
         let hashes = sequence.hashes(full, s.config.block_size)[published as usize..].to_vec();
         for (block, hash) in (published..full).zip(hashes) {

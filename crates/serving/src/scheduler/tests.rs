@@ -2,6 +2,7 @@
 
 mod prefix_sharing;
 mod properties;
+mod static_batching;
 mod traces;
 
 use super::*;

@@ -23,7 +23,7 @@ pub(super) fn prompt(line: &str) -> Result<Entry, String> {
     for key in OUTPUT {
         output = output.or(count(&row, key)?);
     }
-    let turn = Turn { messages, input: count(&row, "input")?, output, answer: None };
+    let turn = Turn { messages, input: count(&row, "input")?, output, ..Turn::default() };
     Ok(Entry { at_ns: None, turns: vec![turn], blocks: Vec::new() })
 }
 

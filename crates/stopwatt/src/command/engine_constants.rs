@@ -10,6 +10,7 @@ use stopwatt_predict::hardware::Gpu;
 use stopwatt_predict::regime::Spreads;
 use stopwatt_predict::simulate::Frontend;
 
+use super::predict::EngineName;
 use super::predict_measured;
 
 /// vLLM 0.26 on one H100 and its host; `benchmarks/prediction` says how it was fitted.
@@ -26,12 +27,21 @@ pub(super) struct Constants {
     pub(super) calibration: Option<CalibrationDoc>,
     /// Whether nobody asked for that calibration.
     built_in: bool,
+    /// What differs from where it was fitted, so that its intervals do not count.
+    elsewhere: Option<&'static str>,
 }
 
 impl Constants {
     /// Guesses that no engine was fitted for.
     pub(super) fn guessed(frontend: Frontend) -> Self {
-        Self { corrector: Corrector::default(), frontend, spreads: None, calibration: None, built_in: false }
+        Self {
+            corrector: Corrector::default(),
+            frontend,
+            spreads: None,
+            calibration: None,
+            built_in: false,
+            elsewhere: None,
+        }
     }
 
     /// Those of a file, else those that come with Stopwatt.
@@ -46,7 +56,17 @@ impl Constants {
             spreads: Some(doc.spreads.clone()),
             calibration: Some(doc),
             built_in: file.is_none(),
+            elsewhere: None,
         })
+    }
+
+    /// The same for an engine. The rules of what comes with Stopwatt are vLLM's.
+    pub(super) fn under(mut self, engine: EngineName) -> Self {
+        if self.built_in && engine != EngineName::Vllm {
+            self.spreads = None;
+            self.elsewhere = Some("another engine");
+        }
+        self
     }
 
     /// The same for a device and a version. What comes with Stopwatt keeps its intervals only where it was fitted; a file
@@ -63,6 +83,7 @@ impl Constants {
             }
             if self.built_in {
                 own.spreads = None;
+                own.elsewhere = Some("another device or version");
             } else {
                 eprintln!("warning: the calibration is of {what} {theirs}, the question of {ours}");
             }
@@ -73,10 +94,9 @@ impl Constants {
     /// What a reader should know of them.
     pub(super) fn note(&self) -> Option<String> {
         let doc = self.calibration.as_ref().filter(|_| self.built_in)?;
-        let how_far = match self.spreads {
-            Some(_) => "",
-            None => ", which is another device or version: the interval is that of the kernels and a guess",
-        };
+        let how_far = self.elsewhere.map_or_else(String::new, |what| {
+            format!(", which is {what}: the interval is that of the kernels and a guess")
+        });
         Some(format!(
             "what engine and host add is from {} loads of vLLM {} on one {}{how_far}; `--calibrate` fits your own",
             doc.loads.len(),
@@ -106,6 +126,8 @@ mod tests {
         assert!(there.spreads.is_none() && there.frontend == here.frontend);
         assert!(there.note().unwrap().contains("another device"));
         assert!(built_in.of(h100, EngineVersion::parse("0.20").unwrap()).spreads.is_none());
+        let batches = built_in.of(h100, version).under(EngineName::Static);
+        assert!(batches.spreads.is_none() && batches.note().unwrap().contains("another engine"));
         assert_eq!(Constants::guessed(Frontend::GUESS).note(), None);
     }
 }

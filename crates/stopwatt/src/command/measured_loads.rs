@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use stopwatt_core::log::{Fact, PlannedPoint};
 use stopwatt_core::{EndKind, FinishReason, Phase, RequestRow};
+use stopwatt_experiment::bench::{BenchConfig, shape_seed, workloads};
 use stopwatt_predict::observed::{Means, Observed, Sent};
 use stopwatt_record::catalogue;
+use stopwatt_record::config::Locked;
 use stopwatt_record::events::Chunks;
 use stopwatt_record::run_dir::Run;
+use stopwatt_serving::workload::{Prefix, PrefixShare, Workload};
 
 use super::Failure;
 use crate::exit::Outcome;
@@ -67,7 +70,7 @@ fn of_run(path: &Path) -> anyhow::Result<Vec<Observed>> {
     }
     // A trial that was cut off has no window, and judges nothing.
     let mut trials: BTreeMap<(u32, u32), Vec<RequestRow>> = BTreeMap::new();
-    let mut mended = with_silent_tokens(&run)?;
+    let Details { mut mended, talks } = details(&run)?;
     for row in run.rows()? {
         let row = row?;
         let row = mended.remove(&row.id).unwrap_or(row);
@@ -75,30 +78,116 @@ fn of_run(path: &Path) -> anyhow::Result<Vec<Observed>> {
             trials.entry((row.point, row.trial)).or_default().push(row);
         }
     }
+    let shared = Shared::of(&run);
     let point = |(index, point): (u32, &PlannedPoint)| {
         let of = trials.range((index, 0)..=(index, u32::MAX));
-        let of: Vec<Trial<'_>> = of.map(|(key, rows)| Trial { rows, window_s: windows[key] }).collect();
+        let of: Vec<Trial<'_>> = of
+            .map(|(key, rows)| Trial {
+                rows,
+                window_s: windows[key],
+                prefixes: shared.as_ref().map_or_else(HashMap::new, |s| s.prefixes(*key, rows, &talks)),
+                talks: &talks,
+            })
+            .collect();
         load(run.id().as_str(), point, &of)
     };
     Ok((0..).zip(&planned).filter_map(point).collect())
 }
 
-/// Rows of a run that recorded its chunks before tokens without text were counted, with these tokens.
-fn with_silent_tokens(run: &Run) -> anyhow::Result<HashMap<u64, RequestRow>> {
-    let mut rows = HashMap::new();
+/// Conversation and turn of requests that belong to one, by their number.
+type Talks = HashMap<u64, (u64, u32)>;
+
+/// What rows do not say.
+#[derive(Default)]
+struct Details {
+    /// Rows of a run that recorded its chunks before tokens without text were counted, with these tokens.
+    mended: HashMap<u64, RequestRow>,
+    talks: Talks,
+}
+
+fn details(run: &Run) -> anyhow::Result<Details> {
+    let mut details = Details::default();
     for record in run.requests(Chunks::Read)? {
         let mut record = record?;
+        if let Some(session) = record.session {
+            details.talks.insert(record.id, (session, record.turn.unwrap_or(0)));
+        }
         if record.count_silent_tokens() {
-            rows.insert(record.id, RequestRow::of(&record));
+            details.mended.insert(record.id, RequestRow::of(&record));
         }
     }
-    Ok(rows)
+    Ok(details)
 }
 
 /// What was measured in a trial.
 struct Trial<'a> {
     rows: &'a [RequestRow],
     window_s: f64,
+    /// What requests share with others, by their number.
+    prefixes: HashMap<u64, Prefix>,
+    talks: &'a Talks,
+}
+
+/// The workload of a run, as its settings say: which prefix a request had is drawn from its number again.
+struct Shared {
+    points: Vec<Workload>,
+    seed: u64,
+}
+
+impl Shared {
+    /// `None` where nothing is shared, or where it cannot be told anew, with a warning.
+    fn of(run: &Run) -> Option<Self> {
+        let locked = Locked::read(&run.config().ok()?)?;
+        let cannot = |why: String| {
+            eprintln!(
+                "warning: prefixes that prompts of {} share are not replayed: {why}",
+                run.id().as_str()
+            );
+        };
+        // Other commands keep other settings: they send no prompts.
+        let config = locked.resolve::<BenchConfig>(&[], &[]).ok()?.value;
+        let (own, find) = (&config.workload, config.find.load.is_some());
+        if own.trace.is_some() {
+            cannot("they are those of a trace".to_owned());
+            return None;
+        }
+        let points = match workloads(&config) {
+            Ok(points) => points,
+            Err(error) => {
+                cannot(error.to_string());
+                return None;
+            }
+        };
+        if points.iter().all(|w| w.prefix_share == PrefixShare::NONE) {
+            return None;
+        }
+        if find || config.load.shard.is_some() {
+            cannot("it is one of several shares of a load, or its loads were searched".to_owned());
+            return None;
+        }
+        Some(Self { points, seed: config.seed })
+    }
+
+    /// The shared prefix of each request of a trial that has one. Nothing when lengths are not those of the settings.
+    fn prefixes(
+        &self,
+        (point, trial): (u32, u32),
+        rows: &[RequestRow],
+        talks: &Talks,
+    ) -> HashMap<u64, Prefix> {
+        let Some(workload) = self.points.get(point as usize).or(self.points.last()) else {
+            return HashMap::new();
+        };
+        let seed = shape_seed(self.seed, point, trial);
+        let first = rows.iter().map(|r| r.id).min().unwrap_or(0);
+        let begins = || rows.iter().filter(|r| talks.get(&r.id).is_none_or(|(_, turn)| *turn == 0));
+        let number = |r: &RequestRow| talks.get(&r.id).map_or(r.id - first, |(session, _)| *session);
+        let shape = |r: &RequestRow| workload.shape(seed, number(r));
+        if begins().any(|r| (shape(r).input, shape(r).output) != (r.input_asked, r.output_asked)) {
+            return HashMap::new();
+        }
+        begins().filter_map(|r| Some((r.id, shape(r).prefix?))).collect()
+    }
 }
 
 /// Whether a request came whole. One whose tokens have no text ends without a token that a client can see; the engine
@@ -175,6 +264,10 @@ fn load(run: &str, planned: &PlannedPoint, trials: &[Trial<'_>]) -> Option<Obser
                     at_ns: r.intended_ns,
                     input: r.input_usage.unwrap_or(r.input_asked).max(1),
                     output: r.output_tokens().unwrap_or(r.output_asked).max(1),
+                    end_ns: r.end_ns,
+                    talk: trial.talks.get(&r.id).copied(),
+                    prefix: trial.prefixes.get(&r.id).copied(),
+                    cached: r.cached_usage,
                 };
                 (r.id, sent)
             })
@@ -283,7 +376,12 @@ mod tests {
             output: None,
             engine_settings: BTreeMap::new(),
         };
-        let load = load("r", &planned, &[Trial { rows: &rows, window_s: 0.5 }]).unwrap();
+        let load = load(
+            "r",
+            &planned,
+            &[Trial { rows: &rows, window_s: 0.5, prefixes: HashMap::new(), talks: &Talks::new() }],
+        )
+        .unwrap();
         assert_eq!((load.failed, load.without_text, load.trials[0].len()), (1, 1, 2));
         // Two whole requests of 64 tokens in half a second, each 471.2 ms long.
         assert!((load.measured.output_tokens_per_s - 256.0).abs() < 1e-9);

@@ -23,7 +23,7 @@ use stopwatt_serving::workload::{Length, Workload};
 use super::engine_constants::Constants;
 use super::kernel_tables::TableFlags;
 use super::model_and_gpu::{ModelAndGpu, precision};
-use super::predict::{engine, version};
+use super::predict::{EngineName, engine, version};
 use super::{Failure, Format, Language, plan_text};
 use crate::exit::Outcome;
 
@@ -61,6 +61,9 @@ pub(crate) struct PlanArgs {
     #[command(flatten, next_help_heading = "Kernels")]
     tables: TableFlags,
 
+    /// Engine whose rules are followed
+    #[arg(long, value_enum, default_value_t, help_heading = "Engine")]
+    engine: EngineName,
     /// Version of the engine (vLLM)
     #[arg(long, value_name = "VERSION", default_value = "0.26", value_parser = version, help_heading = "Engine")]
     engine_version: EngineVersion,
@@ -252,9 +255,11 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                 for share in &shares {
                     let own = share.map(|share| format!("gpu_memory_utilization={share}"));
                     let arguments: Vec<String> = args.engine_arg.iter().cloned().chain(own).collect();
-                    let (settings, deployment) =
-                        engine(args.engine_version, &arguments, deployment.clone(), &device)?;
-                    let constants = constants.of(&device, settings.version);
+                    let (mut settings, deployment) =
+                        engine(args.engine, args.engine_version, &arguments, deployment.clone(), &device)?;
+                    let workload = Workload::new(args.input.clone(), args.output.clone());
+                    settings.hold_batches_of(workload.longest_prompt());
+                    let constants = constants.of(&device, settings.version).under(args.engine);
                     note = note.or_else(|| constants.note());
                     let question = Question {
                         deployment,
@@ -263,7 +268,7 @@ fn candidates(args: &PlanArgs, prices: &[(String, Offer)]) -> anyhow::Result<Vec
                         settings,
                         corrector: constants.corrector,
                         known: Known::default(),
-                        workload: Workload::new(args.input.clone(), args.output.clone()),
+                        workload,
                         load: Load::Closed { concurrency: 1 },
                         requests: args.requests,
                         duration_s: None,

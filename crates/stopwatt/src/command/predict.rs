@@ -10,6 +10,7 @@ use stopwatt_predict::engine::{Argument, DeploymentArgument, EngineSettings, Eng
 use stopwatt_predict::fit::Asked;
 use stopwatt_predict::hardware::Gpu;
 use stopwatt_predict::memory::{Known, MemoryDoc, memory};
+use stopwatt_predict::operators::Engine;
 use stopwatt_predict::predict::{Question, predict};
 use stopwatt_predict::simulate::Frontend;
 use stopwatt_predict::validate::cross_validate;
@@ -38,6 +39,7 @@ const GIB: f64 = (1_u64 << 30) as f64;
     stopwatt predict --model llama-3.1-8b --gpu h100-sxm --arrival ramp --rate 2 --rate-end 20 --duration 60s\n  \
     stopwatt predict --model llama-3.1-70b --gpu h100-sxm --memory\n  \
     stopwatt predict --model llama-3.2-3b --gpu h100-sxm --table latest --concurrency 8\n  \
+    stopwatt predict --model llama-3.1-8b --gpu h100-sxm --engine static --engine-arg max_batch_size=16 --rate 4\n  \
     stopwatt predict --gpu h100-sxm --check-table\n  \
     stopwatt predict --prove")]
 pub(crate) struct PredictArgs {
@@ -157,10 +159,13 @@ impl PredictArgs {
 
 /// An engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum EngineName {
+pub(super) enum EngineName {
     /// vLLM, V1 scheduler
     #[default]
     Vllm,
+    /// Static batches, padded and served to the end: max_batch_size requests, formed at once or after
+    /// max_queue_delay_microseconds. Kernels, memory and host as of vLLM
+    Static,
 }
 
 pub(super) fn version(text: &str) -> Result<EngineVersion, String> {
@@ -173,7 +178,6 @@ fn configuration(error: impl Into<anyhow::Error>) -> Failure {
 
 /// Runs the command.
 pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let EngineName::Vllm = args.engine;
     if args.prove.prove {
         return prove::run(&args.prove, args.out.as_deref(), args.seed, args.format, args.lang, out);
     }
@@ -185,7 +189,11 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
     };
     let subject = ModelAndGpu { model, gpu: args.gpu().to_owned(), dtype: args.dtype, tp: args.tp };
     let (deployment, gpu) = subject.read_for_steps()?;
-    let (settings, deployment) = engine(args.engine_version, &args.engine_arg, deployment, &gpu)?;
+    let (mut settings, deployment) =
+        engine(args.engine, args.engine_version, &args.engine_arg, deployment, &gpu)?;
+    if args.engine == EngineName::Static {
+        settings.hold_batches_of(args.load.read(args.seed)?.workload.longest_prompt());
+    }
     let known = known(args)?;
     if args.memory {
         let docs = by_format(args, &deployment, &gpu, &settings, &known);
@@ -203,7 +211,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> anyhow::Result<Out
     } else {
         Constants::read(args.calibration.as_deref())?
     };
-    let constants = constants.of(latency.gpu(), settings.version);
+    let constants = constants.of(latency.gpu(), settings.version).under(args.engine);
     let question = Question {
         deployment,
         latency,
@@ -258,7 +266,9 @@ fn fit(args: &PredictArgs, question: &Question, out: &mut dyn Write) -> anyhow::
             let gpu = args.gpu().to_owned();
             let subject = ModelAndGpu { model: model.to_owned(), gpu, dtype: args.dtype, tp: args.tp };
             let (deployment, gpu) = subject.read_for_steps()?;
-            let (settings, deployment) = engine(args.engine_version, &args.engine_arg, deployment, &gpu)?;
+            let (mut settings, deployment) =
+                engine(args.engine, args.engine_version, &args.engine_arg, deployment, &gpu)?;
+            settings.hold_batches_of(question.workload.longest_prompt());
             models.insert(model, (Question { deployment, settings, ..question.clone() }, Vec::new()));
         }
         if let Some((_, runs)) = models.get_mut(model) {
@@ -313,12 +323,18 @@ fn ship(args: &PredictArgs, folder: &Path, out: &mut dyn Write) -> anyhow::Resul
 
 /// The engine's settings, and the deployment as its arguments change it.
 pub(super) fn engine(
+    name: EngineName,
     version: EngineVersion,
     arguments: &[String],
     mut deployment: Deployment,
     gpu: &Gpu,
 ) -> anyhow::Result<(EngineSettings, Deployment)> {
     let mut settings = EngineSettings::defaults(version, &deployment.model, gpu);
+    if name == EngineName::Static {
+        settings = settings.with_static_batches();
+        deployment.engine = Engine::Static;
+    }
+    let engine = deployment.engine;
     let (mut tp, mut pp) = (deployment.tp, deployment.pp);
     for argument in arguments {
         let (name, value) = argument.split_once('=').unwrap_or((argument, ""));
@@ -341,7 +357,7 @@ pub(super) fn engine(
     }
     let deployment =
         Deployment::new(deployment.model, deployment.precision, tp, pp).map_err(configuration)?;
-    Ok((settings, deployment))
+    Ok((settings, Deployment { engine, ..deployment }))
 }
 
 fn known(args: &PredictArgs) -> anyhow::Result<Known> {

@@ -230,6 +230,18 @@ fn validation_text(doc: &ValidationDoc) -> String {
         ];
         text += &format!("\n{}", table(header, &rows));
     }
+    let rows: Vec<_> = doc
+        .prefix_cache
+        .iter()
+        .map(|r| {
+            let measured = r.measured_tokens.map_or_else(|| "–".to_owned(), |n| n.to_string());
+            [r.label.clone(), r.prompt_tokens.to_string(), measured, r.predicted_tokens.to_string()]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let header = ["load", "prompt tokens", "found in the cache, measured", "predicted"];
+        text += &format!("\nPrefix cache\n{}", table(header, &rows));
+    }
     text
 }
 

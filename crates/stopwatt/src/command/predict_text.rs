@@ -158,6 +158,11 @@ pub(super) fn text(doc: &PredictionDoc) -> String {
     if let Some(time) = load.duration_s {
         how += &format!(", for {}", seconds(time));
     }
+    if let Some(turns) = &load.turns {
+        let think = load.think_time.as_deref().filter(|t| *t != "0");
+        how += &format!(", conversations of {turns} turns");
+        how += &think.map_or_else(String::new, |t| format!(", {t} s between"));
+    }
     let mut text = format!(
         "{} in {} on {devices}{}, {} {}\n{how}, input {}, output {}, {} requests\n\n",
         doc.model, doc.dtype, doc.gpu, engine.name, engine.version, load.input, load.output, load.counted
@@ -185,6 +190,21 @@ pub(super) fn text(doc: &PredictionDoc) -> String {
         100.0 * doc.kv_cache_peak,
         doc.preemptions
     );
+
+    let cache = &doc.prefix_cache;
+    if cache.hit_tokens > 0 {
+        let share = 100.0 * cache.hit_tokens as f64 / cache.prompt_tokens.max(1) as f64;
+        text += &format!(
+            "  prefix cache      {} of {} prompt tokens, {share:.1} %\n",
+            cache.hit_tokens, cache.prompt_tokens
+        );
+    }
+    if cache.conversations_cut > 0 {
+        text += &format!(
+            "  cut short         {} conversations outgrew the model's context\n",
+            cache.conversations_cut
+        );
+    }
 
     text += &match &doc.kernel_table {
         None => "  kernels           none measured, by the data sheet\n".to_owned(),

@@ -185,6 +185,7 @@ impl Subject {
                 duration_s: None,
                 seed: self.seed,
                 frontend: FRONTEND,
+                batch_wait_s: 0.0,
             })
         };
         let scenarios = self.loads.iter().map(scenario).collect::<anyhow::Result<Vec<_>>>()?;

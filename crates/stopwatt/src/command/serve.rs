@@ -16,11 +16,13 @@ use stopwatt_predict::memory::Known;
 use stopwatt_predict::predict::start;
 use stopwatt_predict::step::StepPredictor;
 use stopwatt_record::config::environment;
+use stopwatt_serving::scheduler::RuleSet;
 
 use super::Failure;
 use super::engine_constants::Constants;
 use super::kernel_tables::TableFlags;
 use super::model_and_gpu::ModelAndGpu;
+use super::predict::EngineName;
 use crate::exit::Outcome;
 use crate::stop::Signals;
 
@@ -38,6 +40,7 @@ Examples:
   stopwatt serve --kind exact --ttft 50ms --itl 10ms --truth-log truth.jsonl
   stopwatt serve --kind exact --set faults.stall=0.02 --set shape.crlf=true
   stopwatt serve --kind simulated --model llama-3.1-8b --gpu h100-sxm
+  stopwatt serve --kind simulated --model llama-3.1-8b --gpu h100-sxm --engine static --max-num-seqs 8
   stopwatt serve --kind ocr --exec 'tesseract {image} - -l kor+eng --psm 4'
   stopwatt serve --kind ocr --echo data/truth.jsonl")]
 pub(crate) struct ServeArgs {
@@ -88,6 +91,10 @@ pub(crate) struct ServeArgs {
     #[command(flatten, next_help_heading = "Simulated")]
     tables: TableFlags,
 
+    /// Rules of the scheduler: those of vLLM, or static batches of --max-num-seqs requests that an idle engine forms of who
+    /// waits (simulated only)
+    #[arg(long, value_enum, default_value_t, help_heading = "Scheduler")]
+    engine: EngineName,
     /// Longest input plus output, in tokens
     #[arg(long, value_name = "N", help_heading = "Scheduler")]
     pub(super) max_model_len: Option<u32>,
@@ -230,6 +237,10 @@ pub(crate) fn run(args: &ServeArgs, out: &mut dyn Write) -> anyhow::Result<Outco
 }
 
 fn kind(args: &ServeArgs) -> anyhow::Result<Kind> {
+    if args.engine == EngineName::Static && args.kind != KindName::Simulated {
+        let problem = anyhow::anyhow!("static batches are simulated; --kind real, exact and ocr have none");
+        return Err(Failure::new(Outcome::Configuration, problem).hint("add --kind simulated").into());
+    }
     Ok(match args.kind {
         KindName::Real => {
             let mut config = RealConfig {
@@ -277,6 +288,9 @@ fn simulated_device(
         ModelAndGpu { model: model.to_owned(), gpu: gpu.to_owned(), dtype: args.dtype, tp: args.tp };
     let (deployment, gpu) = subject.read_for_steps()?;
     let mut settings = EngineSettings::defaults(EngineVersion::NEWEST, &deployment.model, &gpu);
+    if args.engine == EngineName::Static {
+        settings = settings.with_static_batches();
+    }
     settings.max_model_len = args.max_model_len.unwrap_or(settings.max_model_len);
     settings.max_num_seqs = args.max_num_seqs.unwrap_or(settings.max_num_seqs);
     settings.max_num_batched_tokens = args.max_num_batched_tokens.unwrap_or(settings.max_num_batched_tokens);
@@ -287,7 +301,8 @@ fn simulated_device(
         max_num_batched_tokens: settings.max_num_batched_tokens,
         block_size: settings.block_size,
         kv_cache_tokens: Some(memory.kv_cache_tokens.try_into().unwrap_or(u32::MAX)),
-        enable_prefix_caching: !args.no_prefix_caching,
+        enable_prefix_caching: settings.enable_prefix_caching && !args.no_prefix_caching,
+        rules: settings.rules,
     };
     let (latency, _) = args.tables.latency(&subject.gpu, gpu)?;
     let corrector = Constants::read(None)?.corrector;
@@ -300,6 +315,9 @@ fn scheduler(args: &ServeArgs, config: &mut stopwatt_engine::SchedulerConfig) {
     config.max_num_seqs = args.max_num_seqs.unwrap_or(config.max_num_seqs);
     config.max_num_batched_tokens = args.max_num_batched_tokens.unwrap_or(config.max_num_batched_tokens);
     config.enable_prefix_caching = !args.no_prefix_caching;
+    if args.engine == EngineName::Static {
+        (config.rules, config.enable_prefix_caching) = (RuleSet::Static, false);
+    }
 }
 
 /// The script: defaults, then flags, then `--set`.
