@@ -105,7 +105,7 @@ fn main() -> ExitCode {
         Command::Chaos(args) => command::chaos::run(args, &mut out),
         #[cfg(not(feature = "ops"))]
         Command::Chaos(_) => command::not_built_in::run("chaos", "ops"),
-        Command::Completions(args) => command::completions::run(args, Cli::command(), &mut out),
+        Command::Completions(args) => command::completions::run(args, &Cli::command(), &mut out),
         Command::Man(args) => command::man::run(args, Cli::command(), &mut out),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),

@@ -40,10 +40,9 @@ fn the_recipe_passes_fails_and_does_not_know() {
     gate(&place, "80ms", "same", &ttft).expect(0);
     let slower = gate(&place, "160ms", "slower", &ttft).expect(10);
     let comment = std::fs::read_to_string(place.path("stopwatt-gate.md")).unwrap();
-    assert!(
-        comment.contains("something got worse") && comment.contains(slower.stdout.trim_end()),
-        "{comment}"
-    );
+    assert!(comment.contains("something got worse"), "{comment}");
+    let table = comment.split("```text\n").nth(1).and_then(|t| t.split("```").next()).unwrap();
+    assert!(table.contains("✗ regressed") && slower.stdout.contains(table.trim_end()), "{comment}");
 
     // A run is never written over, and a measurement that fails is no verdict.
     assert!(gate(&place, "80ms", "same", &ttft).expect(1).stderr.contains("is there already"));

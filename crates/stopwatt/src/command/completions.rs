@@ -23,12 +23,18 @@ pub(crate) struct CompletionsArgs {
 /// Runs the command on the tree of all commands.
 pub(crate) fn run(
     args: &CompletionsArgs,
-    mut tree: clap::Command,
+    tree: &clap::Command,
     out: &mut dyn Write,
 ) -> anyhow::Result<Outcome> {
+    // The generator does not ask whether a command is hidden.
+    let shown = tree.get_subcommands().filter(|c| !c.is_hide_set()).cloned();
+    let mut shown = clap::Command::new("stopwatt")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(tree.get_arguments().cloned())
+        .subcommands(shown);
     // Into memory first: the generator panics on a closed pipe.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut tree, "stopwatt", &mut script);
+    clap_complete::generate(args.shell, &mut shown, "stopwatt", &mut script);
     out.write_all(&script)?;
     Ok(Outcome::Done)
 }
