@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_DOCS=1 cargo test -p stopwatt documentation` writes the reference anew.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod commands;
 mod links;
 mod reference;
