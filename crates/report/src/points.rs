@@ -50,7 +50,7 @@ fn load(points: &[Point], lang: Lang) -> Vec<Column> {
         Some(Column { title: Cell::plain(title.get(lang)), cells: cells? })
     };
     let first = column(Text::Concurrency, &|p| p.concurrency.map(|c| count(c.into())))
-        .or_else(|| column(Text::RateColumn, &|p| p.rate_rps.map(|r| r.to_string())));
+        .or_else(|| column(Text::RateColumn, &|p| p.rate_rps.map(rate)));
     let length = |of: fn(&Point) -> Option<f64>| move |p: &Point| of(p).map(|n| count(n.round() as u64));
     let names: std::collections::BTreeSet<&String> =
         points.iter().flat_map(|p| p.engine_settings.keys()).collect();
@@ -105,4 +105,19 @@ fn measured(
     let missing = Estimate::default();
     let cells = summaries().map(|s| cell(s.map_or(&missing, pick))).collect();
     Column { title, cells }
+}
+
+/// A rate as it is called in labels: a search asks for rates of sixteen digits.
+fn rate(per_second: f64) -> String {
+    ((per_second * 1e3).round() / 1e3).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_of_a_search_have_three_decimals() {
+        assert_eq!([rate(78.768_631_803_291_37), rate(14.0), rate(0.25)], ["78.769", "14", "0.25"]);
+    }
 }

@@ -11,7 +11,7 @@ use stopwatt_core::{Clock, Metric, fingerprint::Fingerprint};
 use stopwatt_record::import;
 use stopwatt_record::run_dir::Run;
 use stopwatt_record::{Create, Layers};
-use stopwatt_report::exchange::{ExportError, Select, to_openmetrics, to_vllm};
+use stopwatt_report::exchange::{ExportError, Select, to_openmetrics, to_trace_events, to_vllm};
 use stopwatt_report::{ANALYSIS_KEY, Analysed};
 
 /// The run that a file makes.
@@ -265,4 +265,78 @@ fn sensors_become_openmetrics_under_the_names_of_dcgm() {
             && power[2].contains("modelName=\"other\"")
             && power[2].contains(" 200 ")
     );
+}
+
+#[test]
+fn a_trace_has_requests_engine_and_machine_on_one_axis() {
+    let (dir, mut run) = imported(three_requests().to_string().as_bytes(), None);
+    let folder = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(folder.join("power.csv"), "t_s,power_w,gpu0_power_w,gpu1_power_w\n0.5,300,100,200\n")
+        .unwrap();
+    for (at_ns, tokens, running) in
+        [(1_000_000_000, 100.0, 2.0), (3_000_000_000, 700.0, 1.0), (4_000_000_000, 5.0, 0.0)]
+    {
+        let counters = [("generation_tokens".to_owned(), tokens), ("running".to_owned(), running)].into();
+        let fact = Fact::EngineReading { at_ns, took_s: 0.0, counters, problem: None };
+        run.log.push(LogEvent { t_ns: at_ns, fact });
+    }
+    let trace = to_trace_events(&run, Select::default()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let named = |name: &str| -> Vec<&Value> { events.iter().filter(|e| e["name"] == name).collect() };
+
+    // Requests start at 0, 0.5 and 1.875 s and take 80, 110 and 75 ms: the second and third fit into the first lane.
+    let whole: Vec<&Value> =
+        events.iter().filter(|e| e["name"].as_str().is_some_and(|n| n.starts_with("request "))).collect();
+    assert_eq!(whole.len(), 3);
+    assert!(whole.iter().all(|e| e["tid"] == 0 && e["ph"] == "X"), "{whole:?}");
+    let at = |e: &Value, key: &str| e[key].as_f64().unwrap();
+    assert!(
+        close(at(whole[1], "ts") - at(whole[0], "ts"), 5e5) && close(at(whole[1], "dur"), 1.1e5),
+        "{whole:?}"
+    );
+    let waits: Vec<f64> = named("first token").iter().map(|e| at(e, "dur")).collect();
+    assert!(close(waits[0], 5e4) && close(waits[1], 6e4) && close(waits[2], 5.5e4), "{waits:?}");
+    // Slices of a request lie inside it, one after the other.
+    for (wait, stream) in named("first token").iter().zip(named("stream")) {
+        assert!(close(at(wait, "ts") + at(wait, "dur"), at(stream, "ts")));
+    }
+
+    // 600 tokens in 2 s; the total that fell afterwards says nothing.
+    let rates = named("output tokens/s");
+    assert_eq!(rates.len(), 1);
+    assert!(close(rates[0]["args"]["value"].as_f64().unwrap(), 300.0) && close(at(rates[0], "ts"), 1e6));
+    assert_eq!(named("running").len(), 3);
+    for (name, value) in [("power (W)", 300.0), ("power of GPU 0 (W)", 100.0), ("power of GPU 1 (W)", 200.0)]
+    {
+        let power = named(name);
+        assert!(
+            power.len() == 1 && power[0]["args"]["value"] == value && close(at(power[0], "ts"), 5e5),
+            "{power:?}"
+        );
+    }
+    assert!(matches!(
+        to_trace_events(&run, Select { point: None, trial: Some(7) }),
+        Err(ExportError::Trial { asked: 7, .. })
+    ));
+    assert!(matches!(
+        to_trace_events(&run, Select { point: Some(3), trial: None }),
+        Err(ExportError::Point { asked: 3, points: 1 })
+    ));
+}
+
+#[test]
+fn requests_that_overlap_have_lanes_of_their_own() {
+    let mut file = three_requests();
+    file["start_times"] = json!([10.0, 10.05, 10.09]);
+    let (_dir, run) = imported(file.to_string().as_bytes(), None);
+    let trace = to_trace_events(&run, Select::default()).unwrap();
+    let lanes: Vec<u64> = trace["traceEvents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|e| e["name"].as_str().is_some_and(|n| n.starts_with("request ")))
+        .map(|e| e["tid"].as_u64().unwrap())
+        .collect();
+    // The first ends after 80 ms, so that the third, 90 ms after it, takes its lane.
+    assert_eq!(lanes, [0, 1, 0]);
 }

@@ -212,6 +212,9 @@ pub enum TraceError {
         /// What is wrong.
         reason: String,
     },
+    /// Rows lie further apart than times can tell.
+    #[error("its rows lie more than 292 years apart, so a time in it is wrong")]
+    Apart,
     /// Not one row was left.
     #[error("it holds no request ({skipped} rows were skipped)")]
     Empty {
@@ -274,6 +277,11 @@ pub fn read(mut input: impl BufRead, format: Option<Format>, bad_rows: BadRows) 
     // Spans are stored when they end, and merged logs are in no order at all.
     trace.entries.sort_by_key(|e| e.at_ns);
     let first = trace.entries.first().and_then(|e| e.at_ns).unwrap_or(0);
+    // Times are sorted, so no other span is longer.
+    let last = trace.entries.last().and_then(|e| e.at_ns).unwrap_or(first);
+    if last.checked_sub(first).is_none() {
+        return Err(TraceError::Apart);
+    }
     for at in trace.entries.iter_mut().filter_map(|e| e.at_ns.as_mut()) {
         *at -= first;
     }

@@ -1,6 +1,9 @@
 //! `stopwatt`: parse, wire, exit code.
 
+mod build_facts;
 mod command;
+#[cfg(all(test, feature = "ops"))]
+mod documentation;
 mod exit;
 mod progress;
 mod stop;
@@ -8,13 +11,19 @@ mod stop;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::exit::Outcome;
 
 /// How fast, how costly and how good an LLM service is, with an interval on every number
 #[derive(Debug, Parser)]
-#[command(name = "stopwatt", version, after_help = exit::TABLE, max_term_width = 100)]
+#[command(
+    name = "stopwatt",
+    version,
+    long_version = build_facts::LONG_VERSION,
+    after_help = exit::TABLE,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,6 +58,8 @@ enum Command {
     Chaos(Box<command::chaos::ChaosArgs>),
     #[cfg(not(feature = "ops"))]
     Chaos(command::not_built_in::NotBuiltIn),
+    Completions(command::completions::CompletionsArgs),
+    Man(command::man::ManArgs),
     #[command(hide = true)]
     Guard(command::guard::GuardArgs),
     #[command(hide = true)]
@@ -94,6 +105,8 @@ fn main() -> ExitCode {
         Command::Chaos(args) => command::chaos::run(args, &mut out),
         #[cfg(not(feature = "ops"))]
         Command::Chaos(_) => command::not_built_in::run("chaos", "ops"),
+        Command::Completions(args) => command::completions::run(args, &Cli::command(), &mut out),
+        Command::Man(args) => command::man::run(args, Cli::command(), &mut out),
         Command::Guard(args) => command::guard::run(args, &mut out),
         Command::CudaCheck(args) => command::cuda_check::run(args, &mut out),
     };

@@ -72,3 +72,45 @@ fn what_rules_and_panels_ask_for_is_exported() {
     assert!(missing.is_empty(), "nobody exports {missing:?}");
     assert!(wanted.contains("stopwatt_answers_judged_total") && wanted.contains("DCGM_FI_DEV_XID_ERRORS"));
 }
+
+/// Names on the runbook's page: alerts are its third-level headings, metrics stand between backticks.
+#[test]
+fn the_runbook_has_every_alert_and_names_only_what_is_exported() {
+    let page = include_str!("../../../../docs/runbook.md");
+    let headings: BTreeSet<&str> = page.lines().filter_map(|l| l.strip_prefix("### ")).collect();
+    let alerts = Settings::default().alerts().unwrap().alerts;
+    assert!(alerts.len() > 10, "{alerts:?}");
+    for alert in &alerts {
+        assert!(headings.contains(alert.name.as_str()), "docs/runbook.md has no entry for {}", alert.name);
+    }
+    let known: BTreeSet<&str> = alerts.iter().map(|a| a.name.as_str()).collect();
+    let stale = headings.iter().filter(|h| {
+        (h.starts_with("Stopwatt") || h.starts_with("Gpu")) && !h.contains(' ') && !known.contains(*h)
+    });
+    assert_eq!(stale.count(), 0, "docs/runbook.md has entries for alerts that are not there: {headings:?}");
+
+    // What a store, a tracer, a price or a sensor adds is not on the page of `exported`; its names stand in the sources.
+    let elsewhere = [
+        include_str!("../store/writer.rs"),
+        include_str!("../trace/export.rs"),
+        include_str!("../telemetry.rs"),
+        include_str!("../machine.rs"),
+        include_str!("../feedback.rs"),
+        include_str!("../quality/mod.rs"),
+    ]
+    .concat();
+    // Histograms are on the page as their buckets, sums and counts.
+    let mut exported = exported();
+    let ends = ["_bucket", "_sum", "_count"];
+    let families: Vec<_> = exported
+        .iter()
+        .flat_map(|n| ends.iter().filter_map(|e| n.strip_suffix(e)))
+        .map(str::to_owned)
+        .collect();
+    exported.extend(families);
+    let wanted = names(page);
+    assert!(wanted.len() > 20, "{wanted:?}");
+    let missing: Vec<_> =
+        wanted.iter().filter(|n| !exported.contains(*n) && !elsewhere.contains(n.as_str())).collect();
+    assert!(missing.is_empty(), "docs/runbook.md names what nobody exports: {missing:?}");
+}

@@ -203,3 +203,14 @@ proptest! {
         prop_assert_eq!(read(bits, Some(Format::ShareGpt), BadRows::Stop).unwrap(), whole);
     }
 }
+
+/// Found by fuzzing: the difference of the two did not fit.
+#[test]
+fn rows_three_centuries_apart_are_refused() {
+    let text =
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-10-16 18:15:46,374,44\n1698-10-16 18:15:46,374,44\n";
+    for bad_rows in [BadRows::Stop, BadRows::Skip] {
+        let read = read(text.as_bytes(), None, bad_rows);
+        assert!(matches!(read, Err(TraceError::Apart)), "{read:?}");
+    }
+}

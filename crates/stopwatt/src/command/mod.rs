@@ -8,6 +8,7 @@ mod columns;
 pub(crate) mod compare;
 mod compare_kernels;
 mod compared;
+pub(crate) mod completions;
 pub(crate) mod cuda_check;
 pub(crate) mod doctor;
 #[cfg(feature = "ops")]
@@ -21,6 +22,7 @@ mod gpu_settings;
 pub(crate) mod guard;
 pub(crate) mod import;
 mod kernel_tables;
+pub(crate) mod man;
 mod measured_loads;
 pub(crate) mod merge;
 mod model_and_gpu;
