@@ -8,7 +8,7 @@
 # More runs of a shape are taken as they are found; a new shape is a line in `shapes`.
 set -eu
 stopwatt=$1
-shapes="8b:llama-3.1-8b 3b:llama-3.2-3b 1b:llama-3.2-1b"
+shapes="8b:llama-3.1-8b 3b:llama-3.2-3b 1b:llama-3.2-1b 14b:qwen2.5-14b 1.7b:qwen3-1.7b"
 runs=$(mktemp -d)
 trap 'rm -r "$runs"' EXIT
 [ $# -gt 1 ] || tar -xJf "$(dirname "$0")/data/runs.tar.xz" -C "$runs"
@@ -49,6 +49,12 @@ done
 for other in 3b 8b; do
     "$stopwatt" predict --model llama-3.2-1b $engine --calibration "$data/calibration-$other-before.json" --format csv \
         --validate "$truth"/1b-* > "$data/1b-unseen-by-$other.csv"
+done
+# The fourth and the fifth, by the calibration that came with Stopwatt then: three shapes, launches without their layers.
+for pair in 14b:qwen2.5-14b 1.7b:qwen3-1.7b; do
+    shape=${pair%%:*} model=${pair#*:}
+    "$stopwatt" predict --model "$model" $engine --calibration "$data/calibration-shipped-before.json" --format csv \
+        --validate "$truth/$shape"-* > "$data/$shape-unseen.csv"
 done
 # Runs of a shape, or of all but one, as `--calibrate` takes them.
 of() {

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Both are linear in the constants as long as the same steps are taken, so least squares find them, and a few rounds of
-//! simulating settle which steps those are. Every load weighs alike by relative error. What the loads do not tell apart
+//! simulating settle which steps those are. Loads weigh by relative error, those
+//! whose repeats differ less than others. What the loads do not tell apart
 //! is held by weak priors (`PRIOR`), so that few loads give small corrections and not wild ones. What bounds a step
 //! changes with the constants, so that one begin may end in a worse fit than another: there are several (`STARTS`). The
 //! intervals come from loads that are left out of the fit, one by one or, of three models and more, all of a model at
@@ -241,19 +242,20 @@ fn dot(a: &Constants, b: &Constants) -> f64 {
 }
 
 /// The constants by least squares on relative errors, with the priors as further equations.
-fn solve<'a, 'b>(loads: impl Iterator<Item = (&'a Equations, &'b Means)>) -> Result<Constants, FitError> {
+fn solve<'a, 'b>(loads: impl Iterator<Item = (&'a Equations, &'b Observed)>) -> Result<Constants, FitError> {
     let mut columns: [Vec<f64>; N] = Default::default();
     let mut targets = Vec::new();
     let mut add = |row: Constants, target: f64| {
         columns.iter_mut().zip(row).for_each(|(column, v)| column.push(v));
         targets.push(target);
     };
-    for (e, measured) in loads {
+    for (e, load) in loads {
+        let weight = weight(load);
         if e.queue <= MOST_QUEUE {
-            add(e.ttft.map(|v| v / measured.ttft_s), 1.0);
+            add(e.ttft.map(|v| weight * v / load.measured.ttft_s), weight);
         }
-        if let (Some(tpot), Some(measured)) = (e.tpot, measured.tpot_s) {
-            add(tpot.map(|v| v / measured), 1.0);
+        if let (Some(tpot), Some(measured)) = (e.tpot, load.measured.tpot_s) {
+            add(tpot.map(|v| weight * v / measured), weight);
         }
     }
     for (i, (mean, deviation)) in PRIOR.into_iter().enumerate() {
@@ -266,15 +268,21 @@ fn solve<'a, 'b>(loads: impl Iterator<Item = (&'a Equations, &'b Means)>) -> Res
     Ok(std::array::from_fn(|i| x[i]))
 }
 
+/// What the equations of a load weigh: less where its repeats differ by more than the error that is expected anyway.
+fn weight(load: &Observed) -> f64 {
+    NOISE / NOISE.hypot(load.repeat_cv.unwrap_or(0.0))
+}
+
 /// Squared errors of what was simulated under these constants, with those of the priors.
-fn cost<'a, 'b>(x: &Constants, loads: impl Iterator<Item = (&'a Equations, &'b Means)>) -> f64 {
+fn cost<'a, 'b>(x: &Constants, loads: impl Iterator<Item = (&'a Equations, &'b Observed)>) -> f64 {
     let mut sum = 0.0;
-    for (e, measured) in loads {
+    for (e, load) in loads {
+        let weight = weight(load);
         if e.queue <= MOST_QUEUE {
-            sum += (dot(&e.ttft, x) / measured.ttft_s - 1.0).powi(2);
+            sum += (weight * (dot(&e.ttft, x) / load.measured.ttft_s - 1.0)).powi(2);
         }
-        if let (Some(tpot), Some(measured)) = (e.tpot, measured.tpot_s) {
-            sum += (dot(&tpot, x) / measured - 1.0).powi(2);
+        if let (Some(tpot), Some(measured)) = (e.tpot, load.measured.tpot_s) {
+            sum += (weight * (dot(&tpot, x) / measured - 1.0)).powi(2);
         }
     }
     let off = |(x, (mean, deviation)): (&f64, (f64, f64))| (NOISE * (x - mean) / deviation).powi(2);
@@ -334,7 +342,6 @@ pub fn calibrate(asked: &[Asked<'_>]) -> Result<CalibrationDoc, FitError> {
     models.dedup();
     // What another model is off by is told by models that were left out: their loads share host, hour and shape.
     let by_model = models.len() >= FEWEST_MODELS;
-    let measured = || loads.iter().map(|l| &l.measured);
     // Which steps are taken jumps with the constants, so the last round need not be the best one.
     let mut best: Option<(f64, Constants, Vec<Equations>)> = None;
     for start in STARTS {
@@ -342,8 +349,8 @@ pub fn calibrate(asked: &[Asked<'_>]) -> Result<CalibrationDoc, FitError> {
         x[LAUNCHES].iter_mut().for_each(|launch| *launch *= start);
         for round in 0..ROUNDS {
             let equations = simulated(&x)?;
-            let next = solve(equations.iter().zip(measured()))?;
-            let cost = cost(&x, equations.iter().zip(measured()));
+            let next = solve(equations.iter().zip(loads.iter().copied()))?;
+            let cost = cost(&x, equations.iter().zip(loads.iter().copied()));
             if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                 best = Some((cost, x, equations));
             }
@@ -355,7 +362,7 @@ pub fn calibrate(asked: &[Asked<'_>]) -> Result<CalibrationDoc, FitError> {
     let graph_seen = equations.iter().any(|e| e.tpot.is_some_and(|tpot| tpot[GRAPH] > SEEN));
     let (mut fitted, mut left) = (Vec::new(), Vec::new());
     for (i, (load, own)) in loads.iter().zip(&equations).enumerate() {
-        let others = equations.iter().zip(loads.iter().map(|l| &l.measured)).enumerate();
+        let others = equations.iter().zip(loads.iter().copied()).enumerate();
         let left_out = |j: usize| if by_model { model(j) == model(i) } else { j == i };
         let without = solve(others.filter(|(j, _)| !left_out(*j)).map(|(_, pair)| pair))?;
         let said = |x: &Constants| [Some(dot(&own.ttft, x)), own.tpot.map(|row| dot(&row, x))];
@@ -481,7 +488,8 @@ mod tests {
 
     #[test]
     fn an_engine_is_found_from_what_its_clients_see() {
-        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3 / 32.0, 25e-3 / 32.0, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
+        let truth =
+            [1.08, 600e-6, 12e-6, 400e-6, 14e-3 / 32.0, 25e-3 / 32.0, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.0);
         let doc = calibrate(&of(&question, &loads)).unwrap();
         let mut errors = Vec::new();
@@ -502,7 +510,8 @@ mod tests {
 
     #[test]
     fn noise_does_not_make_constants_wild() {
-        let truth = [1.08, 600e-6, 12e-6, 400e-6, 14e-3 / 32.0, 25e-3 / 32.0, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
+        let truth =
+            [1.08, 600e-6, 12e-6, 400e-6, 14e-3 / 32.0, 25e-3 / 32.0, 1e-3, 10e-6, 6e-3, 2e-6, 0.4e-3];
         let (question, loads) = measured(&truth, 0.02);
         let c = calibrate(&of(&question, &loads)).unwrap();
         let x = [
