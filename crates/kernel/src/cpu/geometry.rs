@@ -23,8 +23,6 @@ pub struct Geometry {
     pub name: String,
     /// Data caches, nearest first; empty when the system does not tell.
     pub caches: Vec<Cache>,
-    /// There are matrix tiles (AMX).
-    pub has_tiles: bool,
 }
 
 impl Geometry {
@@ -32,11 +30,7 @@ impl Geometry {
     #[must_use]
     pub fn read() -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        Self {
-            name: model_name(&cpuinfo),
-            has_tiles: cpuinfo.split_ascii_whitespace().any(|flag| flag == "amx_tile"),
-            caches: caches(Path::new("/sys/devices/system/cpu")),
-        }
+        Self { name: model_name(&cpuinfo), caches: caches(Path::new("/sys/devices/system/cpu")) }
     }
 
     /// Bytes of all instances of the last cache; 32 MiB where the system does not tell.
@@ -122,9 +116,6 @@ mod tests {
     #[test]
     fn a_machine_that_does_not_tell_has_no_caches() {
         assert!(caches(Path::new("/nonexistent")).is_empty());
-        assert_eq!(
-            Geometry { name: String::new(), caches: vec![], has_tiles: false }.last_cache_bytes(),
-            32 << 20
-        );
+        assert_eq!(Geometry { name: String::new(), caches: vec![] }.last_cache_bytes(), 32 << 20);
     }
 }

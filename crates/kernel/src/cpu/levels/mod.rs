@@ -12,6 +12,8 @@ mod latency;
 mod pattern;
 mod peak;
 mod plateau;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 use stopwatt_core::clock::monotonic_raw;
 use stopwatt_core::kernel_table::{Dtype, Dtypes, Op, OpKind, Sampled, Shape};

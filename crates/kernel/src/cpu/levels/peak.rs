@@ -10,7 +10,6 @@ use stopwatt_core::roofline::{ComputeUnit, Measured, Peak, Roofline, Unavailable
 use super::Bench;
 use crate::case::CaseError;
 use crate::cpu::Isa;
-use crate::cpu::geometry::Geometry;
 use crate::cpu::simd::{Kernel, Simd, dispatch};
 
 /// Independent chains: more than the units' number times their latency, and registers enough for them.
@@ -23,6 +22,7 @@ type Run = Box<dyn Fn() + Send + Sync>;
 
 struct Candidate {
     dtype: Dtype,
+    unit: ComputeUnit,
     instructions: String,
     /// Operations of one run.
     flop: f64,
@@ -30,26 +30,21 @@ struct Candidate {
 }
 
 pub(super) fn measure(bench: &Bench<'_>, roofline: &mut Roofline) -> Result<(), CaseError> {
-    for candidate in candidates() {
+    let mut candidates = candidates();
+    tiles(&mut candidates, roofline);
+    for candidate in candidates {
         for extent in bench.extents() {
             let units = bench.units(extent);
             let time = bench.time(|| bench.cpu.on_units(units, |_| (candidate.run)()))?;
             roofline.peaks.push(Peak {
                 dtype: candidate.dtype,
-                unit: ComputeUnit::Vector,
+                unit: candidate.unit,
                 instructions: candidate.instructions.clone(),
                 extent,
                 flop_per_s: Measured::rate(candidate.flop * units as f64, &time),
             });
         }
     }
-    let reason = if Geometry::read().has_tiles {
-        "this version has no kernel for AMX"
-    } else {
-        "this processor has no matrix unit"
-    };
-    let what = "peaks of a matrix unit".to_owned();
-    roofline.unavailable.push(Unavailable { what, reason: reason.to_owned() });
     for (dtype, what) in [(Dtype::Bf16, "peak bf16"), (Dtype::I8, "peak i8")] {
         if !roofline.peaks.iter().any(|p| p.dtype == dtype) {
             let reason = "this processor has no such vector instructions, or this version no kernel for them";
@@ -70,6 +65,7 @@ fn candidates() -> Vec<Candidate> {
         let lanes = dispatch(isa, Lanes);
         found.push(Candidate {
             dtype: Dtype::F32,
+            unit: ComputeUnit::Vector,
             instructions: format!("{} fma", isa.name()),
             flop: 2.0 * (CHAINS * lanes) as f64 * LINKS as f64,
             run: Box::new(move || {
@@ -82,6 +78,7 @@ fn candidates() -> Vec<Candidate> {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
             found.push(Candidate {
                 dtype: Dtype::Bf16,
+                unit: ComputeUnit::Vector,
                 instructions: "avx512_bf16 vdpbf16ps".to_owned(),
                 flop: 64.0 * CHAINS as f64 * LINKS as f64,
                 // SAFETY: both features were detected.
@@ -91,6 +88,7 @@ fn candidates() -> Vec<Candidate> {
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
             found.push(Candidate {
                 dtype: Dtype::I8,
+                unit: ComputeUnit::Vector,
                 instructions: "avx512_vnni vpdpbusd".to_owned(),
                 flop: 128.0 * CHAINS as f64 * LINKS as f64,
                 // SAFETY: both features were detected.
@@ -99,6 +97,38 @@ fn candidates() -> Vec<Candidate> {
         }
     }
     found
+}
+
+/// Products of tiles, where there are any.
+#[cfg(target_arch = "x86_64")]
+fn tiles(candidates: &mut Vec<Candidate>, roofline: &mut Roofline) {
+    use super::tiles::{Format, products, usable};
+
+    for (format, dtype, instruction) in
+        [(Format::Bf16, Dtype::Bf16, "tdpbf16ps"), (Format::I8, Dtype::I8, "tdpbssd")]
+    {
+        match usable(format) {
+            Ok(()) => candidates.push(Candidate {
+                dtype,
+                unit: ComputeUnit::Matrix,
+                instructions: format!("amx {instruction}"),
+                flop: format.operations(LINKS),
+                // SAFETY: they were found usable.
+                run: Box::new(move || _ = black_box(unsafe { products(format, LINKS) })),
+            }),
+            Err(reason) => roofline.unavailable.push(Unavailable {
+                what: format!("peak {} of a matrix unit", dtype.name()),
+                reason: reason.to_owned(),
+            }),
+        }
+    }
+}
+
+/// No processor of this architecture has tiles that are known here.
+#[cfg(not(target_arch = "x86_64"))]
+fn tiles(_: &mut Vec<Candidate>, roofline: &mut Roofline) {
+    let reason = "this version knows the matrix units of x86-64 only".to_owned();
+    roofline.unavailable.push(Unavailable { what: "peaks of a matrix unit".to_owned(), reason });
 }
 
 struct Lanes;

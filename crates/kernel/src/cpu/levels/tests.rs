@@ -14,7 +14,6 @@ fn made_up() -> Geometry {
     Geometry {
         name: "made up".to_owned(),
         caches: vec![cache(1, 32 << 10, 2), cache(2, 1 << 20, 2), cache(3, 32 << 20, 1)],
-        has_tiles: false,
     }
 }
 
