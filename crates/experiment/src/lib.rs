@@ -15,5 +15,6 @@ pub mod fingerprint;
 pub mod profile;
 mod sensing;
 pub mod sop;
+pub mod targets;
 
 pub use sensing::{check_gpus, gpus};

@@ -33,6 +33,8 @@ pub enum Purpose {
     Image = 9,
     /// Content of made-up documents and what happens to their images.
     Document = 10,
+    /// Inputs of workload pairs.
+    Workload = 11,
 }
 
 /// A sequence of draws.
