@@ -47,6 +47,7 @@ mod summary;
 mod testing;
 pub mod unusual;
 mod validity;
+pub mod workload_pairs;
 
 use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;

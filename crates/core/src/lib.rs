@@ -41,6 +41,7 @@ pub mod software;
 pub mod stream;
 pub mod text;
 pub mod verdict;
+pub mod workload_pairs;
 
 pub use chunk_shape::ChunkShape;
 pub use clock::{Clock, Nanos, OptionalNanos};

@@ -14,6 +14,7 @@ use stopwatt_core::log::LogEvent;
 use stopwatt_core::metrics_doc::MetricsDoc;
 use stopwatt_core::reproduction::ReproductionDoc;
 use stopwatt_core::roofline::Roofline;
+use stopwatt_core::workload_pairs::{PairsComparison, PairsDoc};
 
 use crate::config::{ConfigLock, schema_text};
 use crate::shipped::Manifest;
@@ -34,6 +35,8 @@ pub fn all() -> Vec<(&'static str, String)> {
         ("roofline.schema.json", of::<Roofline>()),
         ("kernel-table.schema.json", of::<KernelTable>()),
         ("kernel-movement.schema.json", of::<KernelMovement>()),
+        ("targets.schema.json", of::<PairsDoc>()),
+        ("targets-compare.schema.json", of::<PairsComparison>()),
         ("hardware.schema.json", of::<Manifest>()),
     ]
 }

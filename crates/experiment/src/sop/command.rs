@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use stopwatt_load::Stop;
 
 use super::config::{Protocol, TargetConfig};
 use super::error::SopError;
-use super::lines::Lines;
+use super::lines::{Lines, Values};
 use super::target::{Launch, Occasion, Target, TargetError};
 use super::wall::Wall;
 use crate::bench::CommandTemplate;
+use crate::targets::Witness;
 
 /// Starts a program as a target.
 #[derive(Debug, Clone)]
@@ -20,6 +22,7 @@ pub struct Program {
     template: CommandTemplate,
     settings: TargetConfig,
     keep_log: bool,
+    values: Option<Values>,
     stop: Stop,
 }
 
@@ -39,7 +42,14 @@ impl Program {
             let problem = "a program that speaks JSON lines tells its tokens itself".to_owned();
             return Err(SopError::Setting { setting: "target.tokens", problem });
         }
-        Ok(Self { template, settings: settings.clone(), keep_log, stop: stop.clone() })
+        Ok(Self { template, settings: settings.clone(), keep_log, values: None, stop: stop.clone() })
+    }
+
+    /// The same as a side of a workload pair: it writes its outputs into `folder`, which must be there, and `witness` keeps
+    /// those that were timed.
+    #[must_use]
+    pub fn with_witness(self, folder: PathBuf, witness: Arc<Witness>) -> Self {
+        Self { values: Some(Values { folder, witness }), ..self }
     }
 
     /// The words that will be started, for the first trial.
@@ -53,7 +63,9 @@ impl Launch for Program {
         let words = Words { template: self.template.clone(), prefix: prefix.to_vec() };
         let (settings, stop) = (self.settings.clone(), self.stop.clone());
         Ok(match self.settings.protocol {
-            Protocol::JsonLines => Box::new(Lines::new(words, settings, self.keep_log, stop)),
+            Protocol::JsonLines => {
+                Box::new(Lines::new(words, settings, self.keep_log, self.values.clone(), stop))
+            }
             Protocol::Wall => Box::new(Wall::new(words, settings, self.keep_log, stop)),
         })
     }

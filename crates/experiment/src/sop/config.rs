@@ -12,6 +12,7 @@ use super::kernel::KernelConfig;
 use super::layout::{GraphConfig, LayoutConfig, SolverConfig, TransformConfig};
 use super::planned::CacheKeys;
 use super::quality::QualityConfig;
+use super::workload::WorkloadConfig;
 use crate::bench::{AnalysisConfig, BenchConfig, RecordConfig};
 use crate::fingerprint::InputConfig;
 
@@ -94,6 +95,11 @@ pub struct TargetConfig {
     /// For `kind: kernel`: the operator, its shape and its device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernel: Option<Box<KernelConfig>>,
+    /// For `kind: workload`: which pair; `pipeline.mode` says which side of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Box<WorkloadConfig>>,
+    /// Each trial has inputs of its own, so that outputs of trials are not expected to be the same.
+    pub outputs_vary: bool,
     /// For `kind: layout`: what is laid out, and the kernel that reads it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Box<LayoutConfig>>,
@@ -113,6 +119,8 @@ impl Default for TargetConfig {
             end_timeout_s: 10.0,
             bench: None,
             kernel: None,
+            workload: None,
+            outputs_vary: false,
             layout: None,
         }
     }
@@ -129,6 +137,8 @@ pub enum TargetKind {
     Bench,
     /// One operator on one device.
     Kernel,
+    /// A side of a workload pair.
+    Workload,
     /// A kernel on memory whose order is solved for.
     Layout,
 }

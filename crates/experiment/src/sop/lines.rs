@@ -2,11 +2,14 @@
 //! output. See [`protocol`](super::protocol) for the words.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use stopwatt_core::Nanos;
 use stopwatt_core::clock::monotonic_raw;
 use stopwatt_load::Stop;
@@ -14,9 +17,10 @@ use stopwatt_load::Stop;
 use super::command::Words;
 use super::config::TargetConfig;
 use super::process::{end_group, kill_group, until};
-use super::protocol::{Ask, Said, facts, hash, place};
+use super::protocol::{Ask, Said, facts, hash, place, reason};
 use super::target::{Ended, Iteration, Occasion, Ready, Step, Target, TargetError};
 use crate::bench::{Exit, Log};
+use crate::targets::Witness;
 
 /// Longest line that is read.
 const LONGEST_LINE: usize = 16 << 20;
@@ -31,8 +35,35 @@ pub(super) struct Lines {
     settings: TargetConfig,
     keep_log: bool,
     stop: Stop,
+    /// Where outputs go, for a side of a workload pair.
+    values: Option<Values>,
+    trial: u32,
     running: Option<Running>,
     iterations: u64,
+}
+
+/// Where a program writes its outputs, and who keeps those that were timed.
+#[derive(Debug, Clone)]
+pub(super) struct Values {
+    pub(super) folder: PathBuf,
+    pub(super) witness: Arc<Witness>,
+}
+
+impl Values {
+    fn file(&self) -> PathBuf {
+        self.folder.join("output.f32")
+    }
+
+    /// The numbers that the program wrote: little-endian, 4 bytes each. The file is gone afterwards.
+    fn take(&self) -> Result<Vec<f32>, String> {
+        let bytes =
+            std::fs::read(self.file()).map_err(|e| format!("its file of numbers cannot be read: {e}"))?;
+        let _ = std::fs::remove_file(self.file());
+        if !bytes.len().is_multiple_of(4) {
+            return Err(format!("its file has {} bytes, not a whole number of 4-byte numbers", bytes.len()));
+        }
+        Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    }
 }
 
 /// Its process.
@@ -53,8 +84,14 @@ struct Line {
 }
 
 impl Lines {
-    pub(super) fn new(words: Words, settings: TargetConfig, keep_log: bool, stop: Stop) -> Self {
-        Self { words, settings, keep_log, stop, running: None, iterations: 0 }
+    pub(super) fn new(
+        words: Words,
+        settings: TargetConfig,
+        keep_log: bool,
+        values: Option<Values>,
+        stop: Stop,
+    ) -> Self {
+        Self { words, settings, keep_log, stop, values, trial: 0, running: None, iterations: 0 }
     }
 
     fn start(&self, occasion: &Occasion) -> Result<Running, TargetError> {
@@ -164,7 +201,12 @@ impl Target for Lines {
         let ask = Ask::Prepare { seed: *seed, mode, trial: *trial, iterations: *iterations };
         self.ask(&ask, Step::Prepare)?;
         let (said, line) = self.answer(Step::Prepare, self.settings.prepare_timeout_s)?;
-        let Said::Ready(said) = said else { return Err(self.unexpected(&line, &said, "`ready`")) };
+        self.trial = trial.unwrap_or(0);
+        let said = match said {
+            Said::Ready(said) => said,
+            Said::Skip(why) => return Err(TargetError::Skipped { reason: reason(&why) }),
+            other => return Err(self.unexpected(&line, &other, "`ready`")),
+        };
         let facts = facts(said).map_err(|problem| self.line(&line, problem))?;
         let name = self.settings.name.clone().unwrap_or_else(|| self.words.name());
         Ok(Ready { name, facts, pid: Some(pid), ..Ready::default() })
@@ -219,10 +261,35 @@ impl Target for Lines {
     }
 
     fn outputs(&mut self) -> Result<Option<String>, TargetError> {
-        self.ask(&Ask::Outputs, Step::Outputs)?;
+        let file = self.values.as_ref().map(Values::file);
+        self.ask(&Ask::Outputs { file: file.as_deref() }, Step::Outputs)?;
         let (said, line) = self.answer(Step::Outputs, self.settings.outputs_timeout_s)?;
         let Said::Outputs(said) = said else { return Err(self.unexpected(&line, &said, "`outputs`")) };
-        hash(&said).map(Some).map_err(|problem| self.line(&line, problem))
+        let told = hash(&said).map_err(|problem| self.line(&line, problem))?;
+        if let Some(values) = self.values.clone() {
+            let numbers = values.take().map_err(|problem| self.line(&line, problem))?;
+            let bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+            if format!("{:x}", Sha256::digest(bytes)) != told {
+                return Err(self.line(&line, "`sha256` is not that of the file".to_owned()));
+            }
+            values.witness.put(self.trial, numbers);
+        }
+        Ok(Some(told))
+    }
+
+    fn verify(&mut self, seed: u64) -> Result<Option<Vec<f32>>, TargetError> {
+        let Some(values) = self.values.clone() else { return Ok(None) };
+        self.ask(&Ask::Verify { seed, file: &values.file() }, Step::Outputs)?;
+        let (said, line) = self.answer(Step::Outputs, self.settings.outputs_timeout_s)?;
+        let Said::Verified(said) = said else { return Err(self.unexpected(&line, &said, "`verified`")) };
+        let numbers = values.take().map_err(|problem| self.line(&line, problem))?;
+        match numbers.len() == said.values {
+            true => Ok(Some(numbers)),
+            false => {
+                let problem = format!("it says {} values and wrote {}", said.values, numbers.len());
+                Err(self.line(&line, problem))
+            }
+        }
     }
 
     fn teardown(&mut self) -> Ended {

@@ -13,6 +13,7 @@
 //! | `command` | any program as a target: its words and environment |
 //! | `kernel` | an operator on a device as a target |
 //! | `layout` | a kernel on memory whose order is solved for |
+//! | `workload` | a side of a built-in workload pair |
 //! | `lines`, `protocol` | a program that speaks JSON lines |
 //! | `wall` | a process an iteration |
 //! | `process` | the end of a process group |
@@ -48,6 +49,7 @@ mod thermal;
 mod wall;
 mod warmup;
 mod watcher;
+mod workload;
 
 pub use bench::bench_config;
 pub use command::Program;
@@ -70,3 +72,4 @@ pub use run::{Setup, run};
 pub use target::{Ended, Iteration, Launch, Note, Occasion, Ready, Step, Target, TargetError};
 pub(crate) use thermal::Heat;
 pub use watcher::{Nobody, Watcher, Window};
+pub use workload::{WorkloadConfig, Workloads};

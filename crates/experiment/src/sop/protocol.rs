@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `{"do":"prepare","seed":0,"mode":"linear"}` | `{"ready":{…}}` |
 //! | `{"do":"iterate","n":N}` | N × `{"iteration":{…}}`, then `{"done":N}` |
-//! | `{"do":"outputs"}` | `{"outputs":{"sha256":"…"}}` |
+//! | `{"do":"outputs"}`, in a workload pair with `"file"` | `{"outputs":{"sha256":"…"}}` |
+//! | `{"do":"verify","seed":S,"file":"…"}`, in a workload pair | `{"verified":{"values":N}}` |
 //! | `{"do":"end"}` | nothing: it ends |
 //!
 //! Messages about lines that make no sense name their place and length, never their content.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,9 +31,23 @@ const LONGEST: usize = 200;
 #[derive(Debug, Serialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(super) enum Ask<'a> {
-    Prepare { seed: u64, mode: &'a str, trial: Option<u32>, iterations: u64 },
-    Iterate { n: u64 },
-    Outputs,
+    Prepare {
+        seed: u64,
+        mode: &'a str,
+        trial: Option<u32>,
+        iterations: u64,
+    },
+    Iterate {
+        n: u64,
+    },
+    Outputs {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<&'a Path>,
+    },
+    Verify {
+        seed: u64,
+        file: &'a Path,
+    },
     End,
 }
 
@@ -43,6 +59,16 @@ pub(super) enum Said {
     Iteration(SaidIteration),
     Done(u64),
     Outputs(SaidOutputs),
+    Verified(SaidValues),
+    /// Instead of `ready`: what this machine lacks.
+    Skip(String),
+}
+
+/// How many numbers were written, as it is told.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SaidValues {
+    pub(super) values: usize,
 }
 
 /// One time, as it is told.
@@ -81,6 +107,8 @@ impl Said {
             Self::Iteration(_) => "iteration",
             Self::Done(_) => "done",
             Self::Outputs(_) => "outputs",
+            Self::Verified(_) => "verified",
+            Self::Skip(_) => "skip",
         }
     }
 }
@@ -170,6 +198,12 @@ pub(super) fn facts(said: BTreeMap<String, Value>) -> Result<BTreeMap<String, St
         other => Ok(other.to_string()),
     };
     said.into_iter().map(|(name, value)| Ok((name, text(value)?))).collect()
+}
+
+/// Why a target cannot be run here, as a line of text.
+pub(super) fn reason(said: &str) -> String {
+    let words: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    redact::text(&words.chars().take(LONGEST).collect::<String>())
 }
 
 /// The hash, in lower case.

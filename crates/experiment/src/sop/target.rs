@@ -49,6 +49,15 @@ pub trait Target {
     /// It does not answer.
     fn outputs(&mut self) -> Result<Option<String>, TargetError>;
 
+    /// Does it once on fresh inputs drawn from `seed`, outside the time, and hands over the output; `None` when it does not
+    /// tell. Only sides of a workload pair are asked.
+    ///
+    /// # Errors
+    /// It cannot.
+    fn verify(&mut self, _seed: u64) -> Result<Option<Vec<f32>>, TargetError> {
+        Ok(None)
+    }
+
     /// Ends it for sure, whatever state it is in.
     fn teardown(&mut self) -> Ended;
 }
@@ -212,6 +221,18 @@ pub enum TargetError {
     #[error("the layout cannot be measured: {reason}")]
     Layout {
         /// What is wrong, with its setting.
+        reason: String,
+    },
+    /// A side of a workload pair cannot be set up, or failed.
+    #[error("the workload failed: {reason}")]
+    Workload {
+        /// What is wrong.
+        reason: String,
+    },
+    /// This machine lacks what the target needs.
+    #[error("cannot be run here: {reason}")]
+    Skipped {
+        /// What is missing.
         reason: String,
     },
     /// A command cannot have words in front of it.

@@ -27,7 +27,7 @@ pub struct FlashSdp {
 
 impl Default for FlashSdp {
     fn default() -> Self {
-        Self { tokens: 512, heads: 8, head_dim: 64 }
+        Self { tokens: 1024, heads: 8, head_dim: 64 }
     }
 }
 
@@ -52,8 +52,9 @@ impl FlashSdp {
 impl Workload for FlashSdp {
     type Input = Rows;
 
-    const NAME: &'static str = "flash_sdp";
-    const TOLERANCE: f64 = 1e-4;
+    fn shape(&self) -> String {
+        format!("tokens={} heads={} head_dim={}", self.tokens, self.heads, self.head_dim)
+    }
 
     fn output_len(&self) -> usize {
         self.tokens * self.width()

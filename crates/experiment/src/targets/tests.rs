@@ -3,15 +3,38 @@ use super::*;
 const SMALL: FlashSdp = FlashSdp { tokens: 96, heads: 2, head_dim: 32 };
 /// What a variant could know when it is set up.
 const SEED: u64 = 7;
+/// Of `flash_sdp`.
+const TOLERANCE: f64 = 1e-4;
+
+type Rows = <FlashSdp as Workload>::Input;
+
+fn answers<W: Worker + ?Sized>(worker: &mut W) -> impl FnMut(u64) -> Result<Vec<f32>, String> + '_ {
+    |seed| {
+        worker.draw([seed, 0, 0]);
+        worker.work()?;
+        Ok(worker.output().to_vec())
+    }
+}
+
+fn against(
+    baseline: &mut dyn Worker,
+    optimised: &mut dyn Worker,
+    seeds: &[u64],
+    tolerance: f64,
+) -> Result<Verified, Unverified> {
+    let (mut a, mut b) = (answers(baseline), answers(optimised));
+    let (a, b): (&mut Answer<'_>, &mut Answer<'_>) = (&mut a, &mut b);
+    verify(a, b, seeds, tolerance)
+}
 
 /// A variant made of a function over what the right one does.
 struct Broken<F> {
-    right: Box<dyn Variant<<FlashSdp as Workload>::Input>>,
+    right: Box<dyn Variant<Rows>>,
     spoil: F,
 }
 
-impl<F: FnMut(&mut [f32]) + Send> Variant<<FlashSdp as Workload>::Input> for Broken<F> {
-    fn work(&mut self, input: &<FlashSdp as Workload>::Input, output: &mut [f32]) -> Result<Done, String> {
+impl<F: FnMut(&mut [f32]) + Send> Variant<Rows> for Broken<F> {
+    fn work(&mut self, input: &Rows, output: &mut [f32]) -> Result<Done, String> {
         let done = self.right.work(input, output);
         (self.spoil)(output);
         done
@@ -23,23 +46,70 @@ impl<F: FnMut(&mut [f32]) + Send> Variant<<FlashSdp as Workload>::Input> for Bro
 }
 
 fn broken(spoil: impl FnMut(&mut [f32]) + Send + 'static) -> Result<Verified, Unverified> {
-    let mut baseline = Bound::new(&SMALL, SMALL.baseline(1).unwrap());
+    let mut baseline = Bound::set_up(SMALL, Way::Baseline, 1).unwrap();
     let right = SMALL.optimised(1).unwrap();
-    let mut optimised = Bound::new(&SMALL, Box::new(Broken { right, spoil }));
-    verify(&mut baseline, &mut optimised, 99, 3)
+    let mut optimised = Bound::new(SMALL, Box::new(Broken { right, spoil }));
+    against(&mut baseline, &mut optimised, &[97, 98, 99], TOLERANCE)
 }
 
 #[test]
-fn both_ways_of_attention_give_the_same_and_the_fused_holds_less() {
-    for threads in [1, 2] {
-        let mut baseline = Bound::new(&SMALL, SMALL.baseline(threads).unwrap());
-        let mut optimised = Bound::new(&SMALL, SMALL.optimised(threads).unwrap());
-        let verified = verify(&mut baseline, &mut optimised, 99, 3).unwrap();
-        assert_eq!(verified.inputs, 3);
-        // Two orders of summing: rounding differs, or one of them was compared with itself.
-        assert!(verified.largest > 0.0 && verified.largest <= FlashSdp::TOLERANCE, "{verified:?}");
-        assert!(optimised.held_bytes() < baseline.held_bytes());
+fn both_ways_of_every_built_in_pair_give_the_same_with_any_number_of_threads() {
+    for pair in PAIRS {
+        let Form::BuiltIn { set_up, tolerance } = pair.cpu else { continue };
+        for threads in [1, 2] {
+            let mut sides = [Way::Baseline, Way::Optimised].map(|way| set_up(way, threads, true).unwrap());
+            let [a, b] = &mut sides;
+            let verified = against(a.as_mut(), b.as_mut(), &[97, 98, 99], tolerance);
+            let verified = verified.unwrap_or_else(|e| panic!("{}: {e}", pair.name));
+            assert_eq!(verified.inputs, 3);
+            assert!(!a.shape().is_empty() && a.held_bytes() > 0, "{}", pair.name);
+        }
     }
+}
+
+#[test]
+fn fused_attention_rounds_otherwise_and_holds_less() {
+    let mut baseline = Bound::set_up(SMALL, Way::Baseline, 1).unwrap();
+    let mut optimised = Bound::set_up(SMALL, Way::Optimised, 1).unwrap();
+    let verified = against(&mut baseline, &mut optimised, &[1, 2], TOLERANCE).unwrap();
+    // Two orders of summing: rounding differs, or one of them was compared with itself.
+    assert!(verified.largest > 0.0, "{verified:?}");
+    assert!(optimised.held_bytes() < baseline.held_bytes());
+}
+
+fn metric(done: &Done, name: &str) -> f64 {
+    done.metrics.iter().find(|(n, _)| *n == name).unwrap_or_else(|| panic!("{name}")).1
+}
+
+#[test]
+fn blocks_copy_nothing_and_leave_less_unused() {
+    let of = PagedAttention { context: 40, steps: 20, sequences: 2, ..PagedAttention::default() };
+    let done = [Way::Baseline, Way::Optimised].map(|way| {
+        let mut side = Bound::set_up(of, way, 1).unwrap();
+        side.draw([1, 2, 3]);
+        side.work().unwrap()
+    });
+    // 2 sequences of 40 and 30 tokens: two pieces each at the begin and with every step.
+    assert_eq!(metric(&done[0], "allocations"), (2 + 20 * 2) as f64 * 2.0);
+    // 60 tokens need 4 blocks, 50 need 4.
+    assert_eq!(metric(&done[1], "allocations"), 8.0);
+    assert_eq!(metric(&done[1], "copied_bytes"), 0.0);
+    let used = 110.0 / 128.0;
+    assert!((metric(&done[1], "kv_used_share") - used).abs() < 1e-9);
+    assert!(metric(&done[0], "kv_used_share") < used);
+}
+
+#[test]
+fn continuous_batching_takes_fewer_steps_for_the_same_tokens() {
+    let of = Batching { requests: 16, slots: 4, prompt: 16, output: 32 };
+    let done = [Way::Baseline, Way::Optimised].map(|way| {
+        let mut side = Bound::set_up(of, way, 1).unwrap();
+        side.draw([5, 0, 0]);
+        side.work().unwrap()
+    });
+    assert_eq!(done[0].tokens, done[1].tokens);
+    assert!(metric(&done[1], "steps") < metric(&done[0], "steps"), "{done:?}");
+    assert!(metric(&done[1], "mean_batch") > metric(&done[0], "mean_batch"));
 }
 
 #[test]
@@ -57,8 +127,8 @@ struct Hidden {
     next: usize,
 }
 
-impl Variant<<FlashSdp as Workload>::Input> for Hidden {
-    fn work(&mut self, _: &<FlashSdp as Workload>::Input, output: &mut [f32]) -> Result<Done, String> {
+impl Variant<Rows> for Hidden {
+    fn work(&mut self, _: &Rows, output: &mut [f32]) -> Result<Done, String> {
         output.copy_from_slice(&self.ready[self.next % self.ready.len()]);
         self.next += 1;
         Ok(Done::default())
@@ -71,19 +141,20 @@ impl Variant<<FlashSdp as Workload>::Input> for Hidden {
 
 #[test]
 fn work_hidden_in_set_up_is_caught_by_inputs_that_set_up_did_not_know() {
+    let seeds = [SEED, SEED + 1, SEED + 2];
     let hidden = || {
-        let mut right = Bound::new(&SMALL, SMALL.baseline(1).unwrap());
-        let ready = (0..3).map(|i| {
-            right.draw([SEED, i]);
+        let mut right = Bound::set_up(SMALL, Way::Baseline, 1).unwrap();
+        let ready = seeds.map(|seed| {
+            right.draw([seed, 0, 0]);
             right.work().unwrap();
             right.output().to_vec()
         });
-        Bound::new(&SMALL, Box::new(Hidden { ready: ready.collect(), next: 0 }))
+        Bound::new(SMALL, Box::new(Hidden { ready: ready.to_vec(), next: 0 }))
     };
-    let mut baseline = Bound::new(&SMALL, SMALL.baseline(1).unwrap());
-    // It does pass where the inputs are those it made ready for: the nonce is what catches it.
-    assert!(verify(&mut baseline, &mut hidden(), SEED, 3).is_ok());
-    let caught = verify(&mut baseline, &mut hidden(), SEED + 1, 3);
+    let mut baseline = Bound::set_up(SMALL, Way::Baseline, 1).unwrap();
+    // It does pass where the inputs are those it made ready for: unknown seeds are what catches it.
+    assert!(against(&mut baseline, &mut hidden(), &seeds, TOLERANCE).is_ok());
+    let caught = against(&mut baseline, &mut hidden(), &seeds.map(|s| s + 10), TOLERANCE);
     assert!(matches!(caught, Err(Unverified::Differs { .. })), "{caught:?}");
 }
 
@@ -91,8 +162,8 @@ fn work_hidden_in_set_up_is_caught_by_inputs_that_set_up_did_not_know() {
 fn an_output_that_does_not_depend_on_the_input_is_caught() {
     let constant = || {
         let ready = vec![vec![1.0; SMALL.output_len()]];
-        Bound::new(&SMALL, Box::new(Hidden { ready, next: 0 }))
+        Bound::new(SMALL, Box::new(Hidden { ready, next: 0 }))
     };
-    let caught = verify(&mut constant(), &mut constant(), 1, 2);
-    assert_eq!(caught, Err(Unverified::Constant { workload: "flash_sdp" }));
+    let caught = against(&mut constant(), &mut constant(), &[1, 2], TOLERANCE);
+    assert_eq!(caught, Err(Unverified::Constant));
 }

@@ -16,7 +16,7 @@ pub use facts::{cpus, fingerprint, fixed_clock, os, state};
 pub use load::{CpuTimes, online_cpus, others_share};
 pub use memory::{available_memory_bytes, total_bytes};
 pub use process::{
-    OwnAndChildren, TreeUsage, descendants, lower_priority_of_this_thread, own_and_children,
+    OwnAndChildren, TreeUsage, descendants, lower_priority_of_this_thread, own_and_children, own_page_faults,
     own_peak_rss_bytes, own_usage, threads, tree, tree_usage,
 };
 pub use time::{boot, clock_synchronised};

@@ -76,6 +76,14 @@ pub fn own_peak_rss_bytes() -> Option<u64> {
     kib_line(&read(std::process::id(), "status")?, "VmHWM:")
 }
 
+/// Page faults of this process so far that were answered without a disk: memory touched for the first time, for
+/// instance. `None` when the system does not say.
+pub fn own_page_faults() -> Option<u64> {
+    // The name of the program, in parentheses, may hold anything; behind it: state, …, minflt is the 8th field.
+    let text = read(std::process::id(), "stat")?;
+    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(7)?.parse().ok()
+}
+
 /// Gives the calling thread the lowest priority, so that it runs when nothing else wants to. Linux alone has
 /// priorities of threads; elsewhere nothing happens.
 pub fn lower_priority_of_this_thread() {
@@ -213,6 +221,9 @@ mod tests {
         assert!(usage.processes >= 2 && usage.rss_bytes > 1 << 20, "{usage:?}");
         assert_eq!(usage.peak_rss_bytes, None, "several processes have no common peak");
         assert!(own_peak_rss_bytes() > Some(1 << 20));
+        let before = own_page_faults().unwrap();
+        let touched = std::hint::black_box(vec![1u8; 8 << 20]);
+        assert!(own_page_faults().unwrap() > before, "{}", touched.len());
         assert_eq!(tree_usage(u32::MAX), None);
         assert!(descendants(u32::MAX).is_empty());
     }

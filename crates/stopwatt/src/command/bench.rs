@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use stopwatt_core::metrics_doc::RunStatus;
 use stopwatt_core::search::FindKind;
 use stopwatt_experiment::bench::{self, ArrivalKind, BenchConfig, EndpointChoice, ScenarioKind, Tri};
@@ -15,11 +15,20 @@ use super::gpu_settings::GpuFlags;
 use super::place::{Delivery, Place};
 use super::price::{PriceArgs, cost_settings};
 use super::workload_flags::{ShareFlags, WorkloadFlags};
-use super::{Failure, Format, tokenizer};
+use super::{Failure, Format, targets, tokenizer};
 use crate::command::{report, resume};
 use crate::exit::Outcome;
 use crate::progress::Progress;
 use crate::stop::Signals;
+
+/// Workload pairs, by the names that a course on them uses.
+#[derive(Debug, Subcommand)]
+enum TargetsAlias {
+    /// The same as `stopwatt targets list`
+    ListTargets(targets::ListArgs),
+    /// The same as `stopwatt targets run`
+    Run(Box<targets::RunArgs>),
+}
 
 /// Measure an OpenAI-compatible engine, or the built-in one, and write a run
 ///
@@ -27,7 +36,8 @@ use crate::stop::Signals;
 /// command. Every run is a directory under `stopwatt-runs/`: its metrics, its requests with every chunk's stamp,
 /// its settings and its report.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = "\
 Examples:
   stopwatt bench
   stopwatt bench --url http://127.0.0.1:8000 --workload chat --concurrency 16
@@ -37,8 +47,12 @@ Examples:
   stopwatt bench --serve-cmd 'vllm serve M --port {port} --gpu-memory-utilization {util}' \\
     --sweep util=0.7,0.8,0.9 --sweep concurrency=1,4,16 --slo 'p95 ttft < 500ms'
   stopwatt bench --resume latest
-  stopwatt bench -c bench.yaml --override measure.repeats=10 --dry-run")]
+  stopwatt bench -c bench.yaml --override measure.repeats=10 --dry-run",
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    targets: Option<TargetsAlias>,
     /// Base URL of the engine, for instance http://127.0.0.1:8000
     #[arg(long, value_name = "URL", help_heading = "Engine")]
     url: Option<String>,
@@ -210,6 +224,11 @@ pub(crate) struct BenchArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &BenchArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    match &args.targets {
+        Some(TargetsAlias::ListTargets(args)) => return targets::list(args, out),
+        Some(TargetsAlias::Run(args)) => return targets::run_pairs(args, out),
+        None => {}
+    }
     if args.print_schema {
         writeln!(out, "{}", config::print_schema::<BenchConfig>())?;
         return Ok(Outcome::Done);

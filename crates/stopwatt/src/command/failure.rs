@@ -123,7 +123,7 @@ fn of_bench(error: &BenchError) -> Outcome {
 /// The exit code of a target that failed.
 fn of_target(error: &TargetError) -> Outcome {
     match error {
-        TargetError::Start { .. } => Outcome::MissingResource,
+        TargetError::Start { .. } | TargetError::Skipped { .. } => Outcome::MissingResource,
         TargetError::NoPrefix | TargetError::Layout { .. } => Outcome::Configuration,
         _ => Outcome::MeasurementFailed,
     }

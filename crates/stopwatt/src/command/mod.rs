@@ -52,6 +52,7 @@ pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;
 mod serve_ocr;
+pub(crate) mod targets;
 mod tokenizer;
 #[cfg(feature = "ops")]
 pub(crate) mod watch;

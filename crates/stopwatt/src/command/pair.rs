@@ -125,7 +125,7 @@ pub(crate) fn run(args: &PairArgs, out: &mut dyn Write) -> anyhow::Result<Outcom
     let mut gates = if args.self_test { Vec::new() } else { baseline.value.gates.gates()? };
     gates.extend_from_slice(&args.gates);
     let what = match baseline.value.target.kind {
-        TargetKind::Command | TargetKind::Kernel | TargetKind::Layout => {
+        TargetKind::Command | TargetKind::Kernel | TargetKind::Workload | TargetKind::Layout => {
             Measured::Programs([launcher(&baseline, &stop)?, launcher(&candidate, &stop)?])
         }
         TargetKind::Bench => Measured::Engines,

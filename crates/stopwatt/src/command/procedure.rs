@@ -207,6 +207,7 @@ pub(super) fn launcher(resolved: &Resolved<SopConfig>, stop: &Stop) -> anyhow::R
     resolved.value.only_of_layouts()?;
     Ok(match resolved.value.target.kind {
         TargetKind::Layout => Box::new(sop::Layouts::of(&resolved.value, stop)?),
+        TargetKind::Workload => Box::new(sop::Workloads::of(&resolved.value, stop)?),
         TargetKind::Kernel => {
             Box::new(sop::Kernels::of(&resolved.value.target, stopwatt_experiment::cuda::folders(&[]), stop)?)
         }

@@ -255,7 +255,10 @@ impl Work {
         Ok(match self {
             // A kernel is measured by this very program.
             Self::Program { resolved, .. }
-                if matches!(resolved.value.target.kind, TargetKind::Kernel | TargetKind::Layout) =>
+                if matches!(
+                    resolved.value.target.kind,
+                    TargetKind::Kernel | TargetKind::Workload | TargetKind::Layout
+                ) =>
             {
                 Vec::new()
             }
