@@ -13,15 +13,18 @@ except ImportError:
     triton = None
 
 BLOCK = 16
+# Tokens that the kernel reads at a time.
+AT_A_TIME = 64
 
 if triton is not None:
 
     @triton.jit
     def _attend(
         q, k, v, k_scale, v_scale, table, lengths, out, scale, head_stride, table_stride,
-        HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, TOKENS: tl.constexpr, ROWS: tl.constexpr,
+        HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, ROWS: tl.constexpr,
+        BLOCK: tl.constexpr, TOKENS: tl.constexpr,
     ):
-        """One program a sequence and key/value head: online softmax over blocks of TOKENS tokens."""
+        """One program a sequence and key/value head: online softmax over TOKENS tokens at a time."""
         b, h = tl.program_id(0), tl.program_id(1)
         n = tl.load(lengths + b)
         group: tl.constexpr = HEADS // KV_HEADS
@@ -33,9 +36,10 @@ if triton is not None:
         total = tl.zeros([ROWS], tl.float32)
         made = tl.zeros([ROWS, DIM], tl.float32)
         for i in range(0, tl.cdiv(n, TOKENS)):
-            row = tl.load(table + b * table_stride + i) + h * head_stride
-            known = i * TOKENS + t < n
-            place = (row + t)[:, None] * DIM + d[None, :]
+            token = i * TOKENS + t
+            known = token < n
+            row = tl.load(table + b * table_stride + token // BLOCK, mask=known, other=0)
+            place = (row + token % BLOCK + h * head_stride)[:, None] * DIM + d[None, :]
             keys = tl.load(k + place, mask=known[:, None], other=0.0).to(query.dtype)
             scores = tl.dot(query, tl.trans(keys)) * (scale * scale_k)
             scores = tl.where(known[None, :], scores, float("-inf"))
@@ -58,7 +62,7 @@ def attend(q, k, v, scales, table, lengths, head_stride, kv_heads):
         return _plain(q, k, v, scales, table, lengths, head_stride, kv_heads, out)
     _attend[(batch, kv_heads)](
         q, k, v, *scales, table, lengths, out, dim**-0.5, head_stride, table.stride(0),
-        heads, kv_heads, dim, BLOCK, max(16, heads // kv_heads),
+        heads, kv_heads, dim, max(16, heads // kv_heads), BLOCK, AT_A_TIME,
     )
     return out
 

@@ -9,7 +9,7 @@ class PagedAttention:
     modes = ("baseline", "optimised")
 
     def set_up(self, device, mode, small):
-        self.batch, self.context, self.steps = (2, 40, 20) if small else (16, 2048, 16)
+        self.batch, self.context, self.steps = (2, 40, 20) if small else (16, 6144, 16)
         self.heads, self.kv_heads, self.dim = (4, 2, 32) if small else (32, 8, 128)
         self.device, self.mode, self.tokens = device, mode, self.batch * self.steps
         self.dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32

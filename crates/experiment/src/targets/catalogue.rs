@@ -96,6 +96,8 @@ const BASELINE_OPTIMISED: [&str; 2] = ["baseline", "optimised"];
 const ONLY_GPUS: Form = Form::Missing("a CPU has no launches that could be saved");
 const NO_FP8: Form = Form::Missing("CPUs have no products of e4m3 numbers");
 
+const TWO_GPUS: Form = Form::Missing("it is about two GPUs");
+
 /// A step of the decode loop that is improved one thing at a time.
 const fn step(
     name: &'static str,
@@ -285,6 +287,49 @@ pub static PAIRS: &[Pair] = &[
     STEP_PAGED,
     STEP_GRAPH,
     STEP_FP8_KV,
+    Pair {
+        name: "symmetric_memory",
+        title: "sums and copies between GPUs by NCCL, against direct access over NVLink",
+        modes: ["nccl", "symmetric"],
+        variable: "how the GPUs exchange data",
+        cpu: TWO_GPUS,
+        cuda: Form::Program { file: "symmetric_memory.py", gpus: 2, tolerance: 1e-2 },
+        shows: "Sums over two GPUs as small as those of decode steps, and replicas of cache pages that go to the other GPU. \
+                By NCCL, or by PyTorch's symmetric memory: each GPU reads and writes the other's memory. Pages come back \
+                into the output, so that a byte that was changed on the way shows.",
+        helps: "Small messages: a collective of NCCL costs microseconds before the first byte moves.",
+        fails: "Large messages, which the links bound; GPUs without NVLink between them.",
+        formula: "time ≈ latency + bytes · (ranks − 1) / (ranks · link bandwidth); latency is what differs",
+        source: "PyTorch documentation, symmetric memory",
+    },
+    Pair {
+        name: "multi_gpu_validation",
+        title: "a model on one device, against the same split over two",
+        modes: ["single", "tensor_parallel"],
+        variable: "on how many devices the layers lie",
+        cpu: Form::Program { file: "multi_gpu_validation.py", gpus: 0, tolerance: 1e-4 },
+        cuda: Form::Program { file: "multi_gpu_validation.py", gpus: 2, tolerance: 2e-2 },
+        shows: "Whether tensor parallelism computes what one device computes: the largest difference of the outputs stands \
+                in the checks. Each rank has half of the heads and of the inner width; two sums a layer join them, so that \
+                a rank that took no part shows. On a CPU two processes take the place of two GPUs.",
+        helps: "After every change of the split, of the collective or of the driver.",
+        fails: "It says nothing of speed at this size.",
+        formula: "y = Σ over ranks of x · Wᵣᵀ: exact but for the order of the sum",
+        source: "Shoeybi et al. 2019, Megatron-LM",
+    },
+    Pair {
+        name: "serving_multigpu",
+        title: "decode steps on one GPU, against two with tensor parallelism",
+        modes: ["single", "tensor_parallel"],
+        variable: "on how many GPUs the layers lie",
+        cpu: TWO_GPUS,
+        cuda: Form::Program { file: "serving_multigpu.py", gpus: 2, tolerance: 2e-2 },
+        shows: "A decode step of layers as wide as those of a 70B model, at batch 64 with 2048 tokens each.",
+        helps: "Large models, bound by reading weights: each GPU reads half of them.",
+        fails: "Small models: two sums a layer cost more than half of the layer.",
+        formula: "time(2) ≈ time(1) / 2 + 2 · layers · time of a sum of batch · hidden · 2 bytes",
+        source: "Pope et al. 2022, Efficiently scaling transformer inference",
+    },
     Pair {
         name: "scheduler",
         title: "static batches, against continuous batching with chunked prefill",

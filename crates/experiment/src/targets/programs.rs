@@ -22,6 +22,11 @@ const FILES: &[(&str, &str)] = files![
     "fp8.py",
     "fp8_kv.py",
     "inference_optimizations.py",
+    "ranks.py",
+    "tensor_parallel.py",
+    "multi_gpu_validation.py",
+    "serving_multigpu.py",
+    "symmetric_memory.py",
 ];
 
 /// Writes the programs into a folder, which is made when it is not there.
@@ -39,7 +44,7 @@ mod tests {
     use super::*;
 
     /// What programs share; no pairs themselves.
-    const SHARED: [&str; 3] = ["workload.py", "decoder.py", "blocks.py"];
+    const SHARED: [&str; 5] = ["workload.py", "decoder.py", "blocks.py", "ranks.py", "tensor_parallel.py"];
 
     #[test]
     fn every_program_of_the_catalogue_is_there_and_is_used() {
