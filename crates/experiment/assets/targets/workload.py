@@ -117,10 +117,18 @@ class Side:
             torch.cuda.reset_peak_memory_stats()
         self.last = None
         self.wait()
+        self.mark("cudaProfilerStart")
         start = time.monotonic_ns()
         self.last = self.pair.work()
         self.wait()
-        return start, time.monotonic_ns()
+        end = time.monotonic_ns()
+        self.mark("cudaProfilerStop")
+        return start, end
+
+    def mark(self, call: str) -> None:
+        """Tells a profiler, if there is one, where the work begins and ends."""
+        if self.cuda:
+            getattr(torch.cuda.cudart(), call)()
 
     def iterate(self, n: int) -> None:
         gc.collect()

@@ -267,6 +267,8 @@ pub struct MeasureConfig {
     pub ncu_metrics: Vec<String>,
     /// Only kernels whose name matches this regular expression.
     pub ncu_kernel_regex: Option<String>,
+    /// Only what the target runs between `cudaProfilerStart` and `cudaProfilerStop`.
+    pub ncu_marked_only: bool,
     /// Kernel launches to let pass first.
     pub ncu_launch_skip: u64,
     /// Kernel launches to profile; `null` for all that follow.
@@ -298,6 +300,7 @@ impl Default for MeasureConfig {
             ncu_enable: false,
             ncu_metrics: Vec::new(),
             ncu_kernel_regex: None,
+            ncu_marked_only: false,
             ncu_launch_skip: 0,
             ncu_launch_count: None,
             ncu_iterations: 1,

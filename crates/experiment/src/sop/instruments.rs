@@ -103,6 +103,7 @@ impl Instruments {
             ncu: ncu::Options {
                 quantities: measure.ncu_metrics.clone(),
                 kernel_regex: measure.ncu_kernel_regex.clone(),
+                marked_only: measure.ncu_marked_only,
                 launch_skip: measure.ncu_launch_skip,
                 launch_count: measure.ncu_launch_count,
                 runs: PROFILED_RUNS,

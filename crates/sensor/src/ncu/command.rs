@@ -15,6 +15,8 @@ pub struct Options {
     pub quantities: Vec<String>,
     /// Only kernels whose name matches this regular expression.
     pub kernel_regex: Option<String>,
+    /// Only what runs between `cudaProfilerStart` and `cudaProfilerStop` of the program.
+    pub marked_only: bool,
     /// Launches to let pass first.
     pub launch_skip: u64,
     /// Launches to profile; `None` for all that follow.
@@ -36,6 +38,7 @@ impl Default for Options {
         Self {
             quantities: Vec::new(),
             kernel_regex: None,
+            marked_only: false,
             launch_skip: 0,
             launch_count: None,
             cache_control: CacheControl::default(),
@@ -67,6 +70,9 @@ pub(super) fn profile(options: &Options, quantities: &[Quantity], file: &Path) -
     .into();
     if let Some(regex) = &options.kernel_regex {
         all.extend(["-k".into(), format!("regex:{regex}").into()]);
+    }
+    if options.marked_only {
+        all.extend(["--profile-from-start", "off"].map(OsString::from));
     }
     if options.launch_skip > 0 {
         all.extend(["--launch-skip".into(), options.launch_skip.to_string().into()]);
@@ -111,6 +117,7 @@ mod tests {
     fn the_command_line_of_today() {
         let options = Options {
             kernel_regex: Some("gemm|attention".into()),
+            marked_only: true,
             launch_skip: 5,
             launch_count: Some(20),
             replay_mode: ReplayMode::AppRange,
@@ -123,7 +130,7 @@ mod tests {
             line.join(" "),
             "--target-processes all --replay-mode app-range --cache-control none --clock-control none --metrics \
              lts__t_sectors_lookup_hit.sum,lts__t_sectors_lookup_miss.sum,lts__t_sector_hit_rate.pct \
-             -k regex:gemm|attention --launch-skip 5 --launch-count 20 --force-overwrite -o /t/rep.ncu-rep"
+             -k regex:gemm|attention --profile-from-start off --launch-skip 5 --launch-count 20 --force-overwrite -o /t/rep.ncu-rep"
         );
     }
 }

@@ -319,6 +319,8 @@ fn settings(pair: &Chosen, side: usize, args: &RunArgs, visit: &Path) -> anyhow:
             if let Some(counters) = counters {
                 set.push(("measure.ncu_enable", json!(true)));
                 set.push(("measure.ncu_metrics", json!(counters)));
+                // The programs of Stopwatt mark their work; drawing inputs and flushing caches is none of it.
+                set.push(("measure.ncu_marked_only", json!(matches!(pair.what, What::Program(_)))));
             }
         }
         None => {
