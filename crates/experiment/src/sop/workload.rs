@@ -4,6 +4,7 @@
 //! of its own, drawn outside the time; both sides get the same ones in the same trial.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -16,7 +17,7 @@ use stopwatt_load::Stop;
 use super::config::SopConfig;
 use super::error::SopError;
 use super::target::{Ended, Iteration, Launch, Occasion, Ready, Target, TargetError};
-use crate::targets::{self, Done, Form, Pair, Way, Witness, Worker};
+use crate::targets::{self, Done, Form, NotSetUp, Pair, Setting, Witness, Worker};
 
 /// Inputs that are drawn to verify come from another place than those of trials.
 const TO_VERIFY: u64 = u64::MAX;
@@ -31,15 +32,15 @@ pub struct WorkloadConfig {
     pub threads: Option<u32>,
     /// Small sizes, for a look at whether it works.
     pub small: bool,
+    /// Weights of a real model, for pairs that need them: a GGUF file or a folder with safetensors.
+    pub weights: Option<PathBuf>,
 }
 
 /// Sets sides of workload pairs up as targets.
 #[derive(Debug, Clone)]
 pub struct Workloads {
     pair: &'static Pair,
-    way: Way,
-    threads: usize,
-    small: bool,
+    setting: Setting,
     witness: Option<Arc<Witness>>,
     stop: Stop,
 }
@@ -65,7 +66,9 @@ impl Workloads {
         })?;
         let all = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = workload.threads.map_or(all, |n| n.max(1) as usize);
-        Ok(Self { pair, way, threads, small: workload.small, witness: None, stop: stop.clone() })
+        let (small, weights) = (workload.small, workload.weights.clone());
+        let setting = Setting { way, threads, small, weights };
+        Ok(Self { pair, setting, witness: None, stop: stop.clone() })
     }
 
     /// Keeps the output of the last timed iteration of each trial.
@@ -103,9 +106,12 @@ fn failed(reason: String) -> TargetError {
 
 impl Target for Workload {
     fn prepare(&mut self, occasion: &Occasion) -> Result<Ready, TargetError> {
-        let Workloads { pair, way, threads, small, .. } = self.launch;
+        let Workloads { pair, ref setting, .. } = self.launch;
         let worker = match &pair.cpu {
-            Form::BuiltIn { set_up, .. } => set_up(way, threads, small).map_err(failed)?,
+            Form::BuiltIn { set_up, .. } => set_up(setting).map_err(|e| match e {
+                NotSetUp::Lacks(reason) => TargetError::Skipped { reason },
+                NotSetUp::Failed(reason) => failed(reason),
+            })?,
             Form::Program { .. } => return Err(failed(format!("`{}` is a program", pair.name))),
             Form::Missing(reason) => return Err(TargetError::Skipped { reason: (*reason).to_owned() }),
         };
@@ -113,7 +119,7 @@ impl Target for Workload {
             ("pair".to_owned(), pair.name.to_owned()),
             ("variant".to_owned(), occasion.mode.clone()),
             ("device".to_owned(), "cpu".to_owned()),
-            ("threads".to_owned(), threads.to_string()),
+            ("threads".to_owned(), setting.threads.to_string()),
             ("shape".to_owned(), worker.shape()),
             ("inputs".to_owned(), "fresh in every iteration, written just before it".to_owned()),
         ]);

@@ -1,12 +1,15 @@
 //! Every workload pair: what it is called, how it runs on a CPU and on CUDA, and what it has to teach.
 
-use super::{Batching, Bound, FlashSdp, Moe, PagedAttention, Way, Worker, Workload};
+use super::{
+    Batching, Bound, FlashSdp, Moe, NotSetUp, PagedAttention, Perplexity, Prefixes, Setting, Way, Worker,
+    Workload,
+};
 
 /// Chapter of the course that the pairs follow; part of their identifiers.
 pub const CHAPTER: &str = "ch16";
 
-/// Sets a side up: which one, with how many threads, and whether with small sizes.
-pub type SetUp = fn(Way, usize, bool) -> Result<Box<dyn Worker>, String>;
+/// Sets a side up.
+pub type SetUp = fn(&Setting) -> Result<Box<dyn Worker>, NotSetUp>;
 
 /// How a pair runs on a kind of device.
 #[derive(Debug)]
@@ -87,8 +90,8 @@ pub fn find(word: &str) -> Vec<&'static Pair> {
     PAIRS.iter().filter(|p| p.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'))).collect()
 }
 
-fn bound<W: Workload>(workload: W, way: Way, threads: usize) -> Result<Box<dyn Worker>, String> {
-    Ok(Box::new(Bound::set_up(workload, way, threads)?))
+fn bound<W: Workload>(workload: W, setting: &Setting) -> Result<Box<dyn Worker>, NotSetUp> {
+    Ok(Box::new(Bound::set_up(workload, setting.way, setting.threads)?))
 }
 
 const BASELINE_OPTIMISED: [&str; 2] = ["baseline", "optimised"];
@@ -96,6 +99,9 @@ const BASELINE_OPTIMISED: [&str; 2] = ["baseline", "optimised"];
 const ONLY_GPUS: Form = Form::Missing("a CPU has no launches that could be saved");
 const NO_FP8: Form = Form::Missing("CPUs have no products of e4m3 numbers");
 
+const ON_CPUS: Form = Form::Missing(
+    "the built-in engine computes on CPUs; `stopwatt pair --serve-cmd` compares two engines on a GPU",
+);
 const TWO_GPUS: Form = Form::Missing("it is about two GPUs");
 
 /// A step of the decode loop that is improved one thing at a time.
@@ -161,9 +167,9 @@ pub static PAIRS: &[Pair] = &[
         modes: BASELINE_OPTIMISED,
         variable: "whether scores are written out as an n × n matrix",
         cpu: Form::BuiltIn {
-            set_up: |way, threads, small| {
-                let small = small.then_some(FlashSdp { tokens: 96, heads: 2, head_dim: 32 });
-                bound(small.unwrap_or_default(), way, threads)
+            set_up: |setting| {
+                let small = setting.small.then_some(FlashSdp { tokens: 96, heads: 2, head_dim: 32 });
+                bound(small.unwrap_or_default(), setting)
             },
             tolerance: 1e-4,
         },
@@ -184,10 +190,13 @@ pub static PAIRS: &[Pair] = &[
         modes: BASELINE_OPTIMISED,
         variable: "where the keys and values of a sequence lie",
         cpu: Form::BuiltIn {
-            set_up: |way, threads, small| {
-                let small =
-                    small.then_some(PagedAttention { context: 48, steps: 20, ..PagedAttention::default() });
-                bound(small.unwrap_or_default(), way, threads)
+            set_up: |setting| {
+                let small = setting.small.then_some(PagedAttention {
+                    context: 48,
+                    steps: 20,
+                    ..PagedAttention::default()
+                });
+                bound(small.unwrap_or_default(), setting)
             },
             tolerance: 1e-5,
         },
@@ -208,9 +217,10 @@ pub static PAIRS: &[Pair] = &[
         modes: BASELINE_OPTIMISED,
         variable: "whether the tokens of an expert are one product or many",
         cpu: Form::BuiltIn {
-            set_up: |way, threads, small| {
-                let small = small.then_some(Moe { tokens: 32, experts: 8, hidden: 64, inner: 96, top: 2 });
-                bound(small.unwrap_or_default(), way, threads)
+            set_up: |setting| {
+                let small =
+                    setting.small.then_some(Moe { tokens: 32, experts: 8, hidden: 64, inner: 96, top: 2 });
+                bound(small.unwrap_or_default(), setting)
             },
             tolerance: 1e-4,
         },
@@ -331,20 +341,56 @@ pub static PAIRS: &[Pair] = &[
         source: "Pope et al. 2022, Efficiently scaling transformer inference",
     },
     Pair {
+        name: "cache_monitoring",
+        title: "prompts with shared prefixes: computed anew, against found in the prefix cache",
+        modes: BASELINE_OPTIMISED,
+        variable: "whether blocks are kept for prompts that begin alike",
+        cpu: Form::BuiltIn {
+            set_up: |setting| {
+                let small = Prefixes { prompts: 8, groups: 2, prefix: 32, own: 12 };
+                bound(if setting.small { small } else { Prefixes::default() }, setting)
+            },
+            tolerance: 1e-5,
+        },
+        cuda: ON_CPUS,
+        shows: "A known trace of prompts that share prefixes, one after another on a small model, twice without anything kept \
+                in between. Hits, queries and evictions are held against what the trace says they must be; after each \
+                round no block may be held, and the outputs must be those of a cache that keeps nothing, so that a stale \
+                block would show.",
+        helps: "Conversations, few-shot prompts and documents asked about again.",
+        fails: "Prompts that share nothing: looking them up is all that is left.",
+        formula: "prefill saved = hit tokens / prompt tokens; hits are whole blocks: ⌊shared / block⌋ · block",
+        source: "vLLM documentation, automatic prefix caching",
+    },
+    Pair {
+        name: "perplexity",
+        title: "a real model as it is, against its weights rounded to 8-bit integers",
+        modes: ["as_is", "int8"],
+        variable: "whether weights are rounded to int8 in groups of 64",
+        cpu: Form::BuiltIn { set_up: |setting| Perplexity::set_up(setting), tolerance: 0.1 },
+        cuda: ON_CPUS,
+        shows: "Perplexity of a text in overlapping windows, each token counted once, before and after rounding; it stands in \
+                the metrics of both sides. Weights must be real (`--weights`, a GGUF file or a folder with safetensors): of \
+                random ones perplexity says nothing.",
+        helps: "To know what quantisation costs before it is trusted.",
+        fails: "It is no speed-up: rounded weights are computed with in their old format, so that only quality differs.",
+        formula: "perplexity = exp(mean over tokens of −log p(token | those before it in its window))",
+        source: "Jelinek et al. 1977; groups as in GPTQ and AWQ checkpoints",
+    },
+    Pair {
         name: "scheduler",
         title: "static batches, against continuous batching with chunked prefill",
         modes: BASELINE_OPTIMISED,
         variable: "the scheduling rules",
         cpu: Form::BuiltIn {
-            set_up: |way, threads, small| {
-                let small = small.then_some(Batching { requests: 12, slots: 4, prompt: 24, output: 24 });
-                bound(small.unwrap_or_default(), way, threads)
+            set_up: |setting| {
+                let small =
+                    setting.small.then_some(Batching { requests: 12, slots: 4, prompt: 24, output: 24 });
+                bound(small.unwrap_or_default(), setting)
             },
             tolerance: 1e-5,
         },
-        cuda: Form::Missing(
-            "the built-in engine computes on CPUs; `stopwatt pair --serve-cmd` compares the schedulers of two engines",
-        ),
+        cuda: ON_CPUS,
         shows: "A queue of requests on a small model, by the scheduler of the built-in engine. A static batch runs until \
                 its longest request has ended; a continuous one takes the next request as soon as another leaves. Prompts \
                 are not padded on either side, which is kind to static batches.",

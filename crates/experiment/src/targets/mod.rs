@@ -21,6 +21,8 @@ mod catalogue;
 mod flash_sdp;
 mod moe;
 mod paged_attention;
+mod perplexity;
+mod prefixes;
 mod programs;
 mod scheduler;
 mod verify;
@@ -32,6 +34,8 @@ pub use catalogue::{CHAPTER, Form, PAIRS, Pair, SetUp, find};
 pub use flash_sdp::FlashSdp;
 pub use moe::Moe;
 pub use paged_attention::PagedAttention;
+pub use perplexity::Perplexity;
+pub use prefixes::Prefixes;
 pub use programs::write_programs;
 pub use scheduler::Batching;
 pub use verify::{Answer, Unverified, Verified, verify};
@@ -83,6 +87,36 @@ pub trait Workload: Send + 'static {
     /// # Errors
     /// It cannot be set up here.
     fn optimised(&self, threads: usize) -> Result<Box<dyn Variant<Self::Input>>, String>;
+}
+
+/// Why a side cannot be set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotSetUp {
+    /// This machine, or the command line, lacks something.
+    #[error("{0}")]
+    Lacks(String),
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for NotSetUp {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+/// How a side is set up.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// Which side.
+    pub way: Way,
+    /// Threads.
+    pub threads: usize,
+    /// Small sizes.
+    pub small: bool,
+    /// Weights of a real model, for pairs that need them.
+    pub weights: Option<std::path::PathBuf>,
 }
 
 /// Which of the two ways.

@@ -30,7 +30,7 @@ const INPUTS: usize = 3;
 /// Longest time that a program may take to get ready, in seconds: it may compile.
 const PREPARE_S: f64 = 180.0;
 /// Longest warm-up of a trial, in seconds.
-const WARM_UP_S: f64 = 5.0;
+const WARM_UP_S: f64 = 10.0;
 /// Facts in which the sides must not differ, where both tell them.
 const SAME: [&str; 9] =
     ["pair", "device", "threads", "shape", "torch", "cuda", "matmul_precision", "allow_tf32", "inputs"];
@@ -88,15 +88,24 @@ pub(super) fn measure(
             result.reason = Some(format!("`{program}` was not found"));
             return Ok(Outcome { result, expectation: None, crashed: false });
         }
+        Err(Refused::Target(TargetError::Interrupted)) => {
+            result.reason = Some("interrupted by a signal".to_owned());
+            return Ok(Outcome { result, expectation: None, crashed: false });
+        }
         Err(Refused::Target(error)) => return failed(result, error.to_string(), true),
         Err(Refused::Check) => {
             let reason = result.checks.iter().rev().find(|c| !c.passed).map(|c| c.detail.clone());
             return failed(result, reason.unwrap_or_default(), false);
         }
     }
-    let error = sides.trials(&folder, visible, stop)?;
-    if let Some(error) = error {
-        return failed(result, error.to_string(), true);
+    match sides.trials(&folder, visible, stop)? {
+        None if !stop.is_interrupted() => {}
+        // Neither measured nor wrong: what was measured until then lies in its runs.
+        None | Some(TargetError::Interrupted) => {
+            result.reason = Some("interrupted by a signal".to_owned());
+            return Ok(Outcome { result, expectation: None, crashed: false });
+        }
+        Some(error) => return failed(result, error.to_string(), true),
     }
     if args.profile == Profile::Minimal {
         result.checks.push(sides.trace(pair, &folder));
@@ -221,6 +230,7 @@ impl Sides {
         });
         check(match traced {
             Ok(()) => "nsys.nsys-rep holds three iterations of the optimised side".to_owned(),
+            Err(TargetError::Start { .. }) => "left out: nsys is not installed".to_owned(),
             Err(why) => format!("left out: {why}"),
         })
     }
@@ -328,6 +338,9 @@ fn settings(pair: &Chosen, side: usize, args: &RunArgs, visit: &Path) -> anyhow:
             set.push(("target.kind", json!("workload")));
             set.push(("target.workload.pair", json!(name)));
             set.push(("target.workload.small", json!(args.small)));
+            if let Some(weights) = &args.weights {
+                set.push(("target.workload.weights", json!(weights)));
+            }
             if let Some(threads) = args.threads {
                 set.push(("target.workload.threads", json!(threads)));
             }

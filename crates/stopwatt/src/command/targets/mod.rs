@@ -127,6 +127,9 @@ pub(crate) struct RunArgs {
     /// Seed of the inputs
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
+    /// Weights of a real model, for pairs that need them: a GGUF file or a folder with safetensors
+    #[arg(long, value_name = "PATH")]
+    weights: Option<PathBuf>,
     /// Small sizes: a look at whether everything works here, no measure of its worth
     #[arg(long)]
     small: bool,
