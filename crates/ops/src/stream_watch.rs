@@ -120,6 +120,37 @@ impl WholeEvents {
     }
 }
 
+/// Length of the events before the first that cannot be read. `events` are whole.
+pub(crate) fn readable(events: &[u8]) -> usize {
+    let mut from = 0;
+    while from < events.len() {
+        let end = from + first_event(&events[from..]);
+        let mut good = true;
+        let fed = Scanner::new().feed::<SseError>(&events[from..end], |event| {
+            good &= StreamEvent::parse(event).is_ok();
+            Ok(())
+        });
+        if !good || fed.is_err() {
+            return from;
+        }
+        from = end;
+    }
+    events.len()
+}
+
+/// Length up to and including the first empty line; all of it where there is none.
+fn first_event(bytes: &[u8]) -> usize {
+    let mut line = 0;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', &bytes[line..]).map(|i| line + i) {
+        let next = at + if bytes[at..].starts_with(b"\r\n") { 2 } else { 1 };
+        if at == line {
+            return next;
+        }
+        line = next;
+    }
+    bytes.len()
+}
+
 /// Length up to and including the last empty line.
 fn whole_events(bytes: &[u8]) -> usize {
     let mut end = bytes.len();
@@ -180,6 +211,20 @@ mod tests {
             assert!(whole.pass(Bytes::from(format!("data: x{end}"))).is_empty());
             assert_eq!(whole.rest(), format!("data: x{end}").as_bytes());
         }
+    }
+
+    #[test]
+    fn what_comes_before_an_unreadable_event_is_readable() {
+        for end in ["\n", "\r\n", "\r"] {
+            let event = |text: &str| format!("data: {text}{end}{end}");
+            let good = event(r#"{"choices":[{"delta":{"content":"a"}}]}"#) + &format!(": ping{end}{end}");
+            let bad = event(r#"{"choices":[{"del"#);
+            let all = format!("{good}{bad}{good}");
+            assert_eq!(readable(all.as_bytes()), good.len(), "{end:?}");
+            assert_eq!(readable(good.as_bytes()), good.len(), "{end:?}");
+            assert_eq!(readable(bad.as_bytes()), 0, "{end:?}");
+        }
+        assert_eq!(readable(b""), 0);
     }
 
     #[test]

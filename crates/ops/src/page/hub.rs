@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ impl Thread {
 
     pub(super) fn run(&mut self, told: &Receiver<Told>) {
         let mut next = monotonic_raw();
-        while !self.page.0.closed.load(Relaxed) {
+        while !self.page.0.ended.load(Acquire) {
             let now = monotonic_raw();
             if now >= next {
                 self.tick();
@@ -148,17 +148,12 @@ impl Thread {
                 next = (next + SECOND).max(now);
             }
             let wait = u64::try_from((next - monotonic_raw()).clamp(0, SECOND / 5)).unwrap_or(0);
-            match told.recv_timeout(Duration::from_nanos(wait)) {
-                Ok(Told::Request(row)) => {
-                    if let Some(store) = &self.store {
-                        store.request((*row).clone());
-                    }
-                    self.rows.push_back(*row);
-                }
-                Ok(Told::Event(event)) => self.event(event),
-                Err(_) => {}
+            if let Ok(told) = told.recv_timeout(Duration::from_nanos(wait)) {
+                self.take(told);
             }
         }
+        // Told before the end, by whoever ended it.
+        told.try_iter().for_each(|told| self.take(told));
         let at = unix_now();
         for i in 0..self.incidents.len() {
             if self.incidents[i].ended_unix_ns.is_none() {
@@ -168,6 +163,18 @@ impl Thread {
         }
         // Closing the store writes what is open.
         self.store = None;
+    }
+
+    fn take(&mut self, told: Told) {
+        match told {
+            Told::Request(row) => {
+                if let Some(store) = &self.store {
+                    store.request((*row).clone());
+                }
+                self.rows.push_back(*row);
+            }
+            Told::Event(event) => self.event(event),
+        }
     }
 
     fn event(&mut self, event: Event) {

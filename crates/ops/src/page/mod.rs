@@ -24,7 +24,10 @@ mod span;
 mod texts;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, Release},
+};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -62,7 +65,10 @@ struct Shared {
     clients: Mutex<Clients>,
     store: Option<PathBuf>,
     variants: Vec<String>,
+    /// Clients have been let go: the proxy drains.
     closed: AtomicBool,
+    /// Nothing comes any more: the thread ends when it has taken what waits.
+    ended: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -93,7 +99,7 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// The thread behind a page. Dropping it ends the thread, and closes the store.
+/// The thread behind a page. Dropping it ends the thread, and closes the store with everything that was told before.
 #[derive(Debug)]
 pub struct Hub {
     page: Page,
@@ -114,6 +120,7 @@ impl Hub {
             store: sources.store.as_ref().map(|(_, dir)| dir.clone()),
             variants: sources.fleet.variants().iter().map(|v| v.name.clone()).collect(),
             closed: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }));
         let mut thread = hub::Thread::new(page.clone(), sources);
         let thread = std::thread::Builder::new().name("page".to_owned()).spawn(move || thread.run(&told))?;
@@ -129,8 +136,9 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.page.close();
+        self.page.0.ended.store(true, Release);
         if let Some(thread) = self.thread.take() {
-            // It looks whether it is closed several times a second.
+            // It looks whether it is to end several times a second.
             let _ = thread.join();
         }
     }
@@ -158,7 +166,7 @@ impl Page {
         }
     }
 
-    /// Lets all clients go, so that nobody holds up a shutdown.
+    /// Lets all clients go, so that nobody holds up a shutdown. What ends meanwhile is still taken.
     pub(crate) fn close(&self) {
         self.0.closed.store(true, Relaxed);
         self.clients().senders.clear();

@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response};
 use stopwatt_core::Nanos;
 use stopwatt_core::clock::monotonic_raw;
 use stopwatt_wire::access;
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +50,8 @@ pub(super) struct Proxy {
     /// Cuts off the streams that are left when draining takes too long.
     pub(super) cut: CancellationToken,
     pub(super) serial: AtomicU64,
+    /// One page of metrics is made at a time.
+    pub(super) rendering: Arc<Semaphore>,
 }
 
 /// An attempt that goes on.
@@ -98,8 +101,7 @@ impl Proxy {
         }
         match (request.method(), path) {
             (&Method::GET, "/metrics") => {
-                let page = self.telemetry.render(&self.fleet);
-                return whole(200, crate::telemetry::CONTENT_TYPE, Bytes::from(page));
+                return self.metrics().await;
             }
             (&Method::GET, "/status") => {
                 let status = crate::status::of(&self.fleet).to_string();
@@ -121,6 +123,23 @@ impl Proxy {
             return refuse(404, "there is nothing at this path", "invalid_request_error", "not_found");
         };
         self.pass_on(request, route).await
+    }
+
+    /// The exporter's page. Making it takes its time, which is not that of this thread; whoever asks while one is
+    /// made waits for a turn, so that many who ask do not take the processors from the engines.
+    async fn metrics(self: Arc<Self>) -> Response<Answer> {
+        let failed = || refuse(500, "making the page failed", "internal_error", "no_metrics");
+        let Ok(turn) = Arc::clone(&self.rendering).acquire_owned().await else { return failed() };
+        let render = move || {
+            let page = self.telemetry.render(&self.fleet);
+            // Held until it is made, also when nobody waits for it any more.
+            drop(turn);
+            page
+        };
+        match tokio::task::spawn_blocking(render).await {
+            Ok(page) => whole(200, crate::telemetry::CONTENT_TYPE, Bytes::from(page)),
+            Err(_) => failed(),
+        }
     }
 
     async fn pass_on(self: Arc<Self>, request: Request<Incoming>, route: &'static str) -> Response<Answer> {

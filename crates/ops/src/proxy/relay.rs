@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use stopwatt_core::Nanos;
 use stopwatt_core::clock::monotonic_raw;
@@ -23,7 +23,7 @@ use super::settings::Deadlines;
 use crate::content::Answered;
 use crate::exchange::{End, Exchange, Failure};
 use crate::fleet::InFlight;
-use crate::stream_watch::{Watch, WholeEvents};
+use crate::stream_watch::{Watch, WholeEvents, readable};
 
 /// The body of an answer to a client.
 pub(super) enum Answer {
@@ -107,9 +107,12 @@ impl Relay {
             };
             match Pin::new(body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data()
-                        && let Some(piece) = self.take(data)
-                    {
+                    let Ok(data) = frame.into_data() else { continue };
+                    let piece = self.take(data);
+                    if self.watch.as_ref().is_some_and(|w| w.malformed) {
+                        return Poll::Ready(Some(Ok(Frame::data(self.malformed(&piece)))));
+                    }
+                    if !piece.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(piece))));
                     }
                 }
@@ -126,8 +129,8 @@ impl Relay {
         }
     }
 
-    /// Looks at a piece; what of it may go on.
-    fn take(&mut self, data: Bytes) -> Option<Bytes> {
+    /// Looks at a piece; its whole events. They may go on unless one of them cannot be read.
+    fn take(&mut self, data: Bytes) -> Bytes {
         let now = monotonic_raw();
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.set_awaited(false);
@@ -148,7 +151,17 @@ impl Relay {
             }
         };
         self.last_read = now;
-        (!piece.is_empty()).then_some(piece)
+        piece
+    }
+
+    /// The last bytes for the client when one of these events cannot be read: those before it, and the error event.
+    /// A client that got the event itself would end there, with nobody to tell it why.
+    fn malformed(&mut self, events: &[u8]) -> Bytes {
+        self.body = None;
+        self.record(End::Failed(Failure::Malformed));
+        let mut last = BytesMut::from(&events[..readable(events)]);
+        last.extend_from_slice(&error_event(Failure::Malformed));
+        last.freeze()
     }
 
     /// Whether a deadline is over. The timer is not moved for each piece: when it fires, it is set to what is left.
@@ -182,7 +195,6 @@ impl Relay {
         }
         let end = match &self.watch {
             Some(w) if w.error_event => End::Failed(Failure::ErrorEvent),
-            Some(w) if w.malformed => End::Failed(Failure::Malformed),
             _ => End::Answered,
         };
         self.record(end);

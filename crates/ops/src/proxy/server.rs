@@ -2,15 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use stopwatt_core::Nanos;
+use stopwatt_core::clock::monotonic_raw;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +102,11 @@ pub fn bind(settings: Settings) -> Result<Listening, ProxyError> {
 
 /// Ends a running proxy: it drains first.
 #[derive(Debug, Clone, Default)]
-pub struct Running(CancellationToken);
+pub struct Running {
+    stop: CancellationToken,
+    /// When it was asked to end.
+    asked: Arc<OnceLock<Nanos>>,
+}
 
 impl Running {
     /// A handle for a proxy that is about to run.
@@ -110,7 +116,15 @@ impl Running {
 
     /// Asks it to end: nobody is accepted any more, streams that go on may end within the time to drain.
     pub fn stop(&self) {
-        self.0.cancel();
+        self.asked.get_or_init(monotonic_raw);
+        self.stop.cancel();
+    }
+
+    /// When everything is to have ended that was asked to end `within` this time, raw monotonic: counted from
+    /// [`Self::stop`], and from now where it was not asked.
+    pub fn deadline(&self, within: Duration) -> Nanos {
+        let from = self.asked.get().copied().unwrap_or_else(monotonic_raw);
+        from.saturating_add(Nanos::try_from(within.as_nanos()).unwrap_or(Nanos::MAX))
     }
 }
 
@@ -145,9 +159,10 @@ impl Listening {
             pools,
             observers,
             cut: cut.clone(),
+            rendering: Arc::new(Semaphore::new(1)),
             serial: AtomicU64::new(0),
         });
-        let stop = running.0.clone();
+        let stop = running.stop.clone();
         runtime.block_on(async move {
             let listener = TcpListener::from_std(self.listener).map_err(ProxyError::Runtime)?;
             // Every connection holds a sender: when the last is dropped, all have ended.

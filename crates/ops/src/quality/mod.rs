@@ -17,11 +17,15 @@ mod reference;
 mod tracker;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use stopwatt_core::Nanos;
+use stopwatt_core::clock::monotonic_raw;
 use stopwatt_sensor::host::lower_priority_of_this_thread;
 
 use crate::content::{Content, Keeper};
@@ -34,6 +38,10 @@ pub use tracker::{Finding, Settings, Tracker};
 
 /// Answers that wait to be judged. More are dropped.
 const QUEUE: usize = 256;
+/// How often it is looked whether to end.
+const TICK: Duration = Duration::from_millis(50);
+/// How long the answers that wait at the end are judged; the rest is dropped.
+const LAST: Duration = Duration::from_secs(5);
 
 /// An answer to be judged.
 struct Job {
@@ -44,7 +52,7 @@ struct Job {
     content: Arc<Content>,
 }
 
-/// Judges answers until it is dropped.
+/// Judges answers until it is dropped; those that wait then are judged first, for up to five seconds.
 #[derive(Debug)]
 pub struct Judge {
     jobs: Option<SyncSender<Job>>,
@@ -56,6 +64,8 @@ pub struct Judge {
 struct Shared {
     tracker: Mutex<Tracker>,
     dropped: AtomicU64,
+    /// The thread ends when no answer waits.
+    ending: AtomicBool,
 }
 
 impl Judge {
@@ -70,7 +80,7 @@ impl Judge {
         };
         let variants = fleet.upstreams().iter().map(|u| u.variant).collect();
         let tracker = Mutex::new(Tracker::new(settings, references, variants));
-        let shared = Arc::new(Shared { tracker, dropped: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { tracker, dropped: AtomicU64::new(0), ending: AtomicBool::new(false) });
         let (jobs, received) = sync_channel(QUEUE);
         let to = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -106,24 +116,35 @@ impl Judge {
                 "Answers that were not judged: too many waited.",
             );
             page.line("stopwatt_answers_dropped_total", "", shared.dropped.load(Relaxed) as f64);
-            shared.tracker.lock().unwrap_or_else(PoisonError::into_inner).render(page, fleet);
+            lock(&shared).render(page, fleet);
         })
     }
 
     /// Answers that were judged so far.
     pub fn judged(&self) -> u64 {
-        self.shared.tracker.lock().unwrap_or_else(PoisonError::into_inner).judged()
+        lock(&self.shared).judged()
     }
 }
 
 impl Drop for Judge {
     fn drop(&mut self) {
         drop(self.jobs.take());
-        // Keepers hold senders of their own: the thread is waited for only when they are gone too.
-        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
+        // Keepers hold senders of their own, so that the thread is told to end.
+        self.shared.ending.store(true, Release);
+        let Some(thread) = self.thread.take() else { return };
+        let until = monotonic_raw() + LAST.as_nanos() as Nanos;
+        while !thread.is_finished() && monotonic_raw() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // One that is not done is left: a shutdown does not wait for a disk or for texts.
+        if thread.is_finished() {
             let _ = thread.join();
         }
     }
+}
+
+fn lock(shared: &Shared) -> MutexGuard<'_, Tracker> {
+    shared.tracker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What of an exchange is judged: complete answers to prompts.
@@ -143,15 +164,21 @@ fn job(exchange: &Exchange, content: &Arc<Content>) -> Option<Job> {
 }
 
 fn judge(jobs: &Receiver<Job>, shared: &Shared, file: Option<PathBuf>) {
-    let salt = shared.tracker.lock().unwrap_or_else(PoisonError::into_inner).salt();
+    let salt = lock(shared).salt();
     let mut complained = false;
-    for job in jobs {
+    loop {
+        let ending = shared.ending.load(Acquire);
+        let job = match jobs.recv_timeout(TICK) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) if !ending => continue,
+            Err(_) => return,
+        };
         let Some(heard) = heard::hear(&job.content, job.finish, salt) else { continue };
         let key =
             tracker::Key { upstream: job.upstream, model: job.model, prompt_version: job.prompt_version };
         // Texts end here.
         drop(job.content);
-        let mut tracker = shared.tracker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tracker = lock(shared);
         let learnt = tracker.take(key, heard);
         let saved = learnt.then(|| tracker.references().clone());
         drop(tracker);
@@ -168,8 +195,40 @@ fn judge(jobs: &Receiver<Job>, shared: &Shared, file: Option<PathBuf>) {
 pub(crate) mod tests {
     use bytes::Bytes;
 
+    use stopwatt_core::clock::monotonic_raw;
+
     use super::*;
     use crate::content::{Answered, Kept};
+    use crate::upstream::Spec;
+
+    #[test]
+    fn answers_that_wait_at_the_end_are_judged() {
+        let specs = vec![Spec::parse("http://h:1").unwrap()];
+        let fleet = Fleet::new(specs, crate::fleet::Settings::default(), |_| None).unwrap();
+        let settings = Settings { reference: 400, window: 100, false_alarms: 0.05 };
+        let judge = Judge::start(settings, &fleet, None).unwrap();
+        // It outlives the judge, as one of a proxy that still drains does.
+        let keeper = judge.keeper();
+        let exchange = Exchange {
+            upstream: Some(0),
+            end: End::Answered,
+            status: 200,
+            ..Exchange::new("/v1/completions", monotonic_raw())
+        };
+        for i in 0..QUEUE {
+            let content = Content {
+                request: Bytes::from(format!("{{\"prompt\":\"{i}\"}}")),
+                answer: Answered::Stream(Kept { text: format!("answer {i}"), ..Kept::new(false) }),
+            };
+            keeper.look(&exchange, &Arc::new(content));
+        }
+        let shared = Arc::clone(&judge.shared);
+        drop(judge);
+        let judged = lock(&shared).judged();
+        assert_eq!(judged + shared.dropped.load(Relaxed), QUEUE as u64);
+        assert!(judged > 0);
+        drop(keeper);
+    }
 
     /// A tracker with a reference and a window of its own.
     pub(crate) fn judged() -> Tracker {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -40,6 +40,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// Longest time for a request to the receiver.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How much longer than its end the thread is waited for.
+const SLACK: Nanos = 200_000_000;
 /// Waits before a batch is tried again.
 const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 /// Path at which OTLP receivers take traces.
@@ -104,7 +106,23 @@ struct Counts {
     refused: AtomicU64,
     /// It could not be reached.
     unreachable: AtomicU64,
-    stop: AtomicBool,
+    /// Raw monotonic; 0: it goes on.
+    until: AtomicI64,
+}
+
+impl Counts {
+    /// By when everything is to be sent; `None` while it goes on.
+    fn until(&self) -> Option<Nanos> {
+        Some(self.until.load(Relaxed)).filter(|at| *at != 0)
+    }
+
+    /// How long a request to the receiver may take now.
+    fn patience(&self) -> Duration {
+        self.until().map_or(PATIENCE, |until| {
+            let left = u64::try_from(until - monotonic_raw()).unwrap_or(0);
+            PATIENCE.min(Duration::from_nanos(left))
+        })
+    }
 }
 
 /// Sends spans until it is ended.
@@ -194,14 +212,32 @@ impl Exporter {
     }
 }
 
-impl Drop for Exporter {
-    /// Sends what waits, once.
-    fn drop(&mut self) {
-        self.counts.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
+impl Exporter {
+    /// Sends what waits, each batch once and all of them until `until` (raw monotonic); the rest is dropped and counted
+    /// as not reached.
+    pub fn end(mut self, until: Nanos) {
+        self.close(until);
+    }
+
+    fn close(&mut self, until: Nanos) {
+        let Some(thread) = self.thread.take() else { return };
+        self.counts.until.store(until.max(1), Relaxed);
+        // A request that is on its way when this is called was given its time before.
+        let most = until.max(monotonic_raw()) + SLACK;
+        while !thread.is_finished() && monotonic_raw() < most {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
             // It tells what went wrong in its counts.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Exporter {
+    /// As [`Exporter::end`], within the time of one request.
+    fn drop(&mut self) {
+        self.close(monotonic_raw() + PATIENCE.as_nanos() as Nanos);
     }
 }
 
@@ -217,7 +253,7 @@ impl Worker {
         let every = Nanos::try_from(EVERY.as_nanos()).unwrap_or(Nanos::MAX);
         let (mut batch, mut bytes, mut since) = (Vec::new(), 0, monotonic_raw());
         loop {
-            let stop = self.counts.stop.load(Relaxed);
+            let stop = self.counts.until().is_some();
             let ended = match items.recv_timeout(TICK) {
                 Ok(item) => {
                     if batch.is_empty() {
@@ -290,7 +326,12 @@ impl Worker {
     /// Sends a body; `None` and counted where it is not taken.
     fn post(&self, target: &Target, path: &str, body: &[u8], n: u64) -> Option<Vec<u8>> {
         for wait in AGAIN.iter().map(Some).chain([None]) {
-            let lost = match stopwatt_load::post(target, path, body, PATIENCE) {
+            let patience = self.counts.patience();
+            if patience.is_zero() {
+                self.counts.unreachable.fetch_add(n, Relaxed);
+                return None;
+            }
+            let lost = match stopwatt_load::post(target, path, body, patience) {
                 Ok(answer) if (200..300).contains(&answer.status) => return Some(answer.body),
                 // What the protocol lets be sent again.
                 Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => &self.counts.unreachable,
@@ -312,7 +353,7 @@ impl Worker {
     fn pause(&self, wait: Duration) -> bool {
         let mut left = wait;
         while !left.is_zero() {
-            if self.counts.stop.load(Relaxed) {
+            if self.counts.until().is_some() {
                 return false;
             }
             let step = left.min(TICK);
@@ -381,6 +422,29 @@ mod tests {
         assert_eq!(at("/otlp/"), ("/otlp/v1/traces".into(), None));
         let scores = Some("/base/api/public/scores".to_owned());
         assert_eq!(at("/base/api/public/otel"), ("/base/api/public/otel/v1/traces".into(), scores));
+    }
+
+    #[test]
+    fn a_receiver_that_is_silent_holds_up_no_shutdown() {
+        // Connections are made and never answered.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::parse(&format!("http://{}", silent.local_addr().unwrap())).unwrap();
+        let specs = vec![crate::upstream::Spec::parse("http://h:1").unwrap()];
+        let fleet = Arc::new(Fleet::new(specs, crate::fleet::Settings::default(), |_| None).unwrap());
+        let endpoint = Endpoint::new(target, "/", None).unwrap();
+        let exporter = Exporter::start(endpoint, &fleet, false).unwrap();
+        let (scores, counts) = (exporter.scores(), Arc::clone(&exporter.counts));
+        let place = crate::trace::Ids::new().place(1, None);
+        let value = crate::feedback::ScoreValue::YesNo(true);
+        // Nine batches: with ten seconds for each it would take a minute and a half.
+        let n = 9 * BATCH as u64;
+        for _ in 0..n {
+            scores(Score { place, name: "s".to_owned(), value: value.clone(), comment: None });
+        }
+        let began = monotonic_raw();
+        exporter.end(began + 300_000_000);
+        assert!(monotonic_raw() - began < 30_000_000_000);
+        assert_eq!(counts.sent.load(Relaxed), 0);
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn a_control_loses_nothing_and_ejects_nobody() {
 
 #[test]
 fn no_fault_of_one_of_two_loses_a_request_or_cuts_a_stream_in_silence() {
-    let faults = [Fault::Refused, Fault::Http500, Fault::Reset, Fault::CleanCut];
+    let faults = [Fault::Refused, Fault::Http500, Fault::Reset, Fault::CleanCut, Fault::Malformed];
     for fault in chaos(&faults).faults {
         assert_eq!(
             (fault.lost.value, fault.cut.value, fault.late.value),
@@ -65,7 +65,7 @@ fn no_fault_of_one_of_two_loses_a_request_or_cuts_a_stream_in_silence() {
         );
         assert!(fault.eject_s.value.is_some_and(|s| s < 1.5), "{fault:?}");
         assert!(fault.false_ejections.value == Some(0.0), "{fault:?}");
-        if matches!(fault.fault, Fault::Reset | Fault::CleanCut) {
+        if matches!(fault.fault, Fault::Reset | Fault::CleanCut | Fault::Malformed) {
             assert!(fault.marked.value.is_some_and(|n| n > 0.0), "{fault:?}");
         }
     }

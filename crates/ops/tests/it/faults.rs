@@ -78,6 +78,47 @@ fn a_chunked_body_that_ends_well_without_a_finish_is_told() {
 }
 
 #[test]
+fn an_event_that_cannot_be_read_is_told() {
+    check_alone(faults(|f| f.garbled = 1.0), Failure::Malformed);
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_held_back_and_what_came_before_it_is_not() {
+    let raw = Raw::start(Some(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+         data: {\"choices\":[{\"delta\":{\"content\":\"first\"}}]}\n\n",
+    ));
+    // What follows comes in one piece of its own.
+    raw.then(
+        "data: {\"choices\":[{\"delta\":{\"content\":\"second\"}}]}\n\n\
+         data: {\"choices\":[{\"del\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"third\"}}]}\n\n",
+    );
+    let proxy = Proxy::start(&[raw.spec()], |_| {});
+    let answer = proxy.chat();
+    assert!(answer.body.contains("first") && answer.body.contains("second"), "{}", answer.body);
+    assert!(!answer.body.contains("\"del\n") && !answer.body.contains("third"), "{}", answer.body);
+    assert_eq!(answer.error_code().as_deref(), Some("malformed"));
+}
+
+#[test]
+fn who_sends_events_that_cannot_be_read_gets_no_more_requests() {
+    let (sick, well) = (engine(faults(|f| f.garbled = 1.0)), engine(|_| {}));
+    let proxy = Proxy::start(&[spec(&sick), spec(&well)], |_| {});
+    wait_for("the ejection", || {
+        let answer = proxy.chat();
+        assert!(answer.is_done() != (answer.error_code().as_deref() == Some("malformed")), "{}", answer.body);
+        proxy.fleet.upstreams()[0].ejected() == Some(Reason::Failures)
+    });
+    let answer = proxy.chat();
+    assert!(answer.is_done(), "{}", answer.body);
+}
+
+#[test]
+fn an_event_that_cannot_be_read_before_the_first_token_is_anothers_turn() {
+    check_beside(|c| (c.faults.garbled, c.faults.at) = (1.0, 0.0));
+}
+
+#[test]
 fn an_error_500_is_anothers_turn() {
     check_beside(faults(|f| f.http_500 = 1.0));
 }

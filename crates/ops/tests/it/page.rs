@@ -2,32 +2,38 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stopwatt_engine::Token;
 use stopwatt_ops::page::{Hub, Sources};
 use stopwatt_ops::rules;
+use stopwatt_ops::store::{Reader, Settings, Store};
 
-use crate::support::{self, Proxy, wait_for};
+use crate::support::{self, CHAT, Proxy, wait_for};
 
 fn watched(token: Option<&str>) -> (Proxy, Hub) {
     let engine = support::engine(|_| {});
+    // The engine ends with its handle, and the page does not need it.
+    kept(&support::spec(&engine), token, None)
+}
+
+fn kept(spec: &str, token: Option<&str>, store: Option<&Path>) -> (Proxy, Hub) {
     let mut hub = None;
-    let proxy = Proxy::with_page(&[support::spec(&engine)], |settings, fleet, telemetry| {
+    let proxy = Proxy::with_page(&[spec.to_owned()], |settings, fleet, telemetry| {
         settings.token = token.map(Token::new);
         let (scraped, of) = (Arc::clone(telemetry), Arc::clone(fleet));
         let started = Hub::start(Sources {
             fleet: Arc::clone(fleet),
             scrape: Box::new(move || scraped.render(&of)),
             rules: rules::Settings::default().alerts().unwrap(),
-            store: None,
+            store: store.map(|d| (Store::open(Settings::new(d.to_owned())).unwrap(), d.to_owned())),
         })
         .unwrap();
         settings.page = Some(started.page());
         hub = Some(started);
     });
-    // The engine ends with its handle, and the page does not need it.
     (proxy, hub.unwrap())
 }
 
@@ -83,6 +89,24 @@ fn frames_come_and_an_open_page_holds_up_no_shutdown() {
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).unwrap();
     assert!(rest.ends_with(b"0\r\n\r\n"), "the stream has an end");
+}
+
+#[test]
+fn what_ends_while_the_proxy_drains_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = support::engine(|c| c.itl_s = 0.05);
+    let (mut proxy, hub) = kept(&support::spec(&engine), None, Some(dir.path()));
+    let addr = proxy.addr;
+    let answer =
+        std::thread::spawn(move || support::exchange(addr, "POST", "/v1/chat/completions", "", CHAT));
+    wait_for("the request", || proxy.fleet.upstreams()[0].in_flight() == 1);
+    proxy.join();
+    assert!(answer.join().unwrap().is_done());
+    drop(hub);
+    let mut rows = Vec::new();
+    Reader::open(dir.path()).unwrap().requests(0, i64::MAX, |row| rows.push(row)).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert!(rows[0].tokens > 0, "{:?}", rows[0]);
 }
 
 #[test]

@@ -2,13 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stopwatt_engine::exact::config::RoleChunk;
 use stopwatt_ops::exchange::End;
 use stopwatt_ops::proxy::{Settings, bind};
 
-use crate::support::{CHAT, Proxy, Raw, engine, exchange, nobody, spec};
+use crate::support::{CHAT, Proxy, Raw, engine, exchange, nobody, spec, wait_for};
 
 #[test]
 fn a_stream_arrives_as_the_engine_sent_it() {
@@ -214,4 +216,31 @@ fn tokens_and_cost_are_told_of_streams_and_of_whole_answers() {
                 && l.ends_with("model=\"stopwatt-exact\"} 40")),
         "{page}"
     );
+}
+
+#[test]
+fn a_page_of_metrics_in_the_making_holds_up_no_request() {
+    let engine = engine(|_| {});
+    let proxy = Proxy::start(&[spec(&engine)], |_| {});
+    let making = Arc::new(AtomicUsize::new(0));
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let now = Arc::clone(&making);
+    proxy.telemetry.add(Box::new(move |_, _| {
+        now.fetch_add(1, SeqCst);
+        // Until the test has had its answer.
+        let _ = gone.lock().unwrap().recv_timeout(Duration::from_secs(20));
+        now.fetch_sub(1, SeqCst);
+    }));
+    let addr = proxy.addr;
+    let pages: Vec<_> =
+        (0..4).map(|_| std::thread::spawn(move || exchange(addr, "GET", "/metrics", "", ""))).collect();
+    wait_for("a page in the making", || making.load(SeqCst) == 1);
+    assert!(proxy.chat().is_done());
+    assert_eq!(making.load(SeqCst), 1, "the answer came while the page was made");
+    drop(go);
+    for page in pages {
+        let page = page.join().unwrap();
+        assert!(page.status == 200 && page.body.contains("stopwatt_requests_total"), "{}", page.head);
+    }
 }

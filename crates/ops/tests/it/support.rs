@@ -229,6 +229,7 @@ fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
 pub(crate) struct Raw {
     pub(crate) addr: SocketAddr,
     pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    then: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Raw {
@@ -237,6 +238,8 @@ impl Raw {
         let addr = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&requests);
+        let then = Arc::new(Mutex::new(None));
+        let later: Arc<Mutex<Option<&'static str>>> = Arc::clone(&then);
         std::thread::spawn(move || {
             let mut held = Vec::new();
             for stream in listener.incoming() {
@@ -249,9 +252,18 @@ impl Raw {
                 let n = stream.read(&mut buffer).unwrap_or(0);
                 kept.lock().unwrap().push(String::from_utf8_lossy(&buffer[..n]).into_owned());
                 let _ = stream.write_all(answer.as_bytes());
+                if let Some(rest) = *later.lock().unwrap() {
+                    std::thread::sleep(Duration::from_millis(100));
+                    let _ = stream.write_all(rest.as_bytes());
+                }
             }
         });
-        Self { addr, requests }
+        Self { addr, requests, then }
+    }
+
+    /// What follows its answer a moment later.
+    pub(crate) fn then(&self, rest: &'static str) {
+        *self.then.lock().unwrap() = Some(rest);
     }
 
     pub(crate) fn spec(&self) -> String {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use stopwatt_core::Nanos;
+use stopwatt_core::clock::monotonic_raw;
 use stopwatt_engine::Token;
 use stopwatt_ops::admission::{self, Change};
 use stopwatt_ops::fleet::{self, Event, Fleet, What};
@@ -102,6 +104,9 @@ pub(crate) struct WatchArgs {
     #[command(flatten)]
     store: super::watch_store::WatchStoreArgs,
 }
+
+/// How long traces are sent when streams have used up the time to drain.
+const LAST_TRACES: Duration = Duration::from_secs(1);
 
 /// What stands beside the proxy.
 #[derive(Debug, Subcommand)]
@@ -213,8 +218,9 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
     )?;
     out.flush()?;
     listening.run(Arc::clone(&fleet), telemetry, observers, &running)?;
-    // Sends what waits.
-    drop(traces);
+    // Streams and traces share the time to drain; traces get a moment of their own.
+    let moment = monotonic_raw() + LAST_TRACES.as_nanos() as Nanos;
+    traces.end(running.deadline(args.drain).max(moment));
     drop(monitor);
     // It writes what the store has not written yet.
     drop(hub);

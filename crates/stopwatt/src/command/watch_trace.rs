@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use stopwatt_core::Nanos;
 use stopwatt_ops::content::Keeper;
 use stopwatt_ops::feedback::Feedback;
 use stopwatt_ops::fleet::Fleet;
@@ -82,6 +83,13 @@ impl Traces {
         }
         if let Some(feedback) = self.feedback.clone() {
             telemetry.add(Box::new(move |page, fleet| feedback.render(page, fleet)));
+        }
+    }
+
+    /// Sends what waits, until this time (raw monotonic).
+    pub(crate) fn end(self, until: Nanos) {
+        if let Some(exporter) = self.exporter {
+            exporter.end(until);
         }
     }
 
