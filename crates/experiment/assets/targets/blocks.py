@@ -4,6 +4,7 @@ A cache holds rows of `head_dim` numbers. `table[b, i]` is the row where tokens 
 head `h` begins `h * head_stride` rows later. So one kernel reads blocks anywhere and a piece in order.
 """
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 
 try:

@@ -4,9 +4,9 @@ Weights are random and the same on both sides. Keys and values lie in one piece 
 head_dim]`.
 """
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.nn.functional as F
-import workload
 
 
 class Size:

@@ -1,7 +1,7 @@
 """Causal attention: scores written out as a matrix, against a fused kernel."""
 
+import workload  # first: it says so where there is no PyTorch
 import torch
-import workload
 
 
 class FlashSdp:

@@ -1,8 +1,8 @@
 """Decode attention over a cache of bf16, against e4m3 with a scale for each key/value head."""
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import blocks
-import workload
 
 MOST = 448.0  # largest e4m3 number
 

@@ -7,11 +7,11 @@ graph   the step as a CUDA graph
 fp8_kv  the cache in e4m3
 """
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.nn.functional as F
 import blocks
 import decoder
-import workload
 
 MODES = ("naive", "fused", "paged", "graph", "fp8_kv")
 MOST = 448.0  # largest e4m3 number

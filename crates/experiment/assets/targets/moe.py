@@ -1,8 +1,8 @@
 """Routed experts in a loop over experts, against grouped products."""
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.nn.functional as F
-import workload
 
 
 class Moe:

@@ -1,5 +1,6 @@
 """Does a model split over two devices compute what one device computes?"""
 
+import workload  # first: it says so where there is no PyTorch
 import ranks
 from tensor_parallel import TensorParallel
 

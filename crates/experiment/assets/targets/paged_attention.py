@@ -1,8 +1,8 @@
 """Decode steps whose keys and values are re-allocated as they grow, against blocks from a pool with a block table."""
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import blocks
-import workload
 
 
 class PagedAttention:

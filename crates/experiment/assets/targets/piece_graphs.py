@@ -2,10 +2,10 @@
 
 import time
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.nn.functional as F
 import decoder
-import workload
 
 CONTEXT = 512
 

@@ -13,9 +13,9 @@ import sys
 os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
 os.environ.setdefault("TORCH_SYMM_MEM_DISABLE_MULTICAST", "1")
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.distributed as dist
-import workload
 
 RANKS = 2
 

@@ -8,10 +8,10 @@ import time
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="inductor-"))
 os.environ.setdefault("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.nn.functional as F
 import decoder
-import workload
 
 
 class RegionalCompilation:

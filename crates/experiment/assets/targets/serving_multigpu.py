@@ -1,5 +1,6 @@
 """Decode steps of a large batch: one device, or two with tensor parallelism."""
 
+import workload  # first: it says so where there is no PyTorch
 import decoder
 import ranks
 from tensor_parallel import TensorParallel

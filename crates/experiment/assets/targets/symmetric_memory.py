@@ -4,10 +4,10 @@ Each iteration does a sum of every size and copies a replica of pages to the oth
 byte that was changed on the way would show.
 """
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.distributed as dist
 import ranks
-import workload
 
 PAGES, PAGE = 64, 16 * 8 * 128  # pages of 16 tokens, 8 heads, 128 numbers
 

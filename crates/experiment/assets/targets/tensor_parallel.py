@@ -1,5 +1,6 @@
 """Decoder layers on one device, or split over two: each rank has half of the heads and of the inner width."""
 
+import workload  # first: it says so where there is no PyTorch
 import torch
 import torch.nn.functional as F
 import decoder

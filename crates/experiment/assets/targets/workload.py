@@ -40,7 +40,10 @@ class Lacks(Exception):
 try:
     import torch
 except ImportError:
-    torch = None
+    # Pairs import this module first: without PyTorch nothing of them is run.
+    sys.stdin.readline()
+    say({"skip": "PyTorch is not installed for this Python"})
+    sys.exit(0)
 
 # Weights are no input: the same on both sides, and nothing that is drawn later.
 WEIGHTS_SEED = 20_240_229
@@ -48,7 +51,7 @@ WEIGHTS_SEED = 20_240_229
 FLUSH_BYTES = 256 << 20
 
 
-def weights(device: str) -> "torch.Generator":
+def weights(device: str) -> torch.Generator:
     """A generator of weights, the same for both sides."""
     return torch.Generator(device=device).manual_seed(WEIGHTS_SEED)
 
@@ -69,8 +72,6 @@ class Side:
         self.flush = None
 
     def prepare(self, ask: dict) -> dict:
-        if torch is None:
-            raise Lacks("PyTorch is not installed for this Python")
         if self.cuda and not torch.cuda.is_available():
             raise Lacks("PyTorch sees no GPU")
         if self.cuda:
@@ -185,11 +186,8 @@ def main(pair_class) -> None:
         if ask["do"] == "end":
             return
         try:
-            if torch is None:
+            with torch.no_grad():
                 side.answer(ask)
-            else:
-                with torch.no_grad():
-                    side.answer(ask)
         except Lacks as lacks:
             say({"skip": str(lacks)})
             return
