@@ -42,9 +42,11 @@ fn every_pair_of_this_program_is_verified_on_a_cpu() {
     let ended = place.run(&[&args[..], &SMALL].concat());
     let doc = ended.expect(0).json();
     follows("targets.schema.json", &doc);
-    let built_in: Vec<&Value> =
-        doc["pairs"].as_array().unwrap().iter().filter(|p| p["form"] == "built-in").collect();
-    assert!(built_in.len() >= 4);
+    // One of them needs a real model, and is skipped without.
+    let all = doc["pairs"].as_array().unwrap().iter();
+    let built_in = all.filter(|p| p["form"] == "built-in" && p["target"] != "ch16:perplexity");
+    let built_in: Vec<&Value> = built_in.collect();
+    assert!(built_in.len() >= 5);
     for pair in built_in {
         assert_eq!((&pair["state"], &pair["small"]), (&"verified".into(), &true.into()), "{pair}");
         let names: Vec<&str> = checks(pair).iter().map(|(name, _)| *name).collect();
