@@ -36,6 +36,40 @@ pub enum What {
     Health(State),
     /// Whether it is given requests.
     Admission(Change),
+    /// The engine that the proxy starts and ends itself.
+    Replica(Replica),
+}
+
+/// What became of an engine that the proxy starts and ends itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replica {
+    /// It was started.
+    Starting,
+    /// It answers, and is given requests.
+    Ready,
+    /// It did not come up.
+    Failed,
+    /// It ended by itself after it was ready.
+    Died,
+    /// It is given no more requests, and ends when those it has are over.
+    Draining,
+    /// It was ended.
+    Stopped,
+}
+
+/// Whether there is an engine behind an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// There is; health and outcomes decide whether it is given requests.
+    Present,
+    /// It is given no more requests.
+    Draining,
+    /// There is none: nobody is sent there, nobody looks, and no figure of health counts it.
+    Absent,
+}
+
+impl Place {
+    const ALL: [Self; 3] = [Self::Present, Self::Draining, Self::Absent];
 }
 
 /// What the engine last said of itself; `None` where it does not.
@@ -83,6 +117,9 @@ pub struct Upstream {
     gauges: Mutex<Gauges>,
     known: Mutex<Known>,
     ejections: [AtomicU64; Reason::ALL.len()],
+    place: AtomicU8,
+    /// Engines that it has had.
+    generation: AtomicU32,
     /// Only with a price.
     meter: Option<Mutex<Meter>>,
 }
@@ -119,6 +156,16 @@ impl Upstream {
     /// Why it is given no requests; `None` when it is.
     pub fn ejected(&self) -> Option<Reason> {
         *self.ejected.borrow()
+    }
+
+    /// Whether there is an engine.
+    pub fn place(&self) -> Place {
+        Place::ALL[usize::from(self.place.load(Relaxed)).min(Place::ALL.len() - 1)]
+    }
+
+    /// Engines that it has had; one that the proxy does not start itself counts as the first.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Relaxed)
     }
 
     /// Requests that have not ended.
@@ -241,6 +288,7 @@ pub struct Fleet {
     upstreams: Vec<Upstream>,
     variants: Vec<Variant>,
     budget: Mutex<Budget>,
+    admission: admission::Settings,
     events: Mutex<Option<Sender<Event>>>,
 }
 
@@ -305,11 +353,14 @@ impl Fleet {
                 gauges: Mutex::new(Gauges::default()),
                 known: Mutex::new(Known::default()),
                 ejections: Default::default(),
+                place: AtomicU8::new(0),
+                generation: AtomicU32::new(1),
                 meter,
             });
         }
         let budget = Budget::new(settings.retry_share, settings.retry_floor, monotonic_raw());
-        Ok(Self { upstreams, variants, budget: Mutex::new(budget), events: Mutex::new(None) })
+        let (admission, events) = (settings.admission, Mutex::new(None));
+        Ok(Self { upstreams, variants, budget: Mutex::new(budget), admission, events })
     }
 
     /// Every upstream, in the order given.
@@ -340,10 +391,11 @@ impl Fleet {
     /// inside it the upstream with the fewest requests for its weight is taken.
     ///
     /// When nobody is admitted, the least sick is asked: a detector that is wrong must not close the service.
-    /// `None` when `not` leaves nobody.
+    /// `None` when nobody else than `not` is present.
     pub(crate) fn choose(&self, key: &[u8], not: Option<usize>, now: Nanos) -> Option<usize> {
         let wanted = split::choose(&self.variants, key);
         let candidates = self.upstreams.iter().enumerate().filter(|(i, _)| Some(*i) != not);
+        let candidates = candidates.filter(|(_, u)| u.is_present());
         candidates
             .min_by(|(_, a), (_, b)| {
                 let rank = |u: &Upstream| {
@@ -356,12 +408,41 @@ impl Fleet {
 
     /// Whether somebody else than `not` is well enough to take over.
     pub(crate) fn has_other(&self, not: usize, now: Nanos) -> bool {
-        self.upstreams.iter().enumerate().any(|(i, u)| i != not && u.sickness(now) == 0)
+        self.upstreams.iter().enumerate().any(|(i, u)| i != not && u.is_present() && u.sickness(now) == 0)
+    }
+
+    /// There is an engine now, or none any more. One that comes is new: nothing that was known of another is held
+    /// against it.
+    pub(crate) fn place(&self, upstream: usize, place: Place) {
+        let up = &self.upstreams[upstream];
+        if place == Place::Present {
+            *lock(&up.admission) = Admission::new(self.admission);
+            up.ejected.send_replace(None);
+            up.state.store(0, Relaxed);
+            up.rests_until.store(0, Relaxed);
+            up.set_gauges(Gauges::default());
+            up.generation.fetch_add(1, Relaxed);
+        }
+        let index = Place::ALL.iter().position(|p| *p == place).unwrap_or(0) as u8;
+        up.place.store(index, Relaxed);
+    }
+
+    /// Tells what became of an engine of the proxy's own.
+    pub(crate) fn replica(&self, upstream: usize, replica: Replica) {
+        self.send(Event { at: monotonic_raw(), upstream, what: What::Replica(replica) });
+    }
+
+    /// The upstreams behind which there is an engine.
+    pub fn present(&self) -> impl Iterator<Item = &Upstream> {
+        self.upstreams.iter().filter(|u| u.place() != Place::Absent)
     }
 
     /// A request ended well or failed for a reason of the upstream.
     pub(crate) fn outcome(&self, upstream: usize, good: bool) {
         let up = &self.upstreams[upstream];
+        if up.place() == Place::Absent {
+            return; // what it left behind says nothing of the next one
+        }
         let now = monotonic_raw();
         let change = lock(&up.admission).outcome(good, now);
         self.changed(upstream, change, now);
@@ -370,6 +451,9 @@ impl Fleet {
     /// Health was looked at.
     pub(crate) fn health(&self, upstream: usize, state: State, proven: bool) {
         let up = &self.upstreams[upstream];
+        if up.place() == Place::Absent {
+            return;
+        }
         let now = monotonic_raw();
         let index = State::ALL.iter().position(|s| *s == state).unwrap_or(0) as u8;
         if up.state.swap(index, Relaxed) != index {
@@ -408,6 +492,15 @@ impl Fleet {
 }
 
 impl Upstream {
+    /// Whether it is given requests.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.is_present() && self.ejected().is_none()
+    }
+
+    fn is_present(&self) -> bool {
+        self.place() == Place::Present
+    }
+
     /// 0 is admitted; the rest in the order of who is asked when nobody is.
     fn sickness(&self, now: Nanos) -> u8 {
         match self.ejected() {
@@ -501,6 +594,22 @@ mod tests {
                 (0, What::Admission(Change::Ejected(Reason::Stalled))),
             ]
         );
+    }
+
+    #[test]
+    fn nobody_is_sent_where_there_is_no_engine_and_a_new_one_starts_clean() {
+        let fleet = fleet(&["http://h:1", "http://h:2"]);
+        fleet.health(1, State::Dead, false);
+        fleet.place(0, Place::Draining);
+        assert_eq!((fleet.choose(b"", None, 0), fleet.has_other(1, 0)), (Some(1), false));
+        fleet.place(1, Place::Absent);
+        assert_eq!((fleet.choose(b"", None, 0), fleet.present().count()), (None, 1));
+        fleet.health(1, State::Stalled, false);
+        assert_eq!(fleet.upstreams()[1].state(), State::Dead, "what is not there has no health");
+        fleet.place(1, Place::Present);
+        let up = &fleet.upstreams()[1];
+        assert_eq!((up.ejected(), up.state(), up.generation()), (None, State::Idle, 2));
+        assert_eq!((fleet.choose(b"", None, 0), fleet.has_other(0, 0)), (Some(1), true));
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod page;
 pub mod proxy;
 pub mod quality;
 pub mod rules;
+pub mod scale;
 pub mod signals;
 pub mod split;
 pub mod status;

@@ -6,7 +6,7 @@ use crate::fleet::Fleet;
 
 /// The fleet as it is now.
 pub fn of(fleet: &Fleet) -> Value {
-    let upstreams = fleet.upstreams().iter().map(|u| {
+    let upstreams = fleet.present().map(|u| {
         let gauges = u.gauges();
         json!({
             "name": u.spec.name,

@@ -17,7 +17,7 @@ use stopwatt_wire::exposition::Histogram;
 use crate::admission::Reason;
 use crate::exchange::{End, Exchange, Failure};
 use crate::exposition::{Page, Source};
-use crate::fleet::{Fleet, Gauges};
+use crate::fleet::{Fleet, Gauges, Place, Upstream};
 use crate::health::State;
 
 /// Type of the page.
@@ -367,20 +367,23 @@ impl Telemetry {
     }
 
     fn gauges(&self, page: &mut Page, fleet: &Fleet, labels: &[String]) {
-        let ups = fleet.upstreams();
+        // Of an engine that is not there is nothing to tell.
+        let there = |(u, _): &(&Upstream, &String)| u.place() != Place::Absent;
+        let (ups, labels): (Vec<&Upstream>, Vec<&String>) =
+            fleet.upstreams().iter().zip(labels).filter(there).unzip();
         let name = "stopwatt_upstream_in_flight";
         page.head(name, "gauge", "Requests at an upstream.");
-        for (u, l) in ups.iter().zip(labels) {
+        for (u, l) in ups.iter().zip(&labels) {
             page.line(name, l, f64::from(u.in_flight()));
         }
         let name = "stopwatt_upstream_admitted";
         page.head(name, "gauge", "Whether an upstream is given requests.");
-        for (u, l) in ups.iter().zip(labels) {
+        for (u, l) in ups.iter().zip(&labels) {
             page.line(name, l, f64::from(u8::from(u.ejected().is_none())));
         }
         let name = "stopwatt_upstream_health";
         page.head(name, "gauge", "1 for the state of an upstream.");
-        for (u, l) in ups.iter().zip(labels) {
+        for (u, l) in ups.iter().zip(&labels) {
             for state in State::ALL {
                 let is = f64::from(u8::from(u.state() == state));
                 page.line(name, &format!("{l},state=\"{}\"", state.name()), is);
@@ -422,10 +425,10 @@ impl Telemetry {
                 |g| g.kv_fragmentation,
             ),
         ];
-        let all: Vec<Gauges> = ups.iter().map(crate::fleet::Upstream::gauges).collect();
+        let all: Vec<Gauges> = ups.iter().map(|u| u.gauges()).collect();
         for (name, kind, help, value) in gauges {
             // What no engine tells is left out, not zero.
-            page.family(name, kind, help, all.iter().zip(labels).map(|(g, l)| (l.clone(), value(g))));
+            page.family(name, kind, help, all.iter().zip(&labels).map(|(g, l)| ((*l).clone(), value(g))));
         }
     }
 

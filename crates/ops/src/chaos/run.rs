@@ -364,6 +364,7 @@ fn see(found: &mut Repeat, fault: Fault, events: &[Event], clock: Clock, (from, 
     let knows = |e: &Event| match e.what {
         What::Health(state) => state.is_sick(),
         What::Admission(change) => matches!(change, Change::Ejected(_)),
+        What::Replica(_) => false,
     };
     let ejects = |e: &Event| matches!(e.what, What::Admission(Change::Ejected(_)));
     let since = |e: &&Event, t: Nanos| at(e) >= t;

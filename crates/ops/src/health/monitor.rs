@@ -17,7 +17,7 @@ use stopwatt_wire::engine_metrics::{
 use stopwatt_wire::openai;
 
 use super::machine::{Look, Machine, Settings};
-use crate::fleet::{Fleet, Gauges};
+use crate::fleet::{Fleet, Gauges, Place};
 use crate::stream_watch::Watch;
 use crate::telemetry::Telemetry;
 
@@ -71,6 +71,8 @@ impl Monitor {
                 telemetry: Arc::clone(telemetry),
                 index,
                 pace,
+                settings,
+                generation: fleet.upstreams()[index].generation(),
                 machine: Machine::new(settings, monotonic_raw()),
                 path: None,
                 proven: false,
@@ -107,6 +109,9 @@ struct One {
     telemetry: Arc<Telemetry>,
     index: usize,
     pace: Pace,
+    settings: Settings,
+    /// The engine that the rest is about.
+    generation: u32,
     machine: Machine,
     /// Where its metrics are, once that is known.
     path: Option<&'static str>,
@@ -121,6 +126,16 @@ impl One {
     }
 
     fn look(&mut self) {
+        let up = &self.fleet.upstreams()[self.index];
+        if up.place() == Place::Absent {
+            return;
+        }
+        let generation = up.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.machine = Machine::new(self.settings, monotonic_raw());
+            (self.path, self.proven, self.last_canary) = (None, false, None);
+        }
         let look = self.page();
         let was = self.machine.state();
         let up = &self.fleet.upstreams()[self.index];

@@ -15,12 +15,14 @@ use super::frame::{KEYS, Moment, frame};
 use super::span::{Span, frames};
 use super::{Page, Sources, Told};
 use crate::admission::Change;
-use crate::fleet::{Event, Fleet, What};
+use crate::fleet::{Event, Fleet, Place, Replica, Upstream, What};
 use crate::history::{Bins, Gaps, Incident, IncidentKind, Summary, Tally, Values};
 use crate::rules::evaluate::{Evaluator, Firing};
 use crate::rules::history::Labels;
 use crate::store::{Reader, RequestRow, Store, of_page};
 
+/// The generation of an upstream that has had no engine of the proxy's own.
+const FIRST: u32 = 1;
 const SECOND: Nanos = 1_000_000_000;
 /// What is kept in memory, and sent to a new client.
 const RECENT: Nanos = 900 * SECOND;
@@ -178,15 +180,38 @@ impl Thread {
     }
 
     fn event(&mut self, event: Event) {
-        let What::Admission(change) = event.what else { return };
         let at = unix_now() - (monotonic_raw() - event.at);
         let name = self.fleet.upstreams()[event.upstream].spec.name.clone();
-        match change {
-            Change::Ejected(reason) => self.begin(IncidentKind::Upstream, name, reason.name(), at),
-            Change::Admitted => self.end(IncidentKind::Upstream, &name, at),
+        match event.what {
+            What::Health(_) => return,
+            What::Admission(Change::Ejected(reason)) => {
+                self.begin(IncidentKind::Upstream, name, reason.name(), at);
+            }
+            What::Admission(Change::Admitted) => self.end(IncidentKind::Upstream, &name, at),
+            What::Replica(Replica::Died) => {
+                self.begin(IncidentKind::Upstream, name, "its engine ended", at);
+            }
+            What::Replica(Replica::Failed) => {
+                self.begin(IncidentKind::Upstream, name, "its engine did not come up", at);
+            }
+            What::Replica(Replica::Ready) => {
+                self.end(IncidentKind::Upstream, &name, at);
+                // It stands in for one that is gone and need not come again.
+                let fleet = Arc::clone(&self.fleet);
+                for gone in fleet.upstreams().iter().filter(|u| u.place() == Place::Absent) {
+                    self.end(IncidentKind::Upstream, &gone.spec.name, at);
+                }
+            }
+            What::Replica(Replica::Stopped) => self.end(IncidentKind::Upstream, &name, at),
+            What::Replica(Replica::Starting | Replica::Draining) => {}
         }
-        let open = |i: &&Incident| i.kind == IncidentKind::Upstream && i.ended_unix_ns.is_none();
-        if self.incidents.iter().filter(open).count() == self.fleet.upstreams().len() {
+        let out = |u: &Upstream| {
+            u.place() != Place::Present || self.open(IncidentKind::Upstream, &u.spec.name).is_some()
+        };
+        // Before the first engine is up, the service has not begun.
+        let begun =
+            self.fleet.upstreams().iter().any(|u| u.generation() > FIRST || u.place() != Place::Absent);
+        if begun && self.fleet.upstreams().iter().all(out) {
             self.begin(IncidentKind::Service, String::new(), "every upstream is out", at);
         } else {
             self.end(IncidentKind::Service, "", at);

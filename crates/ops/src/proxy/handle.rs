@@ -80,7 +80,7 @@ impl Proxy {
     pub(super) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Answer> {
         let path = request.uri().path();
         if path == "/health" {
-            let usable = self.fleet.upstreams().iter().any(|u| u.ejected().is_none());
+            let usable = self.fleet.upstreams().iter().any(|u| u.is_usable());
             return whole(if usable { 200 } else { 503 }, "text/plain", Bytes::new());
         }
         let header = |name: HeaderName| request.headers().get(name);
@@ -247,7 +247,7 @@ impl Proxy {
         if !self.fleet.has_other(failed.upstream, now) || self.fleet.upstreams()[next].ejected().is_some() {
             return false;
         }
-        let gone = self.fleet.upstreams()[failed.upstream].ejected().is_some();
+        let gone = !self.fleet.upstreams()[failed.upstream].is_usable();
         let free = gone
             || matches!(
                 failed.failure,

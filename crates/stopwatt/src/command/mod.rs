@@ -67,6 +67,8 @@ mod watch_query;
 #[cfg(feature = "ops")]
 mod watch_rules;
 #[cfg(feature = "ops")]
+mod watch_scale;
+#[cfg(feature = "ops")]
 mod watch_signals;
 #[cfg(feature = "ops")]
 mod watch_store;

@@ -13,7 +13,7 @@ use stopwatt_core::Nanos;
 use stopwatt_core::clock::monotonic_raw;
 use stopwatt_engine::Token;
 use stopwatt_ops::admission::{self, Change};
-use stopwatt_ops::fleet::{self, Event, Fleet, What};
+use stopwatt_ops::fleet::{self, Event, Fleet, Replica, What};
 use stopwatt_ops::health::{self, Monitor, Pace};
 use stopwatt_ops::machine::Watcher;
 use stopwatt_ops::page::{Hub, Page, Sources};
@@ -42,12 +42,13 @@ Examples:
   stopwatt watch --upstream http://127.0.0.1:8000 --upstream http://127.0.0.1:8001
   stopwatt watch --upstream http://a:8000,variant=fp16,weight=9 --upstream http://b:8000,variant=fp8,weight=1
   stopwatt watch --upstream http://a:8000,key-env=ENGINE_KEY --listen 0.0.0.0:9000 --token-env PROXY_TOKEN
+  stopwatt watch --backend-cmd 'llama-server -m model.gguf --port {port}' --replicas 1..3
   curl -s http://127.0.0.1:9000/metrics | grep stopwatt_ttft")]
 pub(crate) struct WatchArgs {
     #[command(subcommand)]
     beside: Option<Beside>,
     /// An engine: its address, then name=…, variant=…, weight=…, key-env=VAR, auth=pass and gpu-hour=… after commas (repeatable)
-    #[arg(long = "upstream", value_name = "URL[,…]", required = true)]
+    #[arg(long = "upstream", value_name = "URL[,…]", required_unless_present = "backend_cmd")]
     upstreams: Vec<String>,
     /// Where to listen; an address that is not loopback needs --token-env
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9000")]
@@ -96,6 +97,8 @@ pub(crate) struct WatchArgs {
     hedge_after: Option<Duration>,
 
     #[command(flatten)]
+    scale: super::watch_scale::WatchScaleArgs,
+    #[command(flatten)]
     cost: super::watch_cost::WatchCostArgs,
     #[command(flatten)]
     quality: super::watch_quality::WatchQualityArgs,
@@ -131,8 +134,13 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         Some(Beside::Signals(args)) => return super::watch_signals::run(args, out),
         None => {}
     }
-    let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
-    let mut specs = specs.context("failed to read --upstream")?;
+    let mut specs = match args.scale.slots()? {
+        Some(slots) => slots,
+        None => {
+            let specs: Result<Vec<Spec>, _> = args.upstreams.iter().map(|s| Spec::parse(s)).collect();
+            specs.context("failed to read --upstream")?
+        }
+    };
     args.cost.apply(&mut specs)?;
     if let Some(file) = &args.ca_cert {
         let pem = std::fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
@@ -205,23 +213,23 @@ pub(crate) fn run(args: &WatchArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         .name("events".to_owned())
         .spawn(move || tell(&events, names, &page))
         .context("failed to start a thread")?;
+    let replicas = args.scale.start(&fleet, &telemetry, args.drain)?;
     let health = health::Settings { stall_after: args.stall_after, ..health::Settings::default() };
     let pace = Pace { every: args.check_every, ..Pace::default() };
     let monitor =
         Monitor::start(&fleet, &telemetry, health, pace).context("failed to start the health monitor")?;
     let count = fleet.upstreams().len();
-    writeln!(
-        out,
-        "watching {count} upstream{} at http://{}",
-        if count == 1 { "" } else { "s" },
-        listening.addr
-    )?;
+    let upstreams = if count == 1 { "upstream" } else { "upstreams" };
+    let most = if replicas.is_some() { "up to " } else { "" };
+    writeln!(out, "watching {most}{count} {upstreams} at http://{}", listening.addr)?;
     out.flush()?;
     listening.run(Arc::clone(&fleet), telemetry, observers, &running)?;
     // Streams and traces share the time to drain; traces get a moment of their own.
     let moment = monotonic_raw() + LAST_TRACES.as_nanos() as Nanos;
     traces.end(running.deadline(args.drain).max(moment));
     drop(monitor);
+    // Their requests have ended, or were cut.
+    drop(replicas);
     // It writes what the store has not written yet.
     drop(hub);
     // Ctrl-C is how a proxy is ended; it did what it was asked.
@@ -237,6 +245,15 @@ fn tell(events: &Receiver<Event>, names: Vec<String>, page: &Page) {
             What::Health(state) => format!("is {}", state.name()),
             What::Admission(Change::Ejected(reason)) => format!("gets no more requests ({})", reason.name()),
             What::Admission(Change::Admitted) => "gets requests again".to_owned(),
+            What::Replica(replica) => match replica {
+                Replica::Starting => "is started",
+                Replica::Ready => "is ready",
+                Replica::Failed => "did not come up",
+                Replica::Died => "ended by itself",
+                Replica::Draining => "gets no more requests (not needed)",
+                Replica::Stopped => "was ended",
+            }
+            .to_owned(),
         };
         eprintln!("{} {what}", names[event.upstream]);
     }
