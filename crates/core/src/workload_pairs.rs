@@ -64,7 +64,7 @@ pub struct PairResult {
     pub reason: Option<String>,
     /// `cpu`, `cuda:0`, …
     pub device: String,
-    /// `built-in` or `program`.
+    /// `built-in`, `program`, or `own command`: a test of one side.
     pub form: String,
     /// Sizes of the work.
     pub shape: Option<String>,

@@ -38,16 +38,31 @@ fn checks(pair: &Value) -> Vec<(&str, bool)> {
 #[test]
 fn every_pair_of_this_program_is_verified_on_a_cpu() {
     let place = Place::new();
+    // Programs need PyTorch, and are skipped where there is none.
     let args = ["targets", "run", "ch16", "--device", "cpu", "--format", "json", "--out", "visit"];
-    let ended = place.run(&[&args[..], &SMALL].concat());
-    let doc = ended.expect(0).json();
+    let python = ["--python", "no-such-python"];
+    let ended = place.run(&[&args[..], &SMALL, &python].concat());
+    // On a busy machine a run may find no steady state; then the pair says so, with another exit code.
+    assert!(matches!(ended.code, Some(0 | 10)), "{ended:?}");
+    let doc = ended.json();
     follows("targets.schema.json", &doc);
-    // One of them needs a real model, and is skipped without.
-    let all = doc["pairs"].as_array().unwrap().iter();
-    let built_in = all.filter(|p| p["form"] == "built-in" && p["target"] != "ch16:perplexity");
-    let built_in: Vec<&Value> = built_in.collect();
+    let of = |form: &str| -> Vec<&Value> {
+        doc["pairs"].as_array().unwrap().iter().filter(|p| p["form"] == form).collect()
+    };
+    let [load] = of("own command")[..] else { panic!("{doc}") };
+    assert_eq!((&load["target"], &load["speedup"]), (&"ch16:load_test".into(), &Value::Null));
+    let names: Vec<&str> = checks(load).iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["no request failed", "validity of the run", "stable after warm-up"]);
+    assert!(load["optimised"]["metrics"]["ttft_s"]["value"].as_f64().unwrap() > 0.0);
+    let without = of("program").into_iter().find(|p| p["target"] == "ch16:regional_compilation").unwrap();
+    assert_eq!((&without["state"], &without["speedup"]), (&"skipped".into(), &Value::Null));
+    let built_in: Vec<&Value> =
+        of("built-in").into_iter().filter(|p| p["target"] != "ch16:perplexity").collect();
     assert!(built_in.len() >= 5);
     for pair in built_in {
+        if pair["reason"].as_str().is_some_and(|r| r.contains("no_steady_state")) {
+            continue;
+        }
         assert_eq!((&pair["state"], &pair["small"]), (&"verified".into(), &true.into()), "{pair}");
         let names: Vec<&str> = checks(pair).iter().map(|(name, _)| *name).collect();
         for name in [

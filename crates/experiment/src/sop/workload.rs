@@ -112,7 +112,9 @@ impl Target for Workload {
                 NotSetUp::Lacks(reason) => TargetError::Skipped { reason },
                 NotSetUp::Failed(reason) => failed(reason),
             })?,
-            Form::Program { .. } => return Err(failed(format!("`{}` is a program", pair.name))),
+            Form::Program { .. } | Form::Own { .. } => {
+                return Err(failed(format!("`{}` is not built in", pair.name)));
+            }
             Form::Missing(reason) => return Err(TargetError::Skipped { reason: (*reason).to_owned() }),
         };
         let facts = BTreeMap::from([

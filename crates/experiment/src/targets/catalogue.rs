@@ -31,6 +31,13 @@ pub enum Form {
         /// Largest difference between outputs, relative to the largest number of the baseline's.
         tolerance: f64,
     },
+    /// A command of Stopwatt itself, whose run must be valid and steady; it has one side.
+    Own {
+        /// Its words.
+        words: &'static [&'static str],
+        /// The same with a small load.
+        small: &'static [&'static str],
+    },
     /// There is none, and why.
     Missing(&'static str),
 }
@@ -361,6 +368,47 @@ pub static PAIRS: &[Pair] = &[
         fails: "Prompts that share nothing: looking them up is all that is left.",
         formula: "prefill saved = hit tokens / prompt tokens; hits are whole blocks: ⌊shared / block⌋ · block",
         source: "vLLM documentation, automatic prefix caching",
+    },
+    Pair {
+        name: "load_test",
+        title: "the built-in engine under steady load: are TTFT and TPOT stable after warm-up?",
+        modes: ["warm-up", "load"],
+        variable: "nothing: it is a test of one side",
+        cpu: Form::Own {
+            words: &[
+                "bench",
+                "--concurrency",
+                "4",
+                "--input",
+                "64",
+                "--output",
+                "32",
+                "--duration",
+                "8s",
+                "--repeats",
+                "3",
+            ],
+            small: &[
+                "bench",
+                "--concurrency",
+                "2",
+                "--input",
+                "16",
+                "--output",
+                "8",
+                "--duration",
+                "1s",
+                "--repeats",
+                "3",
+            ],
+        },
+        cuda: ON_CPUS,
+        shows: "`stopwatt bench` for some seconds against the built-in engine and its scheduler. It fails when a request fails, \
+                when the engine gets into no steady state, or when a latency drifts over the load.",
+        helps: "Before trusting any figure of a service: a service that drifts has no latency, only a history.",
+        fails: "It says nothing of other loads; `stopwatt bench --find` looks for the edge.",
+        formula: "drift: the interval of the Theil–Sen slope over the trial excludes zero, and the change is not small",
+        source: "docs/validity.md",
     },
     Pair {
         name: "perplexity",

@@ -33,6 +33,8 @@ pub(super) enum What {
     BuiltIn,
     /// A program of Stopwatt's: its file.
     Program(&'static str),
+    /// A command of this program, which makes one run: its words.
+    Own(&'static [&'static str]),
     /// A program of the user's: its command.
     External(String),
     /// It cannot be run here.
@@ -49,6 +51,7 @@ impl Chosen {
     pub(super) fn form(&self) -> &'static str {
         match self.what {
             What::BuiltIn => "built-in",
+            What::Own(_) => "own command",
             _ => "program",
         }
     }
@@ -129,7 +132,8 @@ pub(super) fn chosen(args: &RunArgs) -> anyhow::Result<Vec<Chosen>> {
         }
     }
     let gpus = stopwatt_experiment::gpus(None).map_or(0, |gpus| gpus.len() as u32);
-    let mut all: Vec<Chosen> = names.into_iter().map(|pair| built_in(pair, &wanted, gpus)).collect();
+    let mut all: Vec<Chosen> =
+        names.into_iter().map(|pair| built_in(pair, &wanted, gpus, args.small)).collect();
     for file in &args.external {
         all.push(external(file, &wanted, gpus, args.allow_commands)?);
     }
@@ -145,7 +149,7 @@ fn device(wanted: &Wanted, gpus: u32, on_cuda: bool) -> String {
     }
 }
 
-fn built_in(pair: &'static Pair, wanted: &Wanted, gpus: u32) -> Chosen {
+fn built_in(pair: &'static Pair, wanted: &Wanted, gpus: u32, is_small: bool) -> Chosen {
     let device = device(wanted, gpus, !matches!(pair.cuda, Form::Missing(_)));
     let form = if device == "cpu" { &pair.cpu } else { &pair.cuda };
     let (what, tolerance) = match form {
@@ -156,6 +160,7 @@ fn built_in(pair: &'static Pair, wanted: &Wanted, gpus: u32) -> Chosen {
         Form::Program { gpus: needed, tolerance, .. } => {
             (What::Missing(format!("it needs {needed} NVIDIA GPUs, and {gpus} can be seen")), *tolerance)
         }
+        Form::Own { words, small } => (What::Own(if is_small { small } else { words }), 0.0),
         Form::Missing(why) => (What::Missing((*why).to_owned()), 0.0),
         _ => (What::Missing("this version does not know its form".to_owned()), 0.0),
     };

@@ -71,6 +71,9 @@ pub(super) fn measure(
     }
     let folder = visit.join(pair.folder());
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    if let What::Own(words) = pair.what {
+        return own(pair, words, result, visit, &folder, stop);
+    }
     let sides = Sides::of(pair, args, visit, &folder, stop)?;
     let failed = |mut result: PairResult, reason: String, crashed: bool| {
         (result.state, result.reason) = (PairState::Failed, Some(reason));
@@ -112,6 +115,83 @@ pub(super) fn measure(
     }
     let expectation = finish(&mut result, pair, &sides, args, visit, &folder)?;
     Ok(Outcome { result, expectation, crashed: false })
+}
+
+/// A command of this program as a test of one side: its run must be valid, and nothing in it may drift.
+fn own(
+    pair: &Chosen,
+    words: &[&str],
+    mut result: PairResult,
+    visit: &Path,
+    folder: &Path,
+    stop: &Stop,
+) -> anyhow::Result<Outcome> {
+    let path = folder.join("run");
+    let program = std::env::current_exe().context("failed to find this program's own file")?;
+    let mut command = std::process::Command::new(program);
+    command.args(words).arg("--quiet").arg("--out").arg(&path);
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+    let mut child = command.spawn().context("failed to start this program again")?;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if stop.is_interrupted() {
+            // What it started ends with it.
+            let _ = child.kill();
+            child.wait()?;
+            result.reason = Some("interrupted by a signal".to_owned());
+            return Ok(Outcome { result, expectation: None, crashed: false });
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    if !status.success() {
+        (result.state, result.reason) =
+            (PairState::Failed, Some(format!("`{}` ended with {status}", words[0])));
+        return Ok(Outcome { result, expectation: None, crashed: true });
+    }
+    let name = path.strip_prefix(visit).unwrap_or(&path).to_string_lossy().into_owned();
+    let run = Compared::open(&name, &path)?;
+    let doc = &run.analysed().expect("a run was opened, not a table of samples").doc;
+    let failed: u64 = doc.points.iter().flat_map(|p| p.errors.values()).sum();
+    let of = |fatal: bool| {
+        let found = doc.validity.reasons.iter().filter(|r| r.fatal == fatal);
+        found.map(|r| r.code.as_str()).collect::<Vec<_>>()
+    };
+    let check =
+        |name: &str, passed: bool, detail: String| PairCheck { name: name.to_owned(), passed, detail };
+    result.checks = vec![
+        check("no request failed", failed == 0, format!("{failed} failed")),
+        check(
+            "validity of the run",
+            doc.validity.valid,
+            match doc.validity.valid {
+                true => "the run is valid".to_owned(),
+                false => format!("the run is not valid: {}", of(true).join(", ")),
+            },
+        ),
+        check(
+            "stable after warm-up",
+            !of(false).contains(&"drift"),
+            match of(false).contains(&"drift") {
+                true => "a latency drifts over the load".to_owned(),
+                false => "no latency drifts over the load".to_owned(),
+            },
+        ),
+    ];
+    result.shape = doc.points.first().map(|p| p.label.clone());
+    let mut side = pairs::side(&pair.modes[1], &name, doc);
+    for metric in ["ttft", "tpot"] {
+        if let Some(found) = doc.points.first().and_then(|p| p.metrics.get(metric)) {
+            side.metrics.insert(format!("{metric}_s"), found.mean.clone());
+        }
+    }
+    result.optimised = Some(side);
+    match result.checks.iter().find(|c| !c.passed) {
+        Some(check) => (result.state, result.reason) = (PairState::Failed, Some(check.detail.clone())),
+        None => result.state = PairState::Verified,
+    }
+    Ok(Outcome { result, expectation: None, crashed: false })
 }
 
 /// Why a pair is not measured.
@@ -314,7 +394,7 @@ fn settings(pair: &Chosen, side: usize, args: &RunArgs, visit: &Path) -> anyhow:
             Some(shlex::try_join(words.into_iter().chain(small))?)
         }
         What::External(command) => Some(command.clone()),
-        What::BuiltIn | What::Missing(_) => None,
+        What::BuiltIn | What::Own(_) | What::Missing(_) => None,
     };
     match command {
         Some(command) => {

@@ -236,6 +236,7 @@ pub(crate) fn list(args: &ListArgs, out: &mut dyn Write) -> anyhow::Result<Outco
         Form::BuiltIn { .. } => "built in".to_owned(),
         Form::Program { gpus: 0 | 1, .. } => "PyTorch".to_owned(),
         Form::Program { gpus, .. } => format!("PyTorch, {gpus} GPUs"),
+        Form::Own { .. } => "bench".to_owned(),
         Form::Missing(_) | _ => "-".to_owned(),
     };
     match args.format {
