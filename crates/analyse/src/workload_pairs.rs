@@ -104,11 +104,19 @@ pub fn trial_seconds(doc: &MetricsDoc) -> Vec<f64> {
     trials.map(|t| t.mean.iter().flatten().copied().collect()).unwrap_or_default()
 }
 
-/// Iterations after which what is needed once is earned back.
-pub fn break_even(baseline: &PairSide, optimised: &PairSide) -> Option<f64> {
+/// Iterations after which what is needed once is earned back, with the interval of the speed-up; `None` unless the
+/// optimised side is faster with confidence.
+pub fn break_even(
+    baseline: &PairSide,
+    optimised: &PairSide,
+    speedup: Option<&Speedup>,
+) -> Option<(f64, Interval)> {
     let once = ONCE.iter().find_map(|name| optimised.metrics.get(*name)?.value)?;
-    let gain = baseline.seconds.value? - optimised.seconds.value?;
-    (gain > 0.0).then(|| (once / gain).ceil())
+    let (of, seconds) = (speedup?, baseline.seconds.value?);
+    let found = of.interval.filter(|i| i.lo > 1.0)?;
+    // An iteration saves t (1 − 1/s).
+    let after = |s: f64| (once / (seconds * (1.0 - s.recip()))).ceil();
+    Some((after(of.value), interval(found.level, after(found.hi), after(found.lo))))
 }
 
 /// The speed-up as an expectation: what the two sides are expected to take stands in `of`, that of the optimised side.
@@ -185,6 +193,24 @@ mod tests {
         assert_eq!(state(&[2.0]), GateState::Inconclusive);
         assert_eq!(change(&before, &[2.01, 2.0, 1.99, 2.0], 0.95).same, Some(true));
         assert_eq!(change(&before, &[1.5, 1.52, 1.49, 1.5], 0.95).same, Some(false));
+    }
+
+    #[test]
+    fn what_is_needed_once_is_earned_back_only_by_a_gain_that_is_certain() {
+        let of = |value: f64| Estimate { value: Some(value), ..Estimate::default() };
+        let side = |seconds: f64, once: Option<f64>| PairSide {
+            seconds: of(seconds),
+            metrics: once.map(|s| ("compile_s".to_owned(), of(s))).into_iter().collect(),
+            ..PairSide::default()
+        };
+        let (a, b) = (side(0.002, None), side(0.001, Some(1.0)));
+        let proved = speedup(&[2.0, 2.02, 1.98], &[1.0; 3], 0.95, 0.01).unwrap();
+        let (n, i) = break_even(&a, &b, Some(&proved)).unwrap();
+        // 1 s at 1 ms an iteration.
+        assert!((n - 1000.0).abs() <= 1.0 && i.lo < n && n < i.hi && i.hi < 1030.0, "{n} {i:?}");
+        let open = speedup(&[2.0, 0.7, 1.4], &[1.0; 3], 0.95, 0.01).unwrap();
+        assert_eq!(break_even(&a, &b, Some(&open)), None);
+        assert_eq!(break_even(&a, &side(0.001, None), Some(&proved)), None);
     }
 
     /// Log-normal noise about a true speed-up: the interval holds the truth as often as it says.

@@ -81,8 +81,14 @@ pub struct PairResult {
     /// Time of the baseline over time of the optimised side; `None` unless verified.
     pub speedup: Option<Speedup>,
     /// Iterations after which what the optimised side needs once (capture, compilation) is earned back; `None` where it
-    /// needs nothing, tells nothing or is not faster.
+    /// needs nothing, tells nothing, or is not faster with confidence.
     pub break_even_iterations: Option<f64>,
+    /// Its interval, that of the speed-up.
+    #[serde(default)]
+    pub break_even_interval: Option<Interval>,
+    /// What became of the trace that a profile asked for; `None` when it asked for none.
+    #[serde(default)]
+    pub trace: Option<String>,
     /// The plain side.
     pub baseline: Option<PairSide>,
     /// The side whose worth is asked for.

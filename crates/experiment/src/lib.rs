@@ -12,6 +12,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod cuda;
 pub mod fingerprint;
+mod logits;
 pub mod profile;
 mod sensing;
 pub mod sop;

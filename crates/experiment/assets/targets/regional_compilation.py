@@ -4,8 +4,9 @@ import os
 import tempfile
 import time
 
-# What earlier runs compiled would hide what compiling costs.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="inductor-"))
+# What earlier runs compiled would hide what compiling costs. The folder is gone at the end.
+CACHE = tempfile.TemporaryDirectory(prefix="inductor-")
+os.environ["TORCHINDUCTOR_CACHE_DIR"] = CACHE.name
 os.environ.setdefault("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
 
 import workload  # first: it says so where there is no PyTorch

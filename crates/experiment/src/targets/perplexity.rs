@@ -4,8 +4,10 @@
 //! first window that has it. Nothing is said of speed: rounded weights are computed with in the format they had.
 
 use stopwatt_kernel::cpu::Matrix;
-use stopwatt_model::{Chunk, LoadOptions, Model, PagedKv, Source, load};
+use stopwatt_model::{LoadOptions, Model, Source, load};
 use stopwatt_serving::random::Draws;
+
+use crate::logits::{log_softmax, logits};
 
 use super::{Bound, Done, NotSetUp, Setting, Variant, Way, Worker, Workload};
 
@@ -49,7 +51,7 @@ impl Perplexity {
             Way::Baseline => loaded.model,
             Way::Optimised => rounded(loaded.model)?,
         };
-        let variant = Box::new(Reader { of: of.clone(), model, logits: Vec::new() });
+        let variant = Box::new(Reader { of: of.clone(), model });
         Ok(Box::new(Bound::new(of, variant)))
     }
 
@@ -117,7 +119,6 @@ fn round(group: &mut [f32]) {
 struct Reader {
     of: Perplexity,
     model: Model,
-    logits: Vec<f32>,
 }
 
 impl Variant<Vec<u32>> for Reader {
@@ -125,24 +126,14 @@ impl Variant<Vec<u32>> for Reader {
     fn work(&mut self, input: &Vec<u32>, output: &mut [f32]) -> Result<Done, String> {
         let Perplexity { window, stride, windows, .. } = self.of;
         let vocab = self.model.config().vocab;
-        // A block a token, so that every token may be a chunk of its own and tell its logits.
-        let blocks: Vec<u32> = (0..window as u32).collect();
         for w in 0..windows {
             let begin = w * stride;
             let tokens = &input[begin..][..window];
-            let mut kv = PagedKv::new(self.model.config(), window, 1).map_err(|e| e.to_string())?;
-            let chunk = |(position, token)| Chunk {
-                tokens: std::slice::from_ref(token),
-                position,
-                blocks: &blocks[..=position],
-                logits: true,
-            };
-            let batch: Vec<Chunk<'_>> = tokens.iter().enumerate().map(chunk).collect();
-            self.model.forward(&mut kv, &batch, &mut self.logits).map_err(|e| e.to_string())?;
+            let logits = logits(&self.model, tokens, None)?;
             // Those that an earlier window had are not counted again.
             let new = if w == 0 { 1 } else { window - stride };
             for at in new..window {
-                let row = &self.logits[(at - 1) * vocab..][..vocab];
+                let row = &logits[(at - 1) * vocab..][..vocab];
                 output[begin + at - 1] = loss(row, tokens[at]) as f32;
             }
         }
@@ -163,9 +154,7 @@ impl Variant<Vec<u32>> for Reader {
 
 /// −log of the probability of `next`, in nats.
 fn loss(row: &[f32], next: u32) -> f64 {
-    let most = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = row.iter().map(|v| (f64::from(*v) - most).exp()).sum();
-    most + sum.ln() - f64::from(row[next as usize])
+    -log_softmax(row)[next as usize]
 }
 
 #[cfg(test)]

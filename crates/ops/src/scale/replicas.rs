@@ -218,18 +218,13 @@ impl Keeper {
         slot.state = match std::mem::replace(&mut slot.state, State::Absent) {
             State::Absent => State::Absent,
             State::Starting(mut process, since) => {
-                if process.ended() {
-                    Self::complain(&self.fleet, i, process.as_ref());
-                    slot.fail(monotonic_raw());
-                    self.counts.failed.fetch_add(1, Relaxed);
-                    self.fleet.replica(i, Replica::Failed);
-                    end(process)
-                } else if answers(&self.fleet, i) {
+                let ended = process.ended();
+                if !ended && answers(&self.fleet, i) {
                     self.counts.came_up.fetch_add(1, Relaxed);
                     self.fleet.place(i, Place::Present);
                     self.fleet.replica(i, Replica::Ready);
                     State::Ready(process, monotonic_raw())
-                } else if now - since >= nanos(self.settings.ready_within) {
+                } else if ended || now - since >= nanos(self.settings.ready_within) {
                     Self::complain(&self.fleet, i, process.as_ref());
                     slot.fail(monotonic_raw());
                     self.counts.failed.fetch_add(1, Relaxed);

@@ -10,13 +10,14 @@ use stopwatt_core::quality::{Quality, QualityItem, QualityMethod, QualityScale};
 use stopwatt_kernel::cpu::Matrix;
 use stopwatt_layout::Permutation;
 use stopwatt_load::Stop;
-use stopwatt_model::{Chunk, Model, PagedKv, Tap};
+use stopwatt_model::{Model, Tap};
 
 use super::super::config::SopConfig;
 use super::arms::{Problem, quantised};
 use super::config::CarrierKind;
 use super::material::{self, Operand, told};
 use super::solved::Solved;
+use crate::logits::{log_softmax, logits};
 
 /// Tokens of a chunk.
 const CHUNK: usize = 128;
@@ -59,8 +60,8 @@ pub(in crate::sop) fn perplexity(config: &SopConfig, stop: &Stop) -> Result<Qual
             if stop.is_interrupted() {
                 return Err("interrupted by a signal".to_owned());
             }
-            let before = run(&exact, tokens, None)?;
-            let after = run(changed.as_ref().unwrap_or(&exact), tokens, Some(&mut tap))?;
+            let before = logits(&exact, tokens, None)?;
+            let after = logits(changed.as_ref().unwrap_or(&exact), tokens, Some(&mut tap))?;
             let (reference, _) = judged(tokens, &before, &before, vocab);
             let (score, kl) = judged(tokens, &after, &before, vocab);
             let mut key = format!("{:x}", Sha256::digest(format!("chunk {index}")));
@@ -90,12 +91,6 @@ fn judged(tokens: &[u32], logits: &[f32], exact: &[f32], vocab: usize) -> (f64, 
     let n = (tokens.len() - 1) as f64;
     // Rounding may bring a divergence of nothing below 0.
     ((loss / n).exp(), (divergence / n).max(0.0))
-}
-
-fn log_softmax(row: &[f32]) -> Vec<f64> {
-    let most = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = row.iter().map(|v| (f64::from(*v) - most).exp()).sum();
-    row.iter().map(|v| f64::from(*v) - most - sum.ln()).collect()
 }
 
 /// The model with the layer's weights rounded as they lie.
@@ -136,27 +131,6 @@ impl Tap for Select<'_> {
             row.copy_from_slice(&kept);
         }
     }
-}
-
-/// Logits of every token of a chunk of the text, which begins anew.
-fn run(model: &Model, tokens: &[u32], tap: Option<&mut dyn Tap>) -> Result<Vec<f32>, String> {
-    // A block a token, so that every token may be a chunk of its own and tell its logits.
-    let blocks: Vec<u32> = (0..tokens.len() as u32).collect();
-    let mut kv = PagedKv::new(model.config(), tokens.len(), 1).map_err(|e| told(&e))?;
-    let chunk = |(position, token)| Chunk {
-        tokens: std::slice::from_ref(token),
-        position,
-        blocks: &blocks[..=position],
-        logits: true,
-    };
-    let batch: Vec<Chunk<'_>> = tokens.iter().enumerate().map(chunk).collect();
-    let mut logits = Vec::new();
-    match tap {
-        Some(tap) => model.forward_tapped(&mut kv, &batch, &mut logits, tap),
-        None => model.forward(&mut kv, &batch, &mut logits),
-    }
-    .map_err(|e| told(&e))?;
-    Ok(logits)
 }
 
 #[cfg(test)]

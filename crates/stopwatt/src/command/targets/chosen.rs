@@ -158,7 +158,8 @@ fn built_in(pair: &'static Pair, wanted: &Wanted, gpus: u32, is_small: bool) -> 
             (What::Program(file), *tolerance)
         }
         Form::Program { gpus: needed, tolerance, .. } => {
-            (What::Missing(format!("it needs {needed} NVIDIA GPUs, and {gpus} can be seen")), *tolerance)
+            let s = if *needed == 1 { "" } else { "s" };
+            (What::Missing(format!("it needs {needed} NVIDIA GPU{s}, and {gpus} can be seen")), *tolerance)
         }
         Form::Own { words, small } => (What::Own(if is_small { small } else { words }), 0.0),
         Form::Missing(why) => (What::Missing((*why).to_owned()), 0.0),

@@ -16,6 +16,9 @@ use super::super::{Failure, Format};
 use super::{CompareArgs, RunArgs, TARGETS_JSON, print};
 use crate::exit::Outcome;
 
+/// Form of a result that has no speed-up by its nature.
+const ONE_SIDE: &str = "own command";
+
 /// What the pair is called in expectations: on another device, or with small sizes, it is another thing.
 fn name(result: &PairResult) -> String {
     let device = result.device.split(':').next().unwrap_or_default();
@@ -31,7 +34,8 @@ pub(super) fn expected(
     args: &RunArgs,
 ) -> anyhow::Result<Option<PairJudged>> {
     let Some(folder) = &args.file_dir else { return Ok(None) };
-    if result.state == PairState::Skipped {
+    // A test of one side has no speed-up that could be expected.
+    if result.state == PairState::Skipped || result.form == ONE_SIDE {
         return Ok(None);
     }
     if args.update_expectations {
@@ -99,6 +103,7 @@ pub(super) fn compare(args: &CompareArgs, out: &mut dyn Write) -> anyhow::Result
     for target in a.keys().chain(b.keys().filter(|k| !a.contains_key(*k))) {
         let speedup = |side: &BTreeMap<String, PairResult>, which: &str| match side.get(target) {
             None => Err(format!("not in the {which} visit")),
+            Some(pair) if pair.form == ONE_SIDE => Err("it is a test of one side".to_owned()),
             Some(pair) => pair.speedup.clone().ok_or_else(|| {
                 let reason = pair.reason.clone().unwrap_or_default();
                 format!("{} in the {which} visit: {reason}", pair.state.name())

@@ -34,7 +34,7 @@ const WARM_UP_S: f64 = 10.0;
 /// Facts in which the sides must not differ, where both tell them.
 const SAME: [&str; 9] =
     ["pair", "device", "threads", "shape", "torch", "cuda", "matmul_precision", "allow_tf32", "inputs"];
-/// Counters of a small profile.
+/// Counters of a small profile; those behind the first are bytes.
 const FEW: [&str; 3] = ["l2_hit_pct", "dram_read_bytes", "dram_write_bytes"];
 
 /// A pair that was measured, or why not.
@@ -111,7 +111,7 @@ pub(super) fn measure(
         Some(error) => return failed(result, error.to_string(), true),
     }
     if args.profile == Profile::Minimal {
-        result.checks.push(sides.trace(pair, &folder));
+        result.trace = Some(sides.trace(pair, &folder));
     }
     let expectation = finish(&mut result, pair, &sides, args, visit, &folder)?;
     Ok(Outcome { result, expectation, crashed: false })
@@ -286,11 +286,10 @@ impl Sides {
         Ok(finished.into_iter().find_map(real))
     }
 
-    /// A trace of the optimised side by nsys, where it is installed.
-    fn trace(&self, pair: &Chosen, folder: &Path) -> PairCheck {
-        let check = |detail: String| PairCheck { name: "nsys trace".to_owned(), passed: true, detail };
+    /// A trace of the optimised side by nsys, where it is installed; what became of it.
+    fn trace(&self, pair: &Chosen, folder: &Path) -> String {
         if matches!(pair.what, What::BuiltIn) {
-            return check("left out: nsys traces programs, and this pair is built in".to_owned());
+            return "left out: nsys traces programs, and this pair is built in".to_owned();
         }
         let out = folder.join("nsys");
         let words = ["nsys", "profile", "--trace=cuda,nvtx", "--force-overwrite=true", "--output"];
@@ -308,11 +307,11 @@ impl Sides {
             target.teardown();
             outcome
         });
-        check(match traced {
+        match traced {
             Ok(()) => "nsys.nsys-rep holds three iterations of the optimised side".to_owned(),
             Err(TargetError::Start { .. }) => "left out: nsys is not installed".to_owned(),
             Err(why) => format!("left out: {why}"),
-        })
+        }
     }
 }
 
@@ -355,12 +354,17 @@ fn same_facts(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> Pai
             (a != b).then(|| format!("{name}: {a} and {b}"))
         })
         .collect();
+    let told: Vec<&str> =
+        SAME.into_iter().filter(|name| a.contains_key(*name) && b.contains_key(*name)).collect();
     PairCheck {
         name: "one variable".to_owned(),
         passed: differ.is_empty(),
-        detail: match differ.is_empty() {
-            true => "device, sizes, versions and precision policy of both sides are the same".to_owned(),
-            false => format!("the sides differ in {}", differ.join("; ")),
+        detail: match (differ.is_empty(), told.is_empty()) {
+            (false, _) => format!("the sides differ in {}", differ.join("; ")),
+            (true, false) => format!("the same on both sides: {}", told.join(", ")),
+            (true, true) => {
+                "the settings differ in the mode alone; the sides tell nothing of themselves".to_owned()
+            }
         },
     }
 }
@@ -404,7 +408,9 @@ fn settings(pair: &Chosen, side: usize, args: &RunArgs, visit: &Path) -> anyhow:
             let counters: Option<Vec<&str>> = match args.profile {
                 Profile::None => None,
                 Profile::Minimal => Some(FEW.to_vec()),
-                Profile::DeepDive | Profile::Roofline => Some(Vec::new()),
+                Profile::Roofline => Some(FEW[1..].to_vec()),
+                // All of them.
+                Profile::DeepDive => Some(Vec::new()),
             };
             if let Some(counters) = counters {
                 set.push(("measure.ncu_enable", json!(true)));
@@ -454,8 +460,7 @@ fn finish(
     result.checks.push(valid(analysed(0), analysed(1)));
     let docs = [&analysed(0).doc, &analysed(1).doc];
     let [a, b] = [0, 1].map(|i| pairs::side(&pair.modes[i], &runs[i].0, docs[i]));
-    result.break_even_iterations = pairs::break_even(&a, &b);
-    (result.baseline, result.optimised) = (Some(a), Some(b));
+    (result.baseline, result.optimised) = (Some(a.clone()), Some(b.clone()));
     let options = Options {
         level: args.level,
         margin: args.margin,
@@ -475,6 +480,8 @@ fn finish(
     result.state = PairState::Verified;
     let [before, after] = docs.map(pairs::trial_seconds);
     result.speedup = pairs::speedup(&before, &after, args.level, args.margin);
+    let earned = pairs::break_even(&a, &b, result.speedup.as_ref());
+    (result.break_even_iterations, result.break_even_interval) = earned.unzip();
     let Some(speedup) = &result.speedup else { return Ok(None) };
     let Analysed { doc, log, .. } = analysed(1);
     let of = expectation::expectation(doc, log, &runs[1].1.side.facts)?;

@@ -201,7 +201,7 @@ pub(super) enum Profile {
     Minimal,
     /// Every counter that Stopwatt knows
     DeepDive,
-    /// Bytes and operations
+    /// Bytes that DRAM moves; operations are not counted
     Roofline,
 }
 

@@ -1,10 +1,11 @@
 //! Tables of pairs.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
 use stopwatt_core::comparison::GateState;
-use stopwatt_core::metrics_doc::Interval;
+use stopwatt_core::metrics_doc::{Estimate, Interval};
 use stopwatt_core::workload_pairs::{PairResult, PairSide, PairsComparison, PairsDoc};
 
 use super::super::columns::{bytes, digits, seconds, table};
@@ -100,13 +101,46 @@ fn row(pair: &PairResult) -> [String; 7] {
     ]
 }
 
+/// Metrics of the sides' own in which they differ, or that one of them has, with intervals.
+fn metrics(pair: &PairResult) -> Vec<String> {
+    // These stand in the table, or are no news.
+    const ELSEWHERE: [&str; 3] = ["held_bytes", "peak_memory_bytes", "working_memory_bytes"];
+    let of = |side: &Option<PairSide>| side.as_ref().map(|s| s.metrics.clone()).unwrap_or_default();
+    let (a, b) = (of(&pair.baseline), of(&pair.optimised));
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let told = |e: Option<&Estimate>| -> String {
+        let Some(value) = e.and_then(|e| e.value) else { return "-".to_owned() };
+        match e.and_then(|e| e.interval) {
+            Some(i) if i.lo < i.hi => format!("{} [{}, {}]", digits(value), digits(i.lo), digits(i.hi)),
+            _ => digits(value),
+        }
+    };
+    let value = |e: Option<&Estimate>| e.and_then(|e| e.value);
+    let names = names.into_iter().filter(|n| !ELSEWHERE.contains(&n.as_str()));
+    let names = names.filter(|n| value(a.get(*n)) != value(b.get(*n)));
+    names
+        .map(|n| match (a.get(n), b.get(n)) {
+            (None, only) | (only, None) => format!("{n} {}", told(only)),
+            (a, b) => format!("{n} {} → {}", told(a), told(b)),
+        })
+        .collect()
+}
+
 /// What stands below the table: why there is no number, what is earned back when, what was expected.
 fn notes(pair: &PairResult, out: &mut dyn Write) -> anyhow::Result<()> {
     if let Some(reason) = &pair.reason {
         writeln!(out, "  {} {}: {reason}", pair.target, pair.state.name())?;
     }
+    for line in metrics(pair) {
+        writeln!(out, "  {}: {line}", pair.target)?;
+    }
     if let Some(n) = pair.break_even_iterations {
-        writeln!(out, "  {}: earned back after {} iterations", pair.target, digits(n))?;
+        let interval = pair.break_even_interval.map(|i| format!(" [{:.0}, {:.0}]", i.lo, i.hi));
+        let interval = interval.unwrap_or_default();
+        writeln!(out, "  {}: earned back after {n:.0}{interval} iterations", pair.target)?;
+    }
+    if let Some(trace) = &pair.trace {
+        writeln!(out, "  {}: trace: {trace}", pair.target)?;
     }
     if let Some(judged) = &pair.expected {
         let state = match judged.state {
