@@ -12,6 +12,10 @@ import sys
 # Multicast of NVLink stays off: it needs a fabric manager, and shared hosts forbid it.
 os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
 os.environ.setdefault("TORCH_SYMM_MEM_DISABLE_MULTICAST", "1")
+if sys.platform == "linux":
+    # All ranks are on this host, which may have no other network.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
 
 import workload  # first: it says so where there is no PyTorch
 import torch

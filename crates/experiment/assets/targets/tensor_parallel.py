@@ -56,10 +56,10 @@ class TensorParallel:
             self.ranks.lead(generator)
         draw = lambda *shape: torch.randn(shape, generator=generator, device=self.device).to(self.dtype)
         self.x = draw(self.batch, self.size.hidden)
-        self.cache = []
-        for _ in self.layers:
-            k, v = (draw(self.batch, self.whole.kv_heads, self.context, self.size.head_dim) for _ in range(2))
-            self.cache.append((k[:, self.heads], v[:, self.heads]))
+        # The last place is for the token of this step.
+        shape = (self.batch, self.whole.kv_heads, self.context + 1, self.size.head_dim)
+        part = lambda: draw(*shape)[:, self.heads].contiguous()
+        self.cache = [(part(), part()) for _ in self.layers]
 
     def sum(self, x):
         return self.ranks.sum(x) if self.ranks else x
@@ -71,7 +71,7 @@ class TensorParallel:
         x = self.x
         for layer, (keys, values) in zip(self.layers, self.cache):
             q, k, v = decoder.before_attention(self.size, layer, x, self.turn)
-            keys, values = torch.cat((keys, k), 2), torch.cat((values, v), 2)
+            keys[:, :, -1:], values[:, :, -1:] = k, v
             attended = decoder.attention(self.size, q, keys, values)
             x = x + self.sum(F.linear(attended, layer.out))
             gate, up = F.linear(decoder.norm(x), layer.gate_up).chunk(2, -1)
