@@ -1,7 +1,8 @@
 """Several processes that work as one: rank 0 speaks the protocol, the others follow.
 
-Rank 0 starts the others from the same file. A draw sends them the seed of the input; then they work, and wait in the
-first thing that all ranks do together, which rank 0 does within the time. So nobody can be ahead of the clock.
+Rank 0 starts the others from the same file. A draw sends them the seed of the input, and ends when all have theirs, so
+that rank 0 does not wait for them within the time. Then the others work, and wait in the first thing that all ranks do
+together, which rank 0 does within the time. So nobody can be ahead of the clock.
 """
 
 import os
@@ -58,6 +59,12 @@ class Ranks:
         """Tells the others which input is next."""
         dist.broadcast_object_list([generator.initial_seed()], src=0, group=self.control)
 
+    def ready(self):
+        """All ranks have their input."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        dist.barrier(group=self.control)
+
     def follow(self, pair):
         """Another rank, until rank 0 is gone."""
         while True:
@@ -67,8 +74,6 @@ class Ranks:
             except RuntimeError:
                 return
             pair.draw(torch.Generator(device=self.device).manual_seed(said[0]))
-            if self.device.startswith("cuda"):
-                torch.cuda.synchronize()
             pair.work()
 
 

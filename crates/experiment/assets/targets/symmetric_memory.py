@@ -91,6 +91,7 @@ class SymmetricMemory:
         self.part.copy_(parts[self.ranks.rank])
         self.copy.copy_(copies[self.ranks.rank])
         self.got.zero_()
+        self.ranks.ready()
 
     def work(self):
         # Everyone begins together, within the time.

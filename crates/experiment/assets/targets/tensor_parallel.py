@@ -60,6 +60,8 @@ class TensorParallel:
         shape = (self.batch, self.whole.kv_heads, self.context + 1, self.size.head_dim)
         part = lambda: draw(*shape)[:, self.heads].contiguous()
         self.cache = [(part(), part()) for _ in self.layers]
+        if self.ranks:
+            self.ranks.ready()
 
     def sum(self, x):
         return self.ranks.sum(x) if self.ranks else x
