@@ -21,7 +21,7 @@ class SymmetricMemory:
     def set_up(self, device, mode, small):
         workload.needs_cuda(device)
         self.device, self.mode = device, mode
-        self.hidden = 256 if small else 8192
+        self.hidden = 512 if small else 8192
         self.ranks = ranks.Ranks(self, device, mode, small)
         self.facts = {"dtype": "bf16"}
         buffer = lambda n: torch.zeros(n, dtype=torch.bfloat16, device=device)
